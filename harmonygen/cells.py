@@ -1,0 +1,64 @@
+"""Read one image cell of a Parquet file by row, without reading the others into memory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harmonygen.errors import InputError
+from harmonygen.records import CellSource
+
+_OPEN_FILES = 16
+
+
+@lru_cache(maxsize=_OPEN_FILES)
+def _row_group_ends(path: Path) -> tuple[int, ...]:
+    metadata = pq.read_metadata(path)
+    ends, total = [], 0
+    for index in range(metadata.num_row_groups):
+        total += metadata.row_group(index).num_rows
+        ends.append(total)
+    return tuple(ends)
+
+
+@lru_cache(maxsize=4)
+def _column_of_group(path: Path, group: int, column: str) -> pa.ChunkedArray:
+    return pq.ParquetFile(path).read_row_group(group, columns=[column]).column(column)
+
+
+def read_cell(source: CellSource) -> bytes:
+    """Return the encoded bytes of one image cell, stored as bytes or as Hugging Face's ``struct<bytes,path>``.
+
+    Raises:
+        InputError: the file, row or column is not there, or the cell is null.
+    """
+    try:
+        ends = _row_group_ends(source.path)
+        group = next((index for index, end in enumerate(ends) if source.row < end), None)
+        if group is None:
+            raise InputError(f"'{source}' is past the last row ({ends[-1] if ends else 0} rows): check the row number")
+        start = ends[group - 1] if group else 0
+        value = _column_of_group(source.path, group, source.column)[source.row - start].as_py()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
+    return _cell_bytes(value, source)
+
+
+def _cell_bytes(value: Any, source: CellSource) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, dict):
+        if value.get("bytes"):
+            return bytes(value["bytes"])
+        if value.get("path"):
+            path = Path(value["path"])
+            path = path if path.is_absolute() else source.path.parent / path
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise InputError(f"'{source}' points to '{path}', which cannot be read: {error}") from error
+    raise InputError(f"'{source}' holds no image (found {type(value).__name__}): fill it or drop the row")

@@ -1,0 +1,133 @@
+"""Typed settings: defaults, then the recipe, then the options typed, then ``key=value`` overrides.
+
+Unknown keys are refused with the nearest known name, and all faults of a recipe are reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harmonygen import recipes
+from harmonygen.errors import UsageError
+
+Fit = Literal["native", "square"]
+Detail = Literal["transfer", "decode"]
+MaskResize = Literal["refuse", "nearest"]
+ImageFormat = Literal["png", "webp", "jpeg"]
+Rule = Literal["max-composite", "random", "quantile", "diverse"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class GateSettings(Settings):
+    """Limits that a candidate has to keep; see harmonygen.synthesis.gates."""
+
+    max_clipped: float = Field(0.10, ge=0, le=1, description="share of foreground values newly at 0 or 255")
+    min_fmse: float = Field(20.0, ge=0, description="least foreground change, squared 8-bit units")
+    max_fmse: float = Field(8000.0, ge=0, description="largest foreground change, squared 8-bit units")
+    min_structure: float = Field(0.80, ge=-1, le=1, description="least structure similarity of the foreground")
+    max_drift: float = Field(0.0, ge=0, le=1, description="share of background pixels that may differ (lossless)")
+
+
+class SynthesizeSettings(Settings):
+    """Everything that `harmonygen synthesize` can be told."""
+
+    data: str = "sample"
+    list_file: str | None = None
+    subset: str | None = None
+    out: Path = Path("outputs/synthesize")
+    k: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+    generator: Literal["diffusion", "color-transfer", "lut"] = "diffusion"
+    model: str = "starter"
+    classifier: str = "starter"
+    methods: tuple[str, ...] = ("reinhard", "xiao", "fecker", "pitie")
+    cube: tuple[Path, ...] = ()
+    keep: str = "all"
+    rule: Rule = "max-composite"
+    gates: GateSettings = GateSettings()
+    resolution: int | None = Field(None, ge=32)
+    fit: Fit = "native"
+    detail: Detail = "transfer"
+    max_side: int | None = Field(None, ge=32)
+    steps: int = Field(5, ge=1)
+    batch_size: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    image_format: ImageFormat = "png"
+    shard_size: int = Field(16, ge=1)
+    limit: int | None = Field(None, ge=1)
+    mask_resize: MaskResize = "refuse"
+    max_pixels: int = Field(178_956_970, ge=1)
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    engine: Literal["local", "ray"] = "local"
+    workers: int = Field(1, ge=1)
+    part: str = "0/1"
+
+
+class AugmentSettings(Settings):
+    """Everything that `harmonygen augment` can be told."""
+
+    gamma: float = Field(1.0, ge=0)
+    data: str = "sample"
+    candidates: Path = Path("outputs/synthesize")
+    out: Path = Path("outputs/augmented")
+    pick: Literal["random", "top"] = "random"
+    link: Literal["hard", "sym", "copy"] = "hard"
+    format: Literal["iharmony4", "parquet"] = "iharmony4"
+    subset: str | None = None
+    per_subset: bool = True
+    list_file: str | None = None
+    test_list: str | None = None
+    seed: int = Field(0, ge=0)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def resolve(
+    kind: type[SettingsT],
+    recipe: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> SettingsT:
+    """Build settings from a recipe, the options that were typed (None = not typed) and overrides, in that order.
+
+    Raises:
+        UsageError: unknown keys (with the nearest known name) or values out of range, all of them at once.
+
+    >>> resolve(AugmentSettings, overrides=["gamma=0.5"]).gamma
+    0.5
+    """
+    values: dict[str, Any] = recipes.load(recipe) if recipe else {}
+    values = recipes.merge(values, {key: value for key, value in (options or {}).items() if value is not None})
+    values = recipes.merge(values, recipes.parse_overrides(overrides))
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_fault(kind, dict(fault)) for fault in error.errors())
+        raise UsageError(f"{f'recipe {recipe!r}' if recipe else 'settings'}: {faults}") from error
+
+
+def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:
+    path = [str(part) for part in fault["loc"]]
+    if fault["type"] != "extra_forbidden":
+        return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}"
+    return f"unknown key '{'.'.join(path)}'{recipes.nearest(path[-1], _known(kind, path[:-1]))}"
+
+
+def _known(kind: type[BaseModel], parents: Sequence[str]) -> list[str]:
+    """Return the field names of the settings class that ``parents`` lead to."""
+    for parent in parents:
+        field = kind.model_fields.get(parent)
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            kind = field.annotation
+    return list(kind.model_fields)

@@ -1,0 +1,41 @@
+"""The few kinds of error harmonygen raises on purpose, and the exit code each one ends a command with.
+
+Every message says what was wrong, what was found and what to do next. Errors are raised deep and caught once,
+at the edge of the command line.
+"""
+
+from __future__ import annotations
+
+
+class HarmonygenError(Exception):
+    """Base of every error harmonygen raises on purpose. Ends a command with ``exit_code``."""
+
+    exit_code = 1
+
+
+class UsageError(HarmonygenError):
+    """A wrong option, recipe, plan or data layout: nothing was started. Exit code 2."""
+
+    exit_code = 2
+
+
+class CheckpointError(UsageError):
+    """A checkpoint of the wrong kind, direction, channels or label order. Exit code 2."""
+
+
+class InputError(HarmonygenError):
+    """One photo, mask or row that cannot be used; a run quarantines it and goes on. Exit code 2 when met alone."""
+
+    exit_code = 2
+
+
+class TooManyBadInputsError(HarmonygenError):
+    """More inputs were quarantined than ``--max-bad-fraction`` allows. Exit code 3."""
+
+    exit_code = 3
+
+
+class StorageError(HarmonygenError):
+    """Disk, permission or network trouble: a clean stop that the same command resumes. Exit code 4."""
+
+    exit_code = 4

@@ -1,0 +1,128 @@
+"""The records that flow through harmonygen: Pair -> Candidate -> Scored -> Selected | Dropped.
+
+Frozen and typed: paths, ids and numbers only, no pixels and no tensors. Pixels travel beside a record, never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """An image file on disk."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class CellSource:
+    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file)."""
+
+    path: Path
+    column: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.path}[{self.column}, row {self.row}]"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSource:
+    """A COCO segmentation of an image ``height`` x ``width``: JSON text of polygons or of one RLE object."""
+
+    segmentation: str
+    height: int
+    width: int
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageSource = FileSource | CellSource
+MaskSource = FileSource | CellSource | SegmentSource
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A real photo and one foreground mask of it: the input of synthesis.
+
+    ``pair_id`` is unique in a dataset; ``real_id`` and ``mask_id`` name the photo and the mask inside it, so that
+    pairs of one photo share ``real_id``. ``subset`` is the part of the dataset (``HCOCO`` ...), empty if there is
+    none. ``originals`` lists the composites the dataset already has for this pair, as paths relative to its root.
+    """
+
+    pair_id: str
+    real_id: str
+    mask_id: str
+    real: ImageSource
+    mask: MaskSource
+    subset: str = ""
+    originals: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Composite ``k`` (0-based) of a pair, drawn from ``seed``."""
+
+    pair_id: str
+    k: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateValues:
+    """What the gates measure on a candidate; all are fractions in [0, 1] except ``fmse`` (8-bit units squared).
+
+    ``clipped``: share of foreground values newly at 0 or 255. ``fmse``: foreground change from the real photo.
+    ``structure``: SSIM of the foreground's luminance after matching mean and variance. ``drift``: share of
+    background pixels that differ from the photo.
+    """
+
+    clipped: float
+    fmse: float
+    structure: float
+    drift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate with the classifier's probability of being a composite, its gates and the first gate it failed."""
+
+    candidate: Candidate
+    p_composite: float
+    gates: GateValues
+    failed_gate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A candidate that the selection rule keeps, with its rank (0 = first) among its pair's."""
+
+    scored: Scored
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A candidate that a gate or the selection rule refused, and why."""
+
+    scored: Scored
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An input that could not be used: its id, the stage it failed at, the error's kind and its message."""
+
+    id: str
+    stage: str
+    error: str
+    message: str

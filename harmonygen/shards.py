@@ -1,0 +1,170 @@
+"""Shards: how a run is cut into parts, written whole or not at all, resumed and locked.
+
+A shard's Parquet file under its final name *is* the record that the shard is done: it is written to a temporary
+file, synced, its footer read back, and renamed (DESIGN guarantees 3 and 4). What could not be used in the shard
+travels in the same file's metadata, so that one rename commits both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harmonygen.errors import StorageError, UsageError
+from harmonygen.records import Quarantined
+
+QUARANTINE_KEY = b"harmonygen.quarantine"
+PLAN_KEY = b"harmonygen.plan"
+
+QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "stage", "error", "message")])
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Pairs ``start`` to ``stop`` (exclusive) of a plan: part ``index`` (0-based) of ``count``."""
+
+    index: int
+    count: int
+    start: int
+    stop: int
+
+    @property
+    def filename(self) -> str:
+        """The shard's file name, the same in every folder of a run."""
+        return f"part-{self.index:05d}-of-{self.count:05d}.parquet"
+
+
+def cut(total: int, shard_size: int) -> list[Shard]:
+    """Cut ``total`` items into shards of ``shard_size`` (the last may be smaller).
+
+    >>> [(s.start, s.stop) for s in cut(5, 2)]
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    if shard_size < 1:
+        raise UsageError(f"--shard-size is {shard_size}: it must be 1 or more")
+    starts = range(0, total, shard_size)
+    return [Shard(i, len(starts), start, min(start + shard_size, total)) for i, start in enumerate(starts)]
+
+
+def part_of(shards: Sequence[Shard], part: int, parts: int) -> list[Shard]:
+    """Return the shards of job-array part ``part`` (0-based) of ``parts``."""
+    if not 0 <= part < parts:
+        raise UsageError(f"--part {part}/{parts} is out of range: parts count from 0 to {parts - 1}")
+    return [shard for shard in shards if shard.index % parts == part]
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn OSError inside the block into StorageError that names ``what`` and says that the run resumes."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {what}: {error.strerror or error}: free space or fix permissions, then repeat the command"
+        ) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents; raise StorageError if it cannot be one."""
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"'{path}' is a file, a folder is needed: choose another --out")
+    with storage_errors(f"folder '{path}'"):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def commit(temporary: Path, final: Path) -> None:
+    """Sync a finished temporary file and give it its final name."""
+    with open(temporary, "rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(final)
+    _sync_folder(final.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file under its final name, or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(f"'{path}'"):
+        try:
+            temporary.write_bytes(content)
+            commit(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON (sorted as given, indented) under its final name, or nothing."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] | None = None, **options: Any) -> None:
+    """Write a Parquet file whole: temporary file, footer and row count checked, synced, renamed."""
+    if metadata:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(f"'{path}'"):
+        try:
+            pq.write_table(table, temporary, **options)
+            written = pq.read_metadata(temporary).num_rows
+            if written != table.num_rows:
+                raise OSError(f"{written} of {table.num_rows} rows were written")
+            commit(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def is_whole(path: Path, plan_digest: str | None = None) -> bool:
+    """Tell whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return plan_digest is None or metadata.get(PLAN_KEY) == plan_digest.encode()
+
+
+def pack_quarantine(rows: Iterable[Quarantined]) -> bytes:
+    """Serialise quarantine rows for a shard's metadata."""
+    return json.dumps([asdict(row) for row in rows], ensure_ascii=False).encode()
+
+
+def unpack_quarantine(path: Path) -> list[Quarantined]:
+    """Read the quarantine rows out of a shard file's metadata."""
+    packed = (pq.read_schema(path).metadata or {}).get(QUARANTINE_KEY, b"[]")
+    return [Quarantined(**row) for row in json.loads(packed)]
+
+
+def quarantine_table(rows: Sequence[Quarantined]) -> pa.Table:
+    """Return quarantine rows as a table with the columns ``id stage error message``."""
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE_SCHEMA)
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Hold ``folder``'s lock ``name``; raise UsageError at once if another process holds it."""
+    lock = filelock.FileLock(folder / f".{name}.lock")
+    with storage_errors(f"the lock of '{folder}'"):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise UsageError(f"another run is writing to '{folder}': wait for it, or choose another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
