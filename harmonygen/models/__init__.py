@@ -1,0 +1,1 @@
+"""The networks: denoiser (both directions), autoencoder and harmony classifier, and how they lie on disk."""

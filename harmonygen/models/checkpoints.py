@@ -1,0 +1,97 @@
+"""Checkpoint folders: safetensors weights, configs, and a ``harmonygen.json`` that says what they are.
+
+The starter weights ship inside the package; every other checkpoint is a folder of the same shape, up to a full
+Stable Diffusion 1.5 inpainting folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from harmonygen.config import Settings
+from harmonygen.errors import CheckpointError
+
+SPEC_NAME = "harmonygen.json"
+STARTER = Path(__file__).resolve().parent.parent / "assets" / "starter"
+
+SpecT = TypeVar("SpecT", bound=Settings)
+
+
+def locate(name: str | Path, part: str) -> Path:
+    """Return the folder of a checkpoint: ``starter`` is the shipped one for ``part``, anything else is a path.
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    folder = STARTER / part if str(name) == "starter" else Path(name)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"
+        )
+    return folder
+
+
+def read_spec(folder: Path, kind: type[SpecT], expected: str) -> SpecT:
+    """Read ``harmonygen.json`` and check that its ``kind`` is ``expected``.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another kind.
+    """
+    raw = read_json(folder / SPEC_NAME)
+    if raw.get("kind") != expected:
+        raise CheckpointError(
+            f"checkpoint '{folder}' is of kind {raw.get('kind')!r}, {expected!r} is needed: choose another folder"
+        )
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise CheckpointError(f"'{folder / SPEC_NAME}' is not valid ({faults}): export the checkpoint again") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise CheckpointError if it is missing or damaged."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read '{path}' ({error}): the checkpoint is incomplete, copy it again") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(
+            f"'{path}' holds a {type(raw).__name__}, a JSON object is needed: export the checkpoint again"
+        )
+    return raw
+
+
+def write_spec(folder: Path, spec: Settings) -> None:
+    """Write ``harmonygen.json``."""
+    (folder / SPEC_NAME).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """Load a safetensors file; nothing is ever unpickled.
+
+    Raises:
+        CheckpointError: missing, truncated or not safetensors.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read weights '{path}' ({error}): copy the checkpoint again") from error
+
+
+def weights_digest(folder: Path) -> str:
+    """Return 16 hex digits over every weight and config file of a checkpoint folder, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json"):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            with open(path, "rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]

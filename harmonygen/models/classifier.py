@@ -1,0 +1,145 @@
+"""The harmony classifier: a torchvision ResNet with a two-class head (REFERENCE section 5).
+
+The papers' form is a frozen ImageNet ResNet50 with a linear probe on the whole image. The same class takes any
+torchvision ResNet depth, image alone (3 channels) or image and mask (4), and end-to-end training. What the two
+outputs mean, the input size and the normalisation are stored with the weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from harmonygen.config import Settings
+from harmonygen.errors import CheckpointError
+from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
+
+_WEIGHTS = "model.safetensors"
+_DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+    "resnet10": (BasicBlock, [1, 1, 1, 1]),
+    "resnet18": (BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (BasicBlock, [3, 4, 6, 3]),
+    "resnet50": (Bottleneck, [3, 4, 6, 3]),
+    "resnet101": (Bottleneck, [3, 4, 23, 3]),
+    "resnet152": (Bottleneck, [3, 8, 36, 3]),
+}
+Label = Literal["real", "composite"]
+
+
+class ClassifierSpec(Settings):
+    """What a classifier checkpoint says of itself in ``harmonygen.json``.
+
+    ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1].
+    """
+
+    kind: Literal["classifier"] = "classifier"
+    format: int = 1
+    depth: str = "resnet50"
+    in_channels: Literal[3, 4] = 3
+    input_size: int = Field(256, ge=32)
+    labels: tuple[Label, Label] = ("real", "composite")
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    training_data: str = ""
+
+
+class HarmonyResNet(nn.Module):
+    """ResNet of ``spec.depth`` -> pooled features -> Linear(features, 2)."""
+
+    def __init__(self, spec: ClassifierSpec) -> None:
+        super().__init__()
+        if spec.depth not in _DEPTHS:
+            raise CheckpointError(f"classifier depth {spec.depth!r} is not known: choose one of {', '.join(_DEPTHS)}")
+        if set(spec.labels) != {"real", "composite"}:
+            raise CheckpointError(
+                f"classifier labels are {spec.labels}, 'real' and 'composite' are needed, in the order of the outputs"
+            )
+        self.spec = spec
+        block, layers = _DEPTHS[spec.depth]
+        self.network = ResNet(block, layers, num_classes=2)
+        if spec.in_channels == 4:
+            self.network.conv1 = nn.Conv2d(4, 64, kernel_size=7, stride=2, padding=3, bias=False)
+
+    def forward(self, images01: Tensor, masks: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) in [0, 1] and masks (B, 1, H, W) of 0 and 1 to logits (B, 2)."""
+        logits: Tensor = self.network(prepare(images01, masks, self.spec))
+        return logits
+
+    def p_composite(self, images01: Tensor, masks: Tensor) -> Tensor:
+        """Return the probability (B,) that each image is a composite."""
+        index = self.spec.labels.index("composite")
+        probabilities: Tensor = self(images01, masks).float().softmax(dim=1)[:, index]
+        return probabilities
+
+    def load_imagenet(self) -> None:
+        """Load torchvision's ImageNet weights into the trunk (downloads them: a machine with network).
+
+        The mask channel of a 4-channel stem starts at zero, so that at first it changes nothing.
+        """
+        name = self.spec.depth
+        if name not in models.list_models():
+            raise CheckpointError(f"torchvision has no ImageNet weights for {name!r}: choose resnet18 to resnet152")
+        state = models.get_model(name, weights="DEFAULT").state_dict()
+        stem = self.network.conv1.weight.detach().new_zeros(self.network.conv1.weight.shape)
+        stem[:, :3] = state["conv1.weight"]
+        trunk = {key: value for key, value in state.items() if not key.startswith("fc.")} | {"conv1.weight": stem}
+        self.network.load_state_dict(trunk, strict=False)
+
+    def freeze_trunk(self) -> None:
+        """Leave only the linear head trainable: the papers' linear probe."""
+        self.network.requires_grad_(False)
+        self.network.fc.requires_grad_(True)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> HarmonyResNet:
+        """Load a classifier folder (``model.safetensors harmonygen.json``).
+
+        Raises:
+            CheckpointError: of another kind, damaged, or weights that do not fit the stated architecture.
+        """
+        model = cls(read_spec(folder, ClassifierSpec, "classifier"))
+        state = load_weights(folder / _WEIGHTS)
+        stem = state.get("network.conv1.weight")
+        if stem is not None and stem.shape[1] != model.spec.in_channels:
+            raise CheckpointError(
+                f"'{folder}' states {model.spec.in_channels} input channels but its weights take {stem.shape[1]}: "
+                "correct in_channels in harmonygen.json"
+            )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"weights of '{folder}' do not fit a {model.spec.depth} ({error}): export them again"
+            ) from error
+        return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+    def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+        """Write ``model.safetensors`` (floating weights in ``dtype``) and ``harmonygen.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            key: (value.to(dtype) if value.is_floating_point() else value) for key, value in self.state_dict().items()
+        }
+        save_file({key: value.cpu().contiguous() for key, value in state.items()}, folder / _WEIGHTS)
+        write_spec(folder, self.spec)
+
+
+def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:
+    """Resize to ``input_size`` square (antialiased bilinear; mask nearest), normalise, and stack the mask if used."""
+    side = (spec.input_size, spec.input_size)
+    dtype = images01.dtype
+    if images01.shape[-2:] != side:
+        images01 = F.interpolate(images01, side, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+        masks = F.interpolate(masks, side, mode="nearest")
+    mean, std = (images01.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
+    normalised = (images01 - mean) / std
+    if spec.in_channels == 3:
+        return normalised
+    return torch.cat([normalised, masks.to(dtype) - 0.5], dim=1)

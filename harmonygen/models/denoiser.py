@@ -1,0 +1,251 @@
+"""The latent diffusion denoiser, forward and inverse, one class from the small starter to Stable Diffusion 1.5.
+
+UNet input (REFERENCE section 2): noisy latent 4 | mask 1 | condition latent 4. Inverse: condition = real, target =
+composite. Forward: condition = composite, target = real. The prompt is always empty: one constant embedding, stored
+with the checkpoint. Legend: B batch, K candidates, H W pixels, h w latent cells, C = 4 latent channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harmonygen.config import Settings
+from harmonygen.errors import CheckpointError
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
+
+Direction = Literal["inverse", "forward"]
+UNET_CHANNELS = 9
+_NULL_EMBEDDING = "null_embedding.safetensors"
+
+
+class DenoiserSpec(Settings):
+    """What a denoiser checkpoint says of itself in ``harmonygen.json``.
+
+    ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
+    the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
+    section 10). ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel.
+    """
+
+    kind: Literal["denoiser"] = "denoiser"
+    format: int = 1
+    direction: Direction = "inverse"
+    target: Literal["latent", "residual"] = "latent"
+    residual_scale: float = Field(1.0, gt=0)
+    noise: Literal["white", "shared"] = "white"
+    noise_share: float = Field(0.0, ge=0, le=1)
+    mask_pooling: Literal["nearest", "max"] = "nearest"
+    resolution: int = 512
+    training_data: str = ""
+
+
+class Denoiser:
+    """UNet, autoencoder, scheduler and the empty prompt's embedding, with what they were trained for."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        scheduler: EulerAncestralDiscreteScheduler,
+        null_embedding: Tensor,
+        spec: DenoiserSpec,
+    ) -> None:
+        if unet.config.in_channels != UNET_CHANNELS:
+            raise CheckpointError(
+                f"the UNet takes {unet.config.in_channels} channels, {UNET_CHANNELS} are needed "
+                "(latent 4, mask 1, condition 4): use an inpainting UNet"
+            )
+        self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
+        self.null_embedding = null_embedding
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path, direction: Direction = "inverse", device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Denoiser:
+        """Load a diffusers-format folder (``unet/ vae/ scheduler/ harmonygen.json``).
+
+        A plain Stable Diffusion inpainting folder has no ``harmonygen.json``: :func:`adopt` gives it one.
+
+        Raises:
+            CheckpointError: of another kind or direction, incomplete, or with other channels.
+        """
+        if not (folder / SPEC_NAME).is_file():
+            raise CheckpointError(
+                f"'{folder}' has no {SPEC_NAME}, so its direction is not known: "
+                f"train one with 'harmonygen train {direction}', or bring weights in with 'harmonygen import-weights'"
+            )
+        spec = read_spec(folder, DenoiserSpec, "denoiser")
+        if spec.direction != direction:
+            raise CheckpointError(
+                f"checkpoint '{folder}' is a {spec.direction} model, a {direction} one is needed: choose another folder"
+            )
+        parts = load_parts(folder)
+        model = cls(*parts, load_weights(folder / _NULL_EMBEDDING)["null_embedding"].float(), spec)
+        return model.to(device, dtype)
+
+    def to(self, device: str, dtype: torch.dtype) -> Denoiser:
+        """Move all parts, set them to evaluation and freeze them; return self."""
+        for module in (self.unet, self.vae):
+            module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
+        return self
+
+    def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+        """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.unet.to(dtype).save_pretrained(folder / "unet", safe_serialization=True)
+        self.vae.to(dtype).save_pretrained(folder / "vae", safe_serialization=True)
+        self.scheduler.save_pretrained(folder / "scheduler")
+        save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / _NULL_EMBEDDING)
+        write_spec(folder, self.spec)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet lives."""
+        return torch.device(self.unet.device)
+
+    @property
+    def factor(self) -> int:
+        """Pixels a latent cell, along one side (8 for Stable Diffusion)."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def multiple(self) -> int:
+        """What image sides must be a multiple of: the VAE's factor times the UNet's."""
+        return self.factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @torch.no_grad()
+    def encode(self, image_pm1: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Encode images (B, 3, H, W) in [-1, 1] to scaled latents (B, 4, h, w) float32.
+
+        With a generator the posterior is sampled (training, REFERENCE section 2); without, its mode is taken.
+        """
+        posterior = self.vae.encode(image_pm1.to(self.device, self.vae.dtype)).latent_dist
+        latents = posterior.sample(generator) if generator is not None else posterior.mode()
+        scaled: Tensor = latents.float() * self.vae.config.scaling_factor
+        return scaled
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode scaled latents (B, 4, h, w) to images (B, 3, H, W), about [-1, 1], float32."""
+        image: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+        return image.float()
+
+    def latent_mask(self, mask: Tensor) -> Tensor:
+        """Reduce a mask (B, 1, H, W) of 0 and 1 to latent cells (B, 1, h, w), binary."""
+        return pool_mask(mask, self.factor, self.spec.mask_pooling)
+
+    @torch.no_grad()
+    def sample(self, condition: Tensor, mask: Tensor, seeds: Sequence[int], steps: int = 5) -> Tensor:
+        """Draw one target latent for each seed, given one condition.
+
+        Args:
+            condition: scaled latent (1, 4, h, w) of the condition image.
+            mask: latent mask (1, 1, h, w).
+            seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
+            steps: Euler ancestral steps (5 in the papers), guidance 1.
+
+        Returns:
+            Scaled latents (B, 4, h, w), float32, of the target (also where the model predicts a residual).
+        """
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        scheduler = EulerAncestralDiscreteScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=self.device)
+        batch, shape = len(seeds), tuple(condition.shape[1:])
+        noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
+        latents = noise.to(self.device) * scheduler.init_noise_sigma
+        fixed = torch.cat([mask, condition], dim=1).to(self.device).expand(batch, -1, -1, -1)
+        prompt = self.null_embedding.expand(batch, -1, -1)
+        for timestep in scheduler.timesteps:
+            unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
+            predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
+            latents = scheduler.step(predicted, timestep, latents, generator=generators).prev_sample
+        if self.spec.target == "residual":
+            latents = condition + latents * self.spec.residual_scale * mask
+        sampled: Tensor = latents
+        return sampled
+
+    def picture(self, latents: Tensor, condition: Tensor, decoded_condition: Tensor, image_pm1: Tensor) -> Tensor:
+        """Decode target latents (B, 4, h, w) to images (B, 3, H, W) in [-1, 1].
+
+        A residual model adds the decoded *difference* to the condition image, so that the autoencoder's own error
+        cancels; ``decoded_condition`` is D(condition), computed once a photo.
+        """
+        decoded = self.decode(latents)
+        if self.spec.target == "residual":
+            decoded = image_pm1 + (decoded - decoded_condition)
+        return torch.clamp(decoded, -1, 1)
+
+
+def load_parts(folder: Path) -> tuple[UNet2DConditionModel, AutoencoderKL, EulerAncestralDiscreteScheduler]:
+    """Load UNet, VAE and scheduler of a diffusers-format folder from safetensors.
+
+    Raises:
+        CheckpointError: a part is missing or damaged.
+    """
+    read_json(folder / "unet" / "config.json")
+    try:
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
+        vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True)
+        config = EulerAncestralDiscreteScheduler.load_config(folder / "scheduler")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({error}): copy it again") from error
+    return unet, vae, EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing="linspace")
+
+
+def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
+    """Return Stable Diffusion's noise schedule with linspace spacing (REFERENCE section 2)."""
+    return EulerAncestralDiscreteScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        timestep_spacing="linspace",
+    )
+
+
+def training_scheduler(scheduler: EulerAncestralDiscreteScheduler) -> DDPMScheduler:
+    """Return the DDPM form of a sampler's schedule: it adds noise and gives the velocity in training."""
+    return DDPMScheduler.from_config(scheduler.config)
+
+
+def draw_noise(shape: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:
+    """Draw unit-variance noise (B, C, h, w) on the CPU; ``share`` of its variance is one value a channel.
+
+    Harmonization moves a whole foreground together: noise that does so too lets few steps follow (REFERENCE 10).
+    """
+    white: Tensor = torch.randn(shape, generator=generator)
+    if share == 0:
+        return white
+    common = torch.randn((*shape[:-2], 1, 1), generator=generator)
+    mixed: Tensor = share**0.5 * common + (1 - share) ** 0.5 * white
+    return mixed
+
+
+def pool_mask(mask: Tensor, factor: int, pooling: str) -> Tensor:
+    """Reduce a mask (B, 1, H, W) by ``factor``: ``nearest`` as the papers do, or ``max`` (any pixel counts).
+
+    A foreground so small that ``nearest`` loses it is kept by ``max``.
+    """
+    binary = (mask >= 0.5).float()
+    largest = F.max_pool2d(binary, factor)
+    if pooling == "max":
+        return torch.as_tensor(largest)
+    nearest = F.interpolate(binary, scale_factor=1 / factor, mode="nearest")
+    lost = nearest.flatten(1).sum(1) == 0
+    return torch.where(lost[:, None, None, None], largest, nearest)
+
+
+def small_unet(config: dict[str, Any]) -> UNet2DConditionModel:
+    """Build a 9-channel UNet from diffusers' own configuration names."""
+    return UNet2DConditionModel(**{"in_channels": UNET_CHANNELS, "out_channels": 4, **config})

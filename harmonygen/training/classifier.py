@@ -1,0 +1,105 @@
+"""Train the harmony classifier on real photos and composites, half and half (REFERENCE section 5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.training.composites import Batch
+from harmonygen.training.loop import Losses
+from harmonygen.training.settings import ClassifierTraining
+from harmonygen.training.sheets import save_rows
+
+
+class ClassifierTask:
+    """Cross entropy between photo and composite; each sample gives both, so the classes are balanced."""
+
+    def __init__(self, settings: ClassifierTraining) -> None:
+        self.settings = settings
+        spec = ClassifierSpec(
+            depth=settings.depth,
+            in_channels=settings.in_channels,
+            input_size=settings.resolution,
+            training_data=settings.data,
+        )
+        self.model = HarmonyResNet(spec)
+        if settings.imagenet:
+            self.model.load_imagenet()
+        if settings.linear_probe:
+            self.model.freeze_trunk()
+        self.module: nn.Module = self.model
+
+    def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
+        """Cross entropy over the photos and the composites of a batch."""
+        if self.settings.linear_probe:
+            self.model.network.eval()  # a frozen trunk keeps its batch statistics too
+        images, masks, labels = both(batch)
+        logits = module(images, masks).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        return loss, {"accuracy": float((logits.argmax(1) == labels).float().mean())}
+
+    @torch.no_grad()
+    def validate(self, batches: list[Batch]) -> Losses:
+        """AUC, accuracy and expected calibration error (15 bins) on held-out pairs."""
+        scores, labels = [], []
+        device = next(self.model.parameters()).device
+        for batch in batches:
+            images, masks, label = both({name: value.to(device) for name, value in batch.items()})
+            scores.append(self.model.p_composite(images, masks).cpu())
+            labels.append(label.cpu())
+        p, y = torch.cat(scores).double().numpy(), torch.cat(labels).numpy().astype(bool)
+        return {"auc": auc(p, y), "accuracy": float(((p >= 0.5) == y).mean()), "ece": ece(p, y), "n": float(len(p))}
+
+    def export(self, folder: Path) -> None:
+        """Write the classifier folder in half precision."""
+        self.model.save_pretrained(folder)
+
+    @torch.no_grad()
+    def sheet(self, batches: list[Batch], path: Path) -> None:
+        """Held-out photos above, their composites below."""
+        save_rows([batches[0]["real"][:8], batches[0]["composite"][:8]], path)
+
+
+def both(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Stack photos and composites: images (2B, 3, R, R) in [0, 1], masks (2B, 1, R, R), labels (2B,), 1 = composite."""
+    images = torch.cat([batch["real"], batch["composite"]]) / 2 + 0.5
+    masks = torch.cat([batch["mask"], batch["mask"]])
+    count = len(batch["real"])
+    labels = torch.cat([torch.zeros(count), torch.ones(count)]).long().to(images.device)
+    return images, masks, labels
+
+
+def auc(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: the chance that a composite scores above a photo, ties counting half.
+
+    >>> auc(np.array([0.1, 0.9]), np.array([False, True]))
+    1.0
+    """
+    from scipy.stats import rankdata
+
+    positives = int(y.sum())
+    if positives in (0, len(y)):
+        return float("nan")
+    ranks = rankdata(p)
+    return float((ranks[y].sum() - positives * (positives + 1) / 2) / (positives * (len(y) - positives)))
+
+
+def ece(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], bins: int = 15) -> float:
+    """Return the expected calibration error of P(composite): mean |confidence - frequency| over equal bins.
+
+    >>> ece(np.array([0.0, 1.0]), np.array([False, True]))
+    0.0
+    """
+    index = np.minimum((p * bins).astype(int), bins - 1)
+    gaps = [
+        abs(p[index == b].mean() - y[index == b].mean()) * (index == b).mean()
+        for b in range(bins)
+        if (index == b).any()
+    ]
+    return float(sum(gaps))

@@ -1,0 +1,162 @@
+"""Train the denoiser, forward or inverse (REFERENCE sections 2 and 10)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+
+from harmonygen.errors import UsageError
+from harmonygen.models.checkpoints import STARTER
+from harmonygen.models.denoiser import (
+    Denoiser,
+    DenoiserSpec,
+    draw_noise,
+    new_scheduler,
+    small_unet,
+    training_scheduler,
+)
+from harmonygen.seeds import stable_seed
+from harmonygen.training.composites import Batch
+from harmonygen.training.loop import Losses
+from harmonygen.training.settings import DenoiserTraining
+from harmonygen.training.sheets import save_rows
+
+_NULL_TOKENS = 1
+
+
+class DenoiserTask:
+    """Noise or velocity MSE, weighted to the foreground; the autoencoder is frozen."""
+
+    def __init__(self, settings: DenoiserTraining, calibration: list[Batch], device: str = "cpu") -> None:
+        self.settings = settings
+        vae = (
+            AutoencoderKL.from_pretrained(vae_folder(settings.vae), use_safetensors=True)
+            .to(device)
+            .eval()
+            .requires_grad_(False)
+        )
+        unet = (
+            UNet2DConditionModel.from_pretrained(Path(settings.init) / "unet")
+            if settings.init
+            else small_unet(settings.model)
+        )
+        null = torch.zeros(1, _NULL_TOKENS, unet.config.cross_attention_dim)
+        spec = DenoiserSpec(
+            direction="inverse" if settings.task == "inverse" else "forward",
+            target=settings.target,
+            noise=settings.noise,
+            noise_share=settings.noise_share,
+            mask_pooling=settings.mask_pooling,
+            resolution=settings.resolution,
+            training_data=settings.data,
+        )
+        scheduler = new_scheduler(settings.prediction_type)
+        self.model = Denoiser(unet, vae, scheduler, null.to(device), spec)
+        self.schedule = training_scheduler(scheduler)
+        self.module: nn.Module = unet
+        if settings.target == "residual":
+            scale = self._foreground_std(calibration)
+            self.model.spec = spec.model_copy(update={"residual_scale": scale})
+
+    def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
+        """Foreground-weighted MSE: ((pred - goal) * m)^2 mean, times clamp(hw / area(m), 1, 5)."""
+        settings, device = self.settings, batch["real"].device
+        clean, condition, mask = self._latents(batch, generator)
+        noise = draw_noise(tuple(clean.shape), generator, settings.noise_share).to(device)
+        steps = torch.randint(0, self.schedule.config.num_train_timesteps, (len(clean),), generator=generator).to(
+            device
+        )
+        noisy = self.schedule.add_noise(clean, noise, steps)
+        goal = noise if settings.prediction_type == "epsilon" else self.schedule.get_velocity(clean, noise, steps)
+        prompt = self.model.null_embedding.to(device).expand(len(clean), -1, -1)
+        predicted = module(torch.cat([noisy, mask, condition], dim=1), steps, prompt).sample.float()
+        squared = (predicted - goal) ** 2
+        if settings.loss_region == "image":
+            loss = squared.mean()
+        else:
+            weight = (1 / mask.mean(dim=(1, 2, 3)).clamp(min=1e-6)).clamp(1, settings.max_foreground_weight)
+            loss = ((squared * mask).mean(dim=(1, 2, 3)) * weight).mean()
+        return loss, {}
+
+    def _latents(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the clean target of diffusion, the condition latent and the latent mask."""
+        model, inverse = self.model, self.model.spec.direction == "inverse"
+        source, goal = ("real", "composite") if inverse else ("composite", "real")
+        condition, target = model.encode(batch[source], generator), model.encode(batch[goal], generator)
+        mask = model.latent_mask(batch["mask"])
+        if model.spec.target == "residual":
+            target = (target - condition) / model.spec.residual_scale * mask
+        return target, condition, mask
+
+    def _foreground_std(self, batches: list[Batch]) -> float:
+        """Standard deviation of the residual inside the foreground, over the calibration batches."""
+        values = []
+        for batch in batches:
+            residual, _, mask = self._latents(batch, None)
+            values.append(residual.permute(0, 2, 3, 1)[mask[:, 0] > 0])
+        return float(torch.cat(values).std())
+
+    @torch.no_grad()
+    def validate(self, batches: list[Batch]) -> Losses:
+        """Held-out loss at fixed noise, and the median foreground change (fMSE, 8-bit squared) of samples."""
+        losses, changes = [], []
+        for index, batch in enumerate(batches):
+            generator = torch.Generator("cpu").manual_seed(stable_seed("validate", index))
+            moved = {name: value.to(self.model.device) for name, value in batch.items()}
+            losses.append(float(self.loss(self.module, moved, generator)[0]))
+            if index < 4:
+                changes += self._changes(moved)
+        return {"loss": sum(losses) / len(losses), "median_fmse": float(torch.tensor(changes).median())}
+
+    def _changes(self, batch: Batch) -> list[float]:
+        source = "real" if self.model.spec.direction == "inverse" else "composite"
+        drawn = [self._draw(batch, row, [row]) for row in range(min(8, len(batch["real"])))]
+        changes = []
+        for row, picture in enumerate(drawn):
+            mask = batch["mask"][row] > 0
+            squared = ((picture[0] - batch[source][row]) * 127.5) ** 2
+            changes.append(float(squared.mean(dim=0, keepdim=True)[mask].mean()))
+        return changes
+
+    def _draw(self, batch: Batch, row: int, seeds: list[int]) -> Tensor:
+        model = self.model
+        source = "real" if model.spec.direction == "inverse" else "composite"
+        image = batch[source][row : row + 1].to(model.device)
+        condition = model.encode(image)
+        mask = model.latent_mask(batch["mask"][row : row + 1].to(model.device))
+        latents = model.sample(condition, mask, seeds)
+        picture = model.picture(latents, condition, model.decode(condition), image)
+        return torch.where(batch["mask"][row : row + 1].to(model.device) > 0, picture, image)
+
+    def export(self, folder: Path) -> None:
+        """Write the checkpoint folder in half precision; the live modules stay as they were."""
+        self.model.save_pretrained(folder)
+        self.model.unet.float()
+        self.model.vae.float()
+
+    @torch.no_grad()
+    def sheet(self, batches: list[Batch], path: Path) -> None:
+        """Eight pairs: input, the training target, and four samples each, a column a pair."""
+        batch = batches[0]
+        count = min(8, len(batch["real"]))
+        drawn = [self._draw(batch, row, [1, 2, 3, 4]) for row in range(count)]
+        rows = [batch["real"][:count], batch["composite"][:count]]
+        save_rows([*rows, *(torch.stack([picture[k] for picture in drawn]) for k in range(4))], path)
+
+
+def vae_folder(name: str) -> Path:
+    """Return the folder that holds the autoencoder's config: as given, or its ``vae`` subfolder; ``starter`` works.
+
+    Raises:
+        UsageError: there is none.
+    """
+    root = STARTER / "inverse" if name == "starter" else Path(name)
+    for folder in (root / "vae", root):
+        if (folder / "config.json").is_file():
+            return folder
+    raise UsageError(
+        f"no autoencoder at '{name}' (no config.json there or in vae/): run 'harmonygen train autoencoder' first"
+    )

@@ -1,0 +1,115 @@
+"""What a training run can be told; the names are diffusers' well-known ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from harmonygen.config import Settings
+
+
+class CompositeSettings(Settings):
+    """How composites are made on the fly: relative weights of the methods, and the LUT's strength."""
+
+    reinhard: float = Field(0.3, ge=0)
+    xiao: float = Field(0.15, ge=0)
+    fecker: float = Field(0.1, ge=0)
+    pitie: float = Field(0.05, ge=0)
+    lut: float = Field(0.4, ge=0)
+    lut_strength: float = Field(1.0, gt=0)
+    min_fmse: float = Field(50.0, ge=0, description="a weaker change is drawn again, once")
+
+
+class TrainSettings(Settings):
+    """What every training run has in common."""
+
+    task: ClassVar[str] = ""
+
+    data: str = "sample"
+    layout: str | None = None
+    split_file: Path | None = Field(None, description="CSV with the columns kind, name and split")
+    split: str = "train"
+    validation_fraction: float = Field(0.05, gt=0, lt=1, description="photos of the split held out, by id")
+    validation_samples: int = Field(256, ge=1)
+    output_dir: Path = Path("outputs/train")
+    seed: int = Field(0, ge=0)
+    resolution: int = Field(128, ge=32)
+    random_flip: bool = True
+    crop_scale: float = Field(1.2, ge=1, description="short side before the random crop, over resolution")
+    composites: CompositeSettings = CompositeSettings()
+
+    train_batch_size: int = Field(16, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    max_train_steps: int = Field(1000, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
+    lr_warmup_steps: int = Field(0, ge=0)
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps no moving average")
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    dataloader_num_workers: int = Field(0, ge=0)
+    checkpointing_steps: int = Field(500, ge=1)
+    checkpoints_total_limit: int = Field(2, ge=1)
+    validation_steps: int = Field(500, ge=1)
+    logging_steps: int = Field(25, ge=1)
+    resume_from_checkpoint: str | None = None
+    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+
+
+class AutoencoderTraining(TrainSettings):
+    """Train the small starter autoencoder: L1, colour at low resolution, and a light KL term."""
+
+    task: ClassVar[str] = "autoencoder"
+
+    model: dict[str, Any] = Field(default_factory=dict, description="diffusers AutoencoderKL configuration")
+    kl_weight: float = Field(1e-6, ge=0)
+    colour_weight: float = Field(1.0, ge=0, description="L1 after 8x averaging: the colour of a region")
+
+
+class DenoiserTraining(TrainSettings):
+    """Train a denoiser (REFERENCE section 2); the starter's choices are those of section 10."""
+
+    vae: str = Field("", description="folder of the autoencoder, or of a checkpoint that has vae/")
+    init: str = Field("", description="a diffusers folder to start from; empty: a new UNet of ``model``")
+    model: dict[str, Any] = Field(default_factory=dict, description="diffusers UNet2DConditionModel configuration")
+    target: Literal["latent", "residual"] = "latent"
+    noise: Literal["white", "shared"] = "white"
+    noise_share: float = Field(0.0, ge=0, le=1)
+    mask_pooling: Literal["nearest", "max"] = "nearest"
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
+    loss_region: Literal["foreground", "image"] = "foreground"
+    max_foreground_weight: float = Field(5.0, ge=1)
+
+
+class InverseTraining(DenoiserTraining):
+    """Real photo in, composite out."""
+
+    task: ClassVar[str] = "inverse"
+
+
+class ForwardTraining(DenoiserTraining):
+    """Composite in, real photo out."""
+
+    task: ClassVar[str] = "forward"
+
+
+class ClassifierTraining(TrainSettings):
+    """Train the harmony classifier (REFERENCE section 5)."""
+
+    task: ClassVar[str] = "classifier"
+
+    depth: str = "resnet50"
+    in_channels: Literal[3, 4] = 3
+    imagenet: bool = Field(False, description="start from torchvision's ImageNet weights (needs a network)")
+    linear_probe: bool = Field(False, description="train the head alone")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+TASKS: dict[str, type[TrainSettings]] = {
+    kind.task: kind for kind in (AutoencoderTraining, InverseTraining, ForwardTraining, ClassifierTraining)
+}
