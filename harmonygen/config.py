@@ -87,6 +87,7 @@ class AugmentSettings(Settings):
     per_subset: bool = True
     list_file: str | None = None
     test_list: str | None = None
+    leak_guard: Literal["hash", "ids"] = "hash"
     seed: int = Field(0, ge=0)
 
 

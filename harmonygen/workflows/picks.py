@@ -1,0 +1,222 @@
+"""Which candidates of a run are mixed in: read the rows without their images, check them, pick per pair.
+
+A pair's pick depends on the seed, the pair's id and its own candidates alone, never on the order or on other pairs;
+with one seed, a larger gamma's random picks contain a smaller one's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harmonygen import seeds
+from harmonygen.errors import StorageError, UsageError
+
+Rule = Literal["random", "top"]
+
+COLUMNS = (
+    "pair_id",
+    "real_id",
+    "k",
+    "seed",
+    "width",
+    "height",
+    "p_composite",
+    "gate",
+    "model_digest",
+    "clipped",
+    "fmse",
+    "structure",
+    "drift",
+)
+"""The columns that planning reads: never ``composite``, whose bytes are the run's size."""
+
+_SHOWN = 5  # ids in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished synthesis run: its candidates (:data:`COLUMNS` + ``part`` and ``row``) and quarantined pair ids."""
+
+    folder: Path
+    parts: tuple[Path, ...]
+    candidates: pa.Table
+    quarantined: frozenset[str]
+    plan_digest: str
+
+
+def shown(ids: Iterable[str], of: str = "") -> str:
+    """Return the first five ids for a message, and how many there are.
+
+    >>> shown(["b", "a"]), shown("abcdefg", "photos")
+    ('a, b', 'a, b, c, d, e and 2 more photos')
+    """
+    ordered = sorted(set(ids))
+    more = len(ordered) - _SHOWN
+    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more {of}".rstrip() if more > 0 else "")
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's plan, quarantine and candidate rows, without the images.
+
+    Raises:
+        UsageError: not a run folder, or a run that is not finished.
+    """
+    parts = tuple(sorted((folder / "candidates").glob("part-*-of-*.parquet")))
+    plan = folder / "plan.json"
+    if not plan.is_file() or not parts:
+        raise UsageError(f"'{folder}' holds no candidates: run harmonygen synthesize --out '{folder}' first")
+    expected = int(parts[0].stem.rpartition("-")[2])
+    if len(parts) != expected:
+        raise UsageError(
+            f"the run '{folder}' is not finished: {len(parts)} of {expected} shards are there: "
+            "repeat its synthesize command, it goes on where it stopped"
+        )
+    tables = [_read_part(path, index) for index, path in enumerate(parts)]
+    digest = str(json.loads(plan.read_text()).get("plan_digest", ""))
+    return Run(folder, parts, pa.concat_tables(tables), _quarantined(folder), digest)
+
+
+def _read_part(path: Path, index: int) -> pa.Table:
+    try:
+        table = pq.read_table(path, columns=list(COLUMNS)).replace_schema_metadata(None)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no candidate file of harmonygen")
+    rows = pa.array(range(table.num_rows), pa.int64())
+    return table.append_column("row", rows).append_column("part", pa.array([index] * table.num_rows, pa.int32()))
+
+
+def _quarantined(folder: Path) -> frozenset[str]:
+    path = folder / "quarantine.parquet"
+    return frozenset(pq.read_table(path, columns=["id"])["id"].to_pylist()) if path.is_file() else frozenset()
+
+
+def rows_by_pair(candidates: pa.Table) -> dict[str, list[int]]:
+    """Return row numbers of the table by pair, in order of ``k``."""
+    ordered = pc.sort_indices(candidates, [("pair_id", "ascending"), ("k", "ascending")])
+    rows: dict[str, list[int]] = {}
+    pair_ids = candidates["pair_id"].take(ordered)
+    for row, pair_id in zip(ordered.to_pylist(), pair_ids.to_pylist(), strict=True):
+        rows.setdefault(pair_id, []).append(row)
+    return rows
+
+
+def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: str) -> list[int]:
+    """Pick ``count`` of a pair's candidates, given their p_composite in order of ``k``; return indices, ascending.
+
+    ``random`` draws without replacement from (seed, pair); ``top`` takes the highest p_composite, the lower k on a
+    tie.
+
+    >>> pick([0.2, 0.9, 0.9, 0.1], 2, "top", 0, "a")
+    [1, 2]
+    """
+    if rule == "top":
+        order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    else:
+        order = seeds.numpy_rng("augment", seed, pair_id).permutation(len(scores)).tolist()
+    return sorted(order[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Picked candidate rows by pair (metadata only), and how many candidates a gate had failed."""
+
+    by_pair: dict[str, list[dict[str, Any]]]
+    gated: int
+    skipped_pairs: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Number of picked candidates."""
+        return sum(len(rows) for rows in self.by_pair.values())
+
+
+def pick_all(run: Run, needed: Mapping[str, int], gamma: float, rule: Rule, seed: int) -> Picks:
+    """Pick ``needed[pair_id]`` candidates for every pair.
+
+    Pairs that the run has quarantined get none and are told; candidates that failed a gate are not eligible.
+
+    Raises:
+        UsageError: pairs without any candidate, or with fewer eligible ones than needed: the ids and the K needed.
+    """
+    table = run.candidates
+    rows = rows_by_pair(table)
+    wanted = {pair_id: count for pair_id, count in needed.items() if count}
+    skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in run.quarantined)
+    _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])
+    passed, scores = pc.equal(table["gate"], "").to_pylist(), table["p_composite"].to_pylist()
+    eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
+    _refuse_short(eligible, rows, wanted, gamma)
+    by_pair = {}
+    for pair_id, own in eligible.items():
+        chosen = pick([scores[row] for row in own], wanted[pair_id], rule, seed, pair_id)
+        by_pair[pair_id] = [own[index] for index in chosen]
+    gated = sum(len(rows[pair_id]) - len(own) for pair_id, own in eligible.items())
+    return Picks(_records(table, by_pair), gated, skipped)
+
+
+def _records(table: pa.Table, by_pair: Mapping[str, Sequence[int]]) -> dict[str, list[dict[str, Any]]]:
+    taken = table.take([row for rows in by_pair.values() for row in rows]).to_pylist() if by_pair else []
+    records = iter(taken)
+    return {pair_id: [next(records) for _ in rows] for pair_id, rows in by_pair.items()}
+
+
+def _refuse_without(run: Run, missing: Collection[str]) -> None:
+    if missing:
+        raise UsageError(
+            f"{len(missing)} pairs of the dataset have no candidates in '{run.folder}': {shown(missing, 'pairs')}: "
+            "synthesize from the same --data, --list-file and --subset (and without --limit)"
+        )
+
+
+def _refuse_short(
+    eligible: Mapping[str, Sequence[int]], rows: Mapping[str, Sequence[int]], needed: Mapping[str, int], gamma: float
+) -> None:
+    short = [pair_id for pair_id, own in eligible.items() if len(own) < needed[pair_id]]
+    if not short:
+        return
+    most = max(needed[pair_id] for pair_id in short)
+    few_made = [pair_id for pair_id in short if len(rows[pair_id]) < needed[pair_id]]
+    if few_made:
+        found = max(len(rows[pair_id]) for pair_id in few_made)
+        raise UsageError(
+            f"gamma {gamma:g} needs K >= {most}, found {found} for {len(few_made)} pairs: {shown(few_made, 'pairs')}: "
+            f"synthesize with --k {most} or more (and --keep all), or lower --gamma"
+        )
+    worst = [f"{pair_id} ({len(eligible[pair_id])} of {len(rows[pair_id])})" for pair_id in short]
+    raise UsageError(
+        f"gamma {gamma:g} needs {most} candidates a pair that pass the gates; {len(short)} pairs have fewer: "
+        f"{shown(worst, 'pairs')}: synthesize with --k over {most}, loosen the gates with harmonygen select, "
+        "or lower --gamma"
+    )
+
+
+def read_composites(run: Run, picked: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    """Yield each picked row with its encoded composite, one row group of the run in memory at a time."""
+    by_part: dict[int, dict[int, Mapping[str, Any]]] = {}
+    for row in picked:
+        by_part.setdefault(row["part"], {})[row["row"]] = row
+    for part in sorted(by_part):
+        yield from _read_cells(run.parts[part], by_part[part])
+
+
+def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    file = pq.ParquetFile(path)
+    start = 0
+    for group in range(file.metadata.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        here = sorted(row for row in picked if start <= row < start + rows)
+        if here:
+            cells = file.read_row_group(group, columns=["composite"]).column("composite")
+            for row in here:
+                yield picked[row], cells[row - start].as_py()["bytes"]
+        start += rows
