@@ -1,0 +1,56 @@
+"""Take a photo's foreground out as a list of pixels, and put recoloured pixels back.
+
+Shape legend: N foreground pixels, H W pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from harmonygen.errors import InputError
+
+ImageU8: TypeAlias = npt.NDArray[np.uint8]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+
+
+def foreground_pixels(image_u8: ImageU8, mask: Mask, name: str = "photo") -> npt.NDArray[np.float64]:
+    """List the colours inside a mask.
+
+    Args:
+        image_u8: (H, W, 3) ``uint8`` RGB.
+        mask: (H, W) bool, true inside the foreground.
+        name: what an error calls the picture.
+
+    Returns:
+        (N, 3) RGB in ``[0, 1]``, in row order.
+
+    Raises:
+        InputError: the image is not (H, W, 3) uint8, the mask is not bool or of another size, or it is empty.
+    """
+    if image_u8.ndim != 3 or image_u8.shape[2] != 3 or image_u8.dtype != np.uint8:
+        found = f"{image_u8.dtype} {image_u8.shape}"
+        raise InputError(f"{name} is {found}, not uint8 (H, W, 3): convert it to 8-bit RGB first")
+    if mask.dtype != np.bool_ or mask.shape != image_u8.shape[:2]:
+        found = f"{mask.dtype} {mask.shape}"
+        raise InputError(f"mask of {name} is {found}, not bool {image_u8.shape[:2]}: threshold or resize it first")
+    pixels_u8 = image_u8[mask]
+    if len(pixels_u8) == 0:
+        raise InputError(f"mask of {name} is empty: there is no foreground to recolour, drop this pair")
+    return pixels_u8 / 255.0
+
+
+def paste_pixels(real_u8: ImageU8, mask: Mask, pixels01: Floats) -> ImageU8:
+    """Return a copy of the photo with new foreground colours, rounded to 8 bits and clipped; the rest bit for bit.
+
+    Args:
+        real_u8: (H, W, 3) ``uint8`` RGB.
+        mask: (H, W) bool with N true pixels.
+        pixels01: (N, 3) RGB in ``[0, 1]``, in row order.
+    """
+    composite_u8 = real_u8.copy()
+    composite_u8[mask] = np.rint(np.clip(pixels01, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return composite_u8
