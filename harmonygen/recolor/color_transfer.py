@@ -1,4 +1,4 @@
-"""The four classical colour transfers iHarmony4's composites were made with (Cong et al. 2020, section 3.1).
+"""The four classical colour transfers iHarmony4's composites were made with (Cong et al. 2020).
 
 Each gives a foreground the colour statistics of a reference foreground. Shape legend: N source pixels,
 M reference pixels, H W image pixels, P projection axes. Colours are sRGB-coded RGB in ``[0, 1]``.
@@ -46,7 +46,7 @@ PITIE_AXES = np.array([[3.0, 0, 0], [0, 3, 0], [0, 0, 3], [2, 2, -1], [2, -1, 2]
 
 
 def reinhard(source01: Floats, reference01: Floats, rng: np.random.Generator) -> Float64s:
-    """Match mean and standard deviation of each lαβ channel (Reinhard et al. 2001, section "Statistics").
+    """Match mean and standard deviation of each lαβ channel (Reinhard et al. 2001).
 
     Args:
         source01: (N, 3) RGB in ``[0, 1]``.
@@ -79,7 +79,7 @@ def _lab_statistics(pixels01: Floats) -> tuple[Float64s, Float64s, Float64s]:
 
 
 def xiao(source01: Floats, reference01: Floats, rng: np.random.Generator) -> Float64s:
-    """Match the mean and the RGB covariance by principal axes (Xiao and Ma 2006, section 3).
+    """Match the mean and the RGB covariance by principal axes (Xiao and Ma 2006).
 
     An axis has no sign of its own. The main one is turned to within 90 degrees of the source's, or light and dark
     would change places; the signs of the other two are drawn, since they were left to chance in iHarmony4 too
@@ -117,7 +117,7 @@ def _principal_axes(pixels01: Floats) -> tuple[Float64s, Float64s, Float64s]:
 
 
 def fecker(source01: Floats, reference01: Floats, rng: np.random.Generator) -> Float64s:
-    """Match the cumulative histograms of Y, Cb and Cr (Fecker et al. 2008, section III).
+    """Match the cumulative histograms of Y, Cb and Cr (Fecker et al. 2008).
 
     Args:
         source01: (N, 3) RGB in ``[0, 1]``.
@@ -156,7 +156,7 @@ def _histogram_map(source_codes: Ints, reference_codes: Ints) -> Ints:
 
 
 def pitie(source01: Floats, reference01: Floats, rng: np.random.Generator) -> Float64s:
-    """Match the whole RGB distribution by matching its projections on random axes (Pitié et al. 2007, section 3).
+    """Match the whole RGB distribution by matching its projections on random axes (Pitié et al. 2007).
 
     The grain this leaves is taken out in ``transfer_foreground``, which knows where the pixels lie.
 
@@ -198,12 +198,13 @@ def _match_projections(source: Float64s, reference: Float64s) -> Float64s:
 
 
 def _cumulative_shares(position: Float64s) -> Float64s:
-    """Return (P, bins) cumulative histograms ending at 1 of (P, N) positions counted in bins."""
+    """Return (P, bins) cumulative histograms, read at the middle of each bin, of (P, N) positions in bins."""
     rows = len(position)
     nearest = (position + 0.5).astype(np.intp) + PITIE_BINS * np.arange(rows)[:, None]
     counts = np.bincount(nearest.ravel(), minlength=rows * PITIE_BINS).reshape(rows, PITIE_BINS)
-    cumulative = np.cumsum(counts + 1e-6, axis=1)  # no bin is quite empty, so the inverse is single-valued
-    shares: Float64s = cumulative / cumulative[:, -1:]
+    filled = counts / position.shape[1] + 1e-9  # no bin is quite empty, so the inverse is single-valued
+    # At the middle, a source of one colour meets the middle of the reference and not its far end.
+    shares: Float64s = np.cumsum(filled, axis=1) - filled / 2
     return shares
 
 
@@ -212,7 +213,6 @@ def _inverse_share(source_shares: Float64s, reference_shares: Float64s) -> Float
     target = np.empty_like(source_shares)
     for row, (wanted, shares) in enumerate(zip(source_shares, reference_shares, strict=True)):
         target[row] = np.interp(wanted, shares, np.arange(PITIE_BINS))
-        target[row][wanted <= shares[0]] = 0
     return target
 
 

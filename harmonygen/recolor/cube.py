@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harmonygen.errors import InputError
+from harmonygen.errors import InputError, StorageError
 from harmonygen.recolor.foreground import Floats
-from harmonygen.recolor.lut import Lut, apply_lut, identity_lut
+from harmonygen.recolor.lut import Lut, apply_lut, identity_lut, lut_size
 
 MAX_SIZE = 256
 
@@ -52,8 +52,8 @@ def read_cube(path: Path) -> Lut:
     cube = _Cube(path.name)
     lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
-        words = line.split("#")[0].split() if not line.startswith("TITLE") else []
-        if words:
+        words = line.split("#")[0].split()
+        if words and words[0] != "TITLE":
             _take_line(cube, number, words)
     if cube.size == 0:
         raise cube.fault(len(lines), "the file ends without LUT_3D_SIZE: it is not a 3D .cube LUT")
@@ -132,13 +132,18 @@ def write_cube(path: Path, lut: Lut, title: str = "") -> None:
         title: one line without quotation marks, or nothing.
 
     Raises:
-        OSError: the file cannot be written.
+        UsageError: the LUT is not (S, S, S, 3).
+        StorageError: the file cannot be written.
     """
+    size = lut_size(lut)
     header = [f'TITLE "{" ".join(title.replace(chr(34), "").split())}"'] if title else []
-    header += [f"LUT_3D_SIZE {len(lut)}", "DOMAIN_MIN 0 0 0", "DOMAIN_MAX 1 1 1"]
+    header += [f"LUT_3D_SIZE {size}", "DOMAIN_MIN 0 0 0", "DOMAIN_MAX 1 1 1"]
     rows = np.asarray(lut, np.float32).transpose(2, 1, 0, 3).reshape(-1, 3).tolist()
     # 9 significant digits tell every float32 apart.
     body = [f"{red:.9g} {green:.9g} {blue:.9g}" for red, green, blue in rows]
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("\n".join([*header, *body, ""]), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text("\n".join([*header, *body, ""]), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"LUT '{path}' cannot be written: {error}") from error

@@ -16,6 +16,7 @@ from harmonygen.recolor.foreground import Floats, ImageU8, Mask, foreground_pixe
 
 Lut: TypeAlias = npt.NDArray[np.float32]
 Float32s: TypeAlias = npt.NDArray[np.float32]
+Indices: TypeAlias = npt.NDArray[np.int32]
 Interpolation: TypeAlias = Literal["tetrahedral", "trilinear"]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -23,7 +24,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]], np.float32)
 YUV_TO_RGB = np.linalg.inv(RGB_TO_YUV).astype(np.float32)
 
-MEDIAN_RMS = 0.16
+MEDIAN_RMS = 0.16  # of the weighted grid at strength 1; photos come out at about 0.136, fMSE (0.136 * 255)**2 = 1200
 RMS_LOG_SPREAD = 0.35  # standard deviation of its logarithm
 MAX_EXTRAPOLATION = 1.25  # past its own size, a regrade is stretched no further than this
 MAX_DRAWS = 8  # a draw too faint for the change wanted is drawn again
@@ -50,8 +51,8 @@ def random_lut(rng: np.random.Generator, size: int = 33, strength: float = 1.0) 
     Args:
         rng: draws everything; the same state gives the same LUT.
         size: grid points a side.
-        strength: 1 gives a foreground mean squared error of about 1,200 (8-bit units) on photos, with most between
-            300 and 4,000; the error grows with its square. 0 gives the identity.
+        strength: 1 gives a foreground mean squared error of about 1,200 (8-bit units) on photos, nine in ten between
+            240 and 3,900; the error grows about with its square. 0 gives the identity.
 
     Returns:
         (S, S, S, 3) ``float32`` in ``[0, 1]``.
@@ -124,15 +125,16 @@ def _chroma(colours: Float32s, rng: np.random.Generator) -> Float32s:
     saturation = 2.0 ** _present(rng, 0.6, 0.7)
     hue = _present(rng, 0.35, 0.2)
     cosine, sine = saturation * np.cos(hue), saturation * np.sin(hue)
-    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float32)
-    turned: Float32s = colours @ (YUV_TO_RGB @ turn @ RGB_TO_YUV).T
+    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    matrix = (YUV_TO_RGB @ turn @ RGB_TO_YUV).astype(np.float32)
+    turned: Float32s = colours @ matrix.T
     return turned
 
 
 def _split_tone(colours: Float32s, rng: np.random.Generator) -> Float32s:
     """Tint shadows and highlights apart, keeping luma."""
     amount = abs(_present(rng, 0.4, 0.08))
-    drawn = rng.standard_normal((2, 3)).astype(np.float32)
+    drawn: Float32s = rng.standard_normal((2, 3)).astype(np.float32)
     tints = drawn - (drawn @ LUMA)[:, None]
     tints *= np.float32(amount) / np.maximum(np.abs(tints).max(axis=1, keepdims=True), 1e-6)
     luma = np.clip(colours @ LUMA, 0.0, 1.0)[:, None]
@@ -175,12 +177,12 @@ def apply_lut(pixels01: Floats, lut: Lut, interpolation: Interpolation = "tetrah
     Raises:
         UsageError: an unknown interpolation, or a LUT or pixels of the wrong shape.
 
-    >>> apply_lut(np.array([[0.2, 0.4, 0.6]]), identity_lut(5)).round(4).tolist()
-    [[0.20000000298023224, 0.4000000059604645, 0.6000000238418579]]
+    >>> bool(np.allclose(apply_lut(np.array([0.2, 0.4, 0.7]), identity_lut(5)), [0.2, 0.4, 0.7]))
+    True
     """
     if pixels01.shape[-1:] != (3,):
         raise UsageError(f"pixels have shape {pixels01.shape}: the last axis must be RGB")
-    size = _checked_size(lut)
+    size = lut_size(lut)
     position = np.clip(pixels01.reshape(-1, 3), 0.0, 1.0).astype(np.float32) * np.float32(size - 1)
     cell = np.minimum(position.astype(np.int32), size - 2)
     fraction = position - cell
@@ -197,16 +199,19 @@ def apply_lut(pixels01: Floats, lut: Lut, interpolation: Interpolation = "tetrah
     return shaped
 
 
-def _checked_size(lut: Lut) -> int:
-    """Return S of a LUT of the right shape."""
+def lut_size(lut: Lut) -> int:
+    """Return S, the grid points a side.
+
+    Raises:
+        UsageError: the LUT is not (S, S, S, 3), S at least 2.
+    """
     size = lut.shape[0] if lut.ndim else 0
     if lut.shape != (size, size, size, 3) or size < 2:
         raise UsageError(f"a LUT must have shape (S, S, S, 3) with S at least 2, found {lut.shape}")
     return size
 
 
-def _tetrahedral(table: Float32s, corner: npt.NDArray[np.int32], fraction: Float32s,
-                 strides: npt.NDArray[np.int32]) -> Float32s:
+def _tetrahedral(table: Float32s, corner: Indices, fraction: Float32s, strides: Indices) -> Float32s:
     """Walk from the cell's low corner along its longest fraction first: four corners, weighted by the differences."""
     order = np.argsort(-fraction, axis=1)
     longest, middle, shortest = np.take_along_axis(fraction, order, axis=1).T[..., None]
@@ -220,8 +225,7 @@ def _tetrahedral(table: Float32s, corner: npt.NDArray[np.int32], fraction: Float
     return looked_up
 
 
-def _trilinear(table: Float32s, corner: npt.NDArray[np.int32], fraction: Float32s,
-               strides: npt.NDArray[np.int32]) -> Float32s:
+def _trilinear(table: Float32s, corner: Indices, fraction: Float32s, strides: Indices) -> Float32s:
     """Weigh the cell's eight corners by the volume opposite."""
     looked_up = np.zeros_like(fraction)
     for high in np.ndindex(2, 2, 2):

@@ -1,4 +1,4 @@
-"""Keep the photo's own texture under a new grading (Pitié et al. 2007, section 5, "Reducing Grain Noise Artifacts").
+"""Keep the photo's own texture under a new grading (the grain reducer of Pitié et al. 2007).
 
 Matching a distribution exactly stretches its noise. The regraining holds the new colours where the photo has
 detail and smooths the colour change where it has none. Shape legend: N foreground pixels, C 3 channels, H W pixels.
@@ -45,7 +45,7 @@ def regrain_foreground(source01: Floats, graded01: Floats, mask: Mask) -> Float3
 def _smooth_change(change: Float32s, original: Float32s, level: int) -> Float32s:
     """Solve for the smoothed colour change (C, H, W), from coarse to fine."""
     height, width = original.shape[1:]
-    start = np.zeros_like(change)
+    start = change  # Pitié starts from none, and flat foregrounds then keep their old colours
     if level + 1 < len(ITERATIONS) and min(height, width) > 2 * SMALLEST_SIDE:
         coarse = _halve(original)
         regrained = coarse + _smooth_change(_halve(change), coarse, level + 1)
@@ -55,7 +55,7 @@ def _smooth_change(change: Float32s, original: Float32s, level: int) -> Float32s
 
 
 def _relax(smoothed: Float32s, change: Float32s, original: Float32s, level: int) -> Float32s:
-    """Run damped Jacobi steps on data term psi and smoothness term phi, Pitié et al. 2007, equations 25 to 27."""
+    """Run damped Jacobi steps on data term psi and smoothness term phi of the paper."""
     padded = _pad(original)
     gradient_x = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     gradient_y = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
