@@ -1,0 +1,111 @@
+r"""Ids that may become file names: what is refused, what is cleaned, and what collides.
+
+An id is refused when it could lead out of its folder (``/``, ``\\``, ``..``, a NUL), is empty or is too long to be a
+file name. Other characters that some file system refuses become ``-``. Two ids that are the same once cleaned, in
+any case, are refused together: on Windows and macOS they would be one file.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from harmonygen.errors import UsageError
+from harmonygen.records import Pair
+
+MAX_BYTES = 200  # a file name holds 255; the rest is for `_<mask>_<variant>` and the suffix
+_NAMED = 5  # how many faulty ids a message names
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CLEANED = re.compile(r"[^\w.+=@,()-]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def fault(text: str) -> str:
+    """Say why an id is refused, or return "".
+
+    >>> fault("../a"), fault("a0001"), fault("a/b")
+    ("holds '..'", '', "holds '/'")
+    """
+    if _PLAIN.fullmatch(text) and ".." not in text and len(text) <= MAX_BYTES:
+        return ""
+    if not text or not _clean(text):
+        return "has no character that a file name may hold"
+    for piece in ("..", "/", "\\"):
+        if piece in text:
+            return f"holds {piece!r}"
+    if _CONTROL.search(text):
+        return "holds a NUL or another control character"
+    size = len(text.encode("utf-8", "replace"))
+    return f"is {size} bytes long, over {MAX_BYTES}" if size > MAX_BYTES else ""
+
+
+def safe_id(text: str) -> str:
+    """Return an id as a file name may hold it; characters that some file system refuses become ``-``.
+
+    Raises:
+        UsageError: the id is refused (see :func:`fault`).
+
+    >>> safe_id("d1048-20120628"), safe_id("space suit"), safe_id("a:b")
+    ('d1048-20120628', 'space-suit', 'a-b')
+    """
+    if _PLAIN.fullmatch(text) and not fault(text):
+        return text
+    refuse_unsafe([text], "id")
+    return _clean(text)
+
+
+def _clean(text: str) -> str:
+    return _CLEANED.sub("-", unicodedata.normalize("NFC", text)).lstrip(".-").rstrip(".")
+
+
+def refuse_unsafe(ids: Iterable[str], what: str) -> None:
+    """Raise UsageError naming the first ids that are refused; ``what`` says what they are ids of."""
+    faults = [(text, why) for text in ids if (why := fault(text))]
+    if faults:
+        named = "; ".join(f"{text[:80]!r} {why}" for text, why in faults[:_NAMED])
+        raise UsageError(f"{len(faults)} {what}(s) cannot name a file: {named}: rename them{_more(faults)}")
+
+
+def refuse_collisions(named: Iterable[tuple[str, str]], what: str) -> None:
+    """Raise UsageError if two origins share an id in any case; ``named`` yields (id, where it comes from).
+
+    >>> refuse_collisions([("a", "x.png"), ("a", "x.png"), ("b", "y.png")], "photo id")
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    clashes = []
+    for name, origin in named:
+        owner = owners.setdefault(name.casefold(), (name, origin))
+        if owner != (name, origin):
+            clashes.append(f"{owner[0]!r} ({owner[1]}) and {name!r} ({origin})")
+    if clashes:
+        raise UsageError(
+            f"{len(clashes)} {what}(s) collide (case does not tell them apart): {'; '.join(clashes[:_NAMED])}: "
+            f"rename one of each{_more(clashes)}"
+        )
+
+
+def _more(faults: list[str] | list[tuple[str, str]]) -> str:
+    return f" (and {len(faults) - _NAMED} more)" if len(faults) > _NAMED else ""
+
+
+def check_pairs(pairs: Iterable[Pair]) -> None:
+    """Check that every pair has its own ``pair_id`` and every ``real_id`` stands for one photo.
+
+    Raises:
+        UsageError: ids collide; the first are named with their files.
+    """
+    pairs = list(pairs)
+    _refuse_repeats(pairs)
+    refuse_collisions(((pair.pair_id, f"{pair.real} + {pair.mask}") for pair in pairs), "pair id")
+    refuse_collisions(((pair.real_id, str(pair.real)) for pair in pairs), "photo id")
+
+
+def _refuse_repeats(pairs: list[Pair]) -> None:
+    counts: dict[str, int] = {}
+    for pair in pairs:
+        counts[pair.pair_id] = counts.get(pair.pair_id, 0) + 1
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        named = ", ".join(repr(name) for name in repeated[:_NAMED])
+        raise UsageError(f"{len(repeated)} pair id(s) stand for several pairs: {named}: make them unique")

@@ -1,0 +1,171 @@
+"""Read Parquet whose ``real`` and ``mask`` columns are images: a file, a folder, or a Hugging Face dataset.
+
+A cell is Hugging Face's ``struct<bytes, path>`` or plain binary. Rows are named by their ``pair_id`` column, else
+``<file stem>-<row>``. Images stay in their file until a pair is decoded, one row group at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harmonygen.data.files import bad, entries
+from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.pairset import PairSet
+from harmonygen.errors import StorageError, UsageError
+from harmonygen.records import CellSource, Pair, Quarantined
+
+IMAGE_COLUMNS = ("real", "mask")
+ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
+_HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<inside>.+?))?/?")
+_SPLIT = re.compile(r"(?P<split>[A-Za-z0-9_]+)-\d{5}-of-\d{5}.*\.parquet")
+
+
+def matches(path: Path) -> bool:
+    """Tell whether a file, or the first Parquet file of a folder, has image columns ``real`` and ``mask``."""
+    files = parquet_files(path)
+    return bool(files) and all(_is_image(read_schema(files[0]), column) for column in IMAGE_COLUMNS)
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """Return the Parquet files of a path: itself, or those in the folder or its ``data`` folder, sorted.
+
+    Where file names bear splits (``train-00000-of-00002.parquet``) and one is ``train``, the others are left out,
+    as the test list is in the iHarmony4 layout. Name a file to read another split.
+    """
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".parquet" else []
+    for folder in (path, path / "data"):
+        if folder.is_dir():
+            found = [folder / entry.name for entry in entries(folder) if entry.name.lower().endswith(".parquet")]
+            if found:
+                return [file for file in found if _split(file) == "train"] or found
+    return []
+
+
+def _split(file: Path) -> str:
+    found = _SPLIT.fullmatch(file.name)
+    return found["split"] if found else ""
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """Read a Parquet file's schema; raise UsageError if it is not a whole Parquet file."""
+    try:
+        return pq.read_schema(path)
+    except OSError as error:
+        raise StorageError(f"cannot read '{path}': {error}: check the path and permissions") from error
+    except pa.ArrowException as error:
+        raise UsageError(f"'{path}' is not a whole Parquet file ({error}): export or download it again") from error
+
+
+def _is_image(schema: pa.Schema, column: str) -> bool:
+    if column not in schema.names:
+        return False
+    kind = schema.field(column).type
+    if pa.types.is_struct(kind):
+        return {"bytes", "path"} <= {kind.field(index).name for index in range(kind.num_fields)}
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def read_parquet(data: str | Path) -> PairSet:
+    """Read pairs whose photo and mask are cells of Parquet files.
+
+    Args:
+        data: a file, a folder (or its ``data`` folder), or ``hf://datasets/<user>/<name>[@revision][/folder]``.
+
+    Raises:
+        UsageError: no Parquet file, no image columns, or ids that are refused.
+        StorageError: the Hub cannot be reached, or a file cannot be read.
+    """
+    root = download(str(data)) if str(data).startswith("hf://") else Path(data)
+    files = parquet_files(root)
+    if not files:
+        raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
+    pairs: list[Pair] = []
+    faults: list[Quarantined] = []
+    for file in files:
+        for found in _read_file(file):
+            (pairs if isinstance(found, Pair) else faults).append(found)  # type: ignore[arg-type]
+    return PairSet(tuple(pairs), "parquet", root, tuple(faults))
+
+
+def _read_file(file: Path) -> Iterator[Pair | Quarantined]:
+    schema = read_schema(file)
+    missing = [column for column in IMAGE_COLUMNS if not _is_image(schema, column)]
+    if missing:
+        found = ", ".join(f"{field.name}:{field.type}" for field in schema)
+        raise UsageError(
+            f"'{file}' has no image column {' or '.join(missing)} (struct<bytes, path> or binary); found {found}: "
+            "rename or convert the columns"
+        )
+    ids = [column for column in ID_COLUMNS if column in schema.names]
+    table = pq.read_table(file, columns=ids) if ids else None
+    rows: list[dict[str, Any]] = table.to_pylist() if table else [{}] * pq.read_metadata(file).num_rows
+    for number, row in enumerate(rows):
+        yield _pair(file.absolute(), number, {key: str(value) for key, value in row.items() if value is not None})
+
+
+def _pair(file: Path, number: int, ids: dict[str, str]) -> Pair | Quarantined:
+    name = f"{file.stem}-{number:06d}"
+    if "pair_id" in ids and not ids["pair_id"]:
+        return bad(name, f"row {number} of '{file}' has an empty pair_id: fill it or drop the column")
+    pair_id = named(ids.get("pair_id", name), "pair id")
+    return Pair(
+        pair_id=pair_id,
+        real_id=named(ids.get("real_id") or pair_id, "photo id"),
+        mask_id=safe_id(ids.get("mask_id") or "0"),
+        real=CellSource(file, "real", number),
+        mask=CellSource(file, "mask", number),
+        subset=safe_id(ids["subset"]) if ids.get("subset") else "",
+    )
+
+
+def named(name: str, what: str) -> str:
+    """Clean a pair or photo id given by a column: ``<id>`` or ``<Subset>/<id>``; raise UsageError if refused.
+
+    >>> named("HCOCO/c1_2", "pair id")
+    'HCOCO/c1_2'
+    """
+    subset, slash, rest = name.partition("/")
+    refuse_unsafe([subset, rest] if slash else [name], what)
+    return f"{safe_id(subset)}/{safe_id(rest)}" if slash else safe_id(name)
+
+
+def download(address: str) -> Path:
+    """Fetch the Parquet files of ``hf://datasets/<user>/<name>`` into Hugging Face's cache and return their folder.
+
+    Raises:
+        UsageError: the address is malformed, or there is no such dataset (or no right to it).
+        StorageError: the Hub cannot be reached.
+    """
+    found = _HUB.fullmatch(address)
+    if found is None:
+        raise UsageError(f"'{address}' is not hf://datasets/<user>/<name>[@revision][/folder]: write it so")
+    from huggingface_hub import errors, snapshot_download
+
+    refused = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)
+    inside = found["inside"] or ""
+    try:
+        folder = snapshot_download(
+            found["repo"],
+            repo_type="dataset",
+            revision=found["revision"],
+            allow_patterns=[inside if inside.endswith(".parquet") else f"{inside}*.parquet"],
+        )
+    except refused as error:
+        raise UsageError(f"'{address}' cannot be read: {_first_line(error)}: check the name, or log in") from error
+    except Exception as error:  # httpx, requests and huggingface_hub each have their own network errors
+        raise StorageError(
+            f"'{address}' cannot be downloaded ({_first_line(error)}): check the network and repeat the command, "
+            "or download the dataset and give its folder"
+        ) from error
+    return Path(folder) / inside
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
