@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen import shards
+from harmonygen.errors import UsageError
 
 ROW_GROUP_BYTES = 100_000_000  # the Hub's viewer reads whole row groups and gives up over 286 MiB
 FILE_BYTES = 500_000_000
@@ -37,9 +38,10 @@ class ShardedParquetWriter:
 
     Parts are finished one by one under hidden names; :meth:`close` gives them their final names, which need N. After
     a kill, a new writer on the same folder finds the whole parts: ``rows`` says how many rows they hold, and the
-    caller goes on from there with the same rows in the same order. Parts of another ``digest`` are removed.
+    caller goes on from there with the same rows in the same order. Unfinished parts of another ``digest`` are removed.
 
     Use as a context manager: leaving it without an error closes, with an error drops the part being written.
+    :meth:`close` may be called again and returns the same.
 
     Args:
         folder: the dataset's folder.
@@ -48,6 +50,10 @@ class ShardedParquetWriter:
         digest: what the rows are made from; parts of another digest are not resumed.
         row_group_bytes: a row group is closed before it passes this (a single larger row stands alone).
         file_bytes: a file is closed once it has this much.
+
+    Raises:
+        UsageError: the folder holds finished files of another digest.
+        StorageError: the folder cannot be made.
     """
 
     def __init__(
@@ -99,7 +105,8 @@ class ShardedParquetWriter:
         """Write what is buffered, give all parts their final names and return what the split holds."""
         self._flush()
         self._finish_part()
-        final = [self._folder / f"{self._split}-{i:05d}-of-{len(self._parts):05d}.parquet" for i in range(self._count)]
+        names = (f"{self._split}-{index:05d}-of-{self._count:05d}.parquet" for index in range(self._count))
+        final = [self._folder / name for name in names]
         with shards.storage_errors(f"'{self._folder}'"):
             for part, path in zip(self._parts, final, strict=True):
                 if part != path:
@@ -112,15 +119,19 @@ class ShardedParquetWriter:
         return len(self._parts)
 
     def _whole_parts(self) -> list[Path]:
-        """Return this digest's whole parts in order, hidden or already named; remove all others of the split."""
+        """Return this digest's whole parts in order, hidden or already named; remove unfinished ones."""
         pattern = re.compile(rf"\.?{re.escape(self._split)}-(\d{{5}})(-of-\d{{5}})?\.parquet")
         found: dict[int, Path] = {}
         for path in sorted(self._folder.iterdir()):
             match = pattern.fullmatch(path.name)
             if match and shards.is_whole(path, self._digest):
                 found[int(match[1])] = path
-            elif match or path.name.startswith(f".{self._split}-"):
+            elif path.name.startswith(f".{self._split}-"):
                 path.unlink()
+            elif match:
+                raise UsageError(
+                    f"'{path}' belongs to another dataset or is damaged: remove it, or choose another --out"
+                )
         return [found[index] for index in range(len(found)) if index in found]
 
     def _flush(self) -> None:

@@ -35,8 +35,9 @@ COLUMNS = (
     "fmse",
     "structure",
     "drift",
+    "composite.path",
 )
-"""The columns that planning reads: never ``composite``, whose bytes are the run's size."""
+"""The columns that planning reads: of ``composite`` the file name alone, since its bytes are the run's size."""
 
 _SHOWN = 5  # ids in a message
 
@@ -50,6 +51,10 @@ class Run:
     candidates: pa.Table
     quarantined: frozenset[str]
     plan_digest: str
+
+    def real_ids(self) -> set[str]:
+        """Return the ids of the photos that have candidates."""
+        return set(pc.unique(self.candidates["real_id"]).to_pylist())
 
 
 def shown(ids: Iterable[str], of: str = "") -> str:
@@ -89,7 +94,7 @@ def _read_part(path: Path, index: int) -> pa.Table:
         table = pq.read_table(path, columns=list(COLUMNS)).replace_schema_metadata(None)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
+    if missing := [name for name in COLUMNS if name.partition(".")[0] not in table.column_names]:
         raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no candidate file of harmonygen")
     rows = pa.array(range(table.num_rows), pa.int64())
     return table.append_column("row", rows).append_column("part", pa.array([index] * table.num_rows, pa.int32()))
@@ -128,11 +133,16 @@ def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: st
 
 @dataclass(frozen=True, slots=True)
 class Picks:
-    """Picked candidate rows by pair (metadata only), and how many candidates a gate had failed."""
+    """Picked candidate rows by pair (metadata only).
+
+    ``gated`` candidates had failed a gate; ``skipped_pairs`` were quarantined by the run; ``unused`` candidates are of
+    pairs that were not asked for.
+    """
 
     by_pair: dict[str, list[dict[str, Any]]]
     gated: int
     skipped_pairs: tuple[str, ...]
+    unused: int
 
     @property
     def total(self) -> int:
@@ -161,7 +171,8 @@ def pick_all(run: Run, needed: Mapping[str, int], gamma: float, rule: Rule, seed
         chosen = pick([scores[row] for row in own], wanted[pair_id], rule, seed, pair_id)
         by_pair[pair_id] = [own[index] for index in chosen]
     gated = sum(len(rows[pair_id]) - len(own) for pair_id, own in eligible.items())
-    return Picks(_records(table, by_pair), gated, skipped)
+    unused = sum(len(own) for pair_id, own in rows.items() if pair_id not in needed)
+    return Picks(_records(table, by_pair), gated, skipped, unused)
 
 
 def _records(table: pa.Table, by_pair: Mapping[str, Sequence[int]]) -> dict[str, list[dict[str, Any]]]:
@@ -200,6 +211,11 @@ def _refuse_short(
     )
 
 
+def in_file_order(picked: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return picked rows in the order that :func:`read_composites` yields them."""
+    return sorted(picked, key=lambda row: (row["part"], row["row"]))
+
+
 def read_composites(run: Run, picked: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     """Yield each picked row with its encoded composite, one row group of the run in memory at a time."""
     by_part: dict[int, dict[int, Mapping[str, Any]]] = {}
@@ -220,3 +236,13 @@ def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator
             for row in here:
                 yield picked[row], cells[row - start].as_py()["bytes"]
         start += rows
+
+
+def read_pair_images(run: Run, part: int) -> dict[str, tuple[bytes | None, bytes]]:
+    """Return a shard's ``(real, mask)`` bytes by pair; real is None where the photo was used as it is on disk."""
+    path = run.folder / "pairs" / run.parts[part].name
+    try:
+        rows = pq.read_table(path, columns=["pair_id", "real", "mask"]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+    return {row["pair_id"]: (row["real"] and row["real"]["bytes"], row["mask"]["bytes"]) for row in rows}
