@@ -83,13 +83,14 @@ class GateValues:
 
     ``clipped``: share of foreground values newly at 0 or 255. ``fmse``: foreground change from the real photo.
     ``structure``: SSIM of the foreground's luminance after matching mean and variance. ``drift``: share of
-    background pixels that differ from the photo.
+    background pixels that differ from the photo. ``shift``: mean change of the foreground's R, G, B, 8-bit units.
     """
 
     clipped: float
     fmse: float
     structure: float
     drift: float
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

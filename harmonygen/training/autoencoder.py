@@ -40,7 +40,7 @@ class AutoencoderTask:
         l1 = F.l1_loss(output, image)
         colour = F.l1_loss(F.avg_pool2d(output, _REGION), F.avg_pool2d(image, _REGION))
         loss = l1 + self.settings.colour_weight * colour + self.settings.kl_weight * kl
-        return loss, {"l1": float(l1), "colour": float(colour), "kl": float(kl)}
+        return loss, {"l1": l1.item(), "colour": colour.item(), "kl": kl.item()}
 
     @property
     def _factor(self) -> int:

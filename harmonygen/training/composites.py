@@ -25,6 +25,9 @@ from harmonygen.training.settings import CompositeSettings, TrainSettings
 Batch = dict[str, Tensor]
 _MIN_FOREGROUND = 0.01
 _CROP_TRIES = 8
+_DRAWS = 4
+_LUT_SIZE = 17
+_METHODS = ("reinhard", "xiao", "fecker", "pitie", "lut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +100,26 @@ class OnTheFlyComposites(Dataset[Batch]):
 def make_composite(
     real: ImageU8, mask: Mask, reference: Photo, settings: CompositeSettings, rng: np.random.Generator
 ) -> ImageU8:
-    """Make one composite by a method drawn by weight; a change under ``min_fmse`` is drawn again, once."""
-    weights = {name: float(getattr(settings, name)) for name in ("reinhard", "xiao", "fecker", "pitie", "lut")}
-    names = list(weights)
-    chances = np.array([weights[name] for name in names]) / sum(weights.values())
+    """Make one composite by a method drawn by weight; a change too weak or too strong is drawn again."""
+    weights = np.array([getattr(settings, name) for name in _METHODS], dtype=float)
     composite = real
-    for _ in range(2):
-        method = names[int(rng.choice(len(names), p=chances))]
-        if method == "lut":
-            composite = lut_foreground(real, mask, random_lut(rng, strength=settings.lut_strength))
-        else:
-            composite = transfer_foreground(real, mask, reference.image_u8, reference.mask, method, rng)
-        change = (composite[mask].astype(np.float32) - real[mask]) ** 2
-        if change.mean() >= settings.min_fmse:
+    for _ in range(_DRAWS):
+        method = _METHODS[int(rng.choice(len(_METHODS), p=weights / weights.sum()))]
+        composite = _recolour(real, mask, reference, method, settings, rng)
+        change = float(((composite[mask].astype(np.float32) - real[mask]) ** 2).mean())
+        if settings.min_fmse <= change <= settings.max_fmse:
             break
     return composite
+
+
+def _recolour(
+    real: ImageU8, mask: Mask, reference: Photo, method: str, settings: CompositeSettings, rng: np.random.Generator
+) -> ImageU8:
+    if method == "lut":
+        return lut_foreground(real, mask, random_lut(rng, size=_LUT_SIZE, strength=settings.lut_strength))
+    moved = transfer_foreground(real, mask, reference.image_u8, reference.mask, method, rng)
+    strength = np.float32(rng.uniform(settings.min_strength, 1))
+    return np.rint(real + strength * (moved.astype(np.float32) - real)).astype(np.uint8)
 
 
 def crop(photo: Photo, side: int, rng: np.random.Generator, augment: bool) -> tuple[ImageU8, Mask]:

@@ -19,7 +19,9 @@ class CompositeSettings(Settings):
     pitie: float = Field(0.05, ge=0)
     lut: float = Field(0.4, ge=0)
     lut_strength: float = Field(1.0, gt=0)
-    min_fmse: float = Field(50.0, ge=0, description="a weaker change is drawn again, once")
+    min_strength: float = Field(0.4, gt=0, le=1, description="colour transfers are blended in at this share to 1")
+    min_fmse: float = Field(50.0, ge=0, description="a weaker change is drawn again, squared 8-bit units")
+    max_fmse: float = Field(6000.0, gt=0, description="a stronger change is drawn again")
 
 
 class TrainSettings(Settings):

@@ -1,0 +1,130 @@
+"""Detail transfer: carry a low-resolution colour change to the full-size photo, and keep the camera's texture.
+
+The change real -> generated is fitted at low resolution, inside the mask, as a smooth field of affine colour
+transforms (a mask-weighted colour guided filter, He et al. 2013, shrunk toward the identity), enlarged, and applied
+to the full-size foreground. Legend: h w low-resolution pixels, H W full-size pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import uniform_filter
+
+from harmonygen.images import ImageU8, Mask, paste
+
+Floats = npt.NDArray[np.floating]
+
+RADIUS = 4
+EPSILON = 1e-3
+_STRIP_PIXELS = 2_000_000  # 12 coefficients of 4 bytes each: about 100 MB a strip
+_MIN_CERTAIN = 24  # low-resolution pixels wholly inside the mask, under which partly covered ones are used too
+
+
+class DetailTransfer:
+    """Fit and apply colour fields for one photo; what does not depend on the candidate is computed once."""
+
+    def __init__(
+        self, real_low01: Floats, real_u8: ImageU8, mask: Mask, radius: int = RADIUS, epsilon: float = EPSILON
+    ) -> None:
+        """Prepare the fit.
+
+        Args:
+            real_low01: (h, w, 3) the photo at low resolution, in [0, 1].
+            real_u8: (H, W, 3) the photo at full size.
+            mask: (H, W) bool foreground.
+            radius: half side of the fitting window, low-resolution pixels.
+            epsilon: pull toward the identity, in squared [0, 1] units.
+        """
+        self.real_low, self.real_u8, self.mask = real_low01.astype(np.float32), real_u8, mask
+        self.radius, self.epsilon = radius, np.float32(epsilon)
+        self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
+        self.total = self._box(self.weight)
+        self.mean = self._average(self.real_low)
+        outer = self.real_low[..., :, None] * self.real_low[..., None, :]
+        covariance = self._average(outer) - self.mean[..., :, None] * self.mean[..., None, :]
+        self.inverse = np.linalg.inv(covariance + self.epsilon * np.eye(3, dtype=np.float32)).astype(np.float32)
+
+    def _box(self, values: Floats) -> Floats:
+        size = (2 * self.radius + 1,) * 2 + (1,) * (values.ndim - 2)
+        boxed: Floats = uniform_filter(values, size=size, mode="constant")
+        return boxed
+
+    def _average(self, values: Floats) -> Floats:
+        """Average (h, w, ...) over each window, weighted by the mask; 0 where a window holds no foreground."""
+        shape = (*self.weight.shape, *(1,) * (values.ndim - 2))
+        total = np.maximum(self.total, np.float32(1e-6)).reshape(shape)
+        return self._box(values * self.weight.reshape(shape)) / total
+
+    def field(self, generated_low01: Floats) -> Floats:
+        """Return the affine field (h, w, 3, 4) that maps the photo to ``generated_low01`` (h, w, 3) near each pixel."""
+        change = generated_low01.astype(np.float32) - self.real_low
+        mean_change = self._average(change)
+        cross = self._average(self.real_low[..., :, None] * change[..., None, :])
+        cross -= self.mean[..., :, None] * mean_change[..., None, :]
+        slope = np.swapaxes(self.inverse @ cross, -1, -2)  # of the change: 0 is the identity
+        offset = mean_change - (slope @ self.mean[..., None])[..., 0]
+        return self._spread(np.concatenate([slope, offset[..., None]], axis=-1))
+
+    def _spread(self, field: Floats) -> Floats:
+        """Average the windows' transforms, and carry them a little way past the foreground's edge."""
+        near = (self.total > 1e-6).astype(np.float32)
+        reach = self._box(near)[..., None, None]
+        return self._box(field * near[..., None, None]) / np.maximum(reach, np.float32(1e-6))
+
+    def __call__(self, generated_low01: Floats) -> ImageU8:
+        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
+        rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
+        field = self.field(generated_low01).reshape(*generated_low01.shape[:2], 12)
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        strip = max(1, _STRIP_PIXELS // (right - left))
+        composite = self.real_u8.copy()
+        for top in range(int(rows[0]), int(rows[-1]) + 1, strip):
+            box = (left, top, right, min(top + strip, int(rows[-1]) + 1))
+            window = np.s_[box[1] : box[3], box[0] : box[2]]
+            real = self.real_u8[window]
+            changed = apply_field(enlarge(field, self.mask.shape, box), real)
+            composite[window] = paste(changed, real, self.mask[window])
+        return composite
+
+
+def certain_foreground(mask: Mask, height: int, width: int) -> Floats:
+    """Return (h, w) weights of 0 and 1: low-resolution pixels that lie wholly inside the mask (H, W).
+
+    A pixel across the edge mixes foreground and background and would leave a halo. Where too few lie inside,
+    the share of each pixel that is foreground is the weight.
+    """
+    grey = Image.fromarray(mask.astype(np.float32))
+    share = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+    certain = (share > 0.999).astype(np.float32)
+    return certain if certain.sum() >= _MIN_CERTAIN else np.clip(share, 0, 1)
+
+
+def enlarge(field: Floats, full: tuple[int, int], box: tuple[int, int, int, int]) -> Floats:
+    """Enlarge channels (h, w, C) to full size (H, W), bilinearly; return its window ``box`` (l, t, r, b)."""
+    height, width = field.shape[:2]
+    left, top, right, bottom = box
+    rows, row_share = _taps(np.arange(top, bottom), height / full[0], height)
+    columns, column_share = _taps(np.arange(left, right), width / full[1], width)
+    upper, lower = field[rows], field[np.minimum(rows + 1, height - 1)]
+    lines = upper + (lower - upper) * row_share[:, None, None]
+    first, second = lines[:, columns], lines[:, np.minimum(columns + 1, width - 1)]
+    enlarged: Floats = first + (second - first) * column_share[None, :, None]
+    return enlarged
+
+
+def _taps(positions: npt.NDArray[np.int64], scale: float, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return the lower source index and the share of the next one for each full-size pixel centre."""
+    source = np.clip((positions + 0.5) * scale - 0.5, 0, size - 1)
+    index = np.floor(source).astype(np.int64)
+    return index, (source - index).astype(np.float32)
+
+
+def apply_field(field: Floats, real_u8: ImageU8) -> ImageU8:
+    """Add the field's change (H, W, 12) to a photo (H, W, 3) uint8; rounds and clips."""
+    real = real_u8.astype(np.float32) / 255
+    planes = field.reshape(*field.shape[:2], 3, 4)
+    change = np.einsum("hwij,hwj->hwi", planes[..., :3], real) + planes[..., 3]
+    rounded: ImageU8 = np.clip(np.rint((real + change) * 255), 0, 255).astype(np.uint8)
+    return rounded

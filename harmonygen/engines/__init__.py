@@ -1,0 +1,1 @@
+"""Engines run the same shard function somewhere: in this process, or in several."""

@@ -1,0 +1,73 @@
+"""Gates: what a candidate must keep to count at all; each failure has a name, so drop reasons are data."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from skimage.metrics import structural_similarity
+
+from harmonygen.config import GateSettings
+from harmonygen.images import ImageU8, Mask, resize
+from harmonygen.masks import resize_mask
+from harmonygen.records import GateValues
+
+_STRUCTURE_SIDE = 256
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class GateMeter:
+    """Measures the candidates of one photo; what depends on the photo alone is computed once."""
+
+    def __init__(self, real_u8: ImageU8, mask: Mask) -> None:
+        """Take the photo (H, W, 3) uint8 and its mask (H, W) bool, at the composites' size."""
+        self.real, self.mask = real_u8, mask
+        self.foreground = real_u8[mask].astype(np.float32)
+        self.at_ends = (self.foreground <= 0) | (self.foreground >= 255)
+        self.scale = min(1.0, _STRUCTURE_SIDE / min(mask.shape))
+        self.size = max(8, round(mask.shape[0] * self.scale)), max(8, round(mask.shape[1] * self.scale))
+        small = resize_mask(mask, *self.size)
+        self.small_mask = small if small.any() else np.ones(self.size, dtype=bool)
+        self.luma = _normalised(resize(real_u8, *self.size) @ _LUMA, self.small_mask)
+
+    def __call__(self, composite_u8: ImageU8) -> GateValues:
+        """Measure one composite (H, W, 3) uint8."""
+        foreground = composite_u8[self.mask].astype(np.float32)
+        change = foreground - self.foreground
+        newly = ((foreground <= 0) | (foreground >= 255)) & ~self.at_ends
+        differs = (composite_u8 != self.real).any(axis=2) & ~self.mask
+        shift = change.mean(axis=0)
+        return GateValues(
+            clipped=float(newly.mean()),
+            fmse=float((change.astype(np.float64) ** 2).mean()),
+            structure=self._structure(composite_u8),
+            drift=float(differs.sum() / max(1, (~self.mask).sum())),
+            shift=(float(shift[0]), float(shift[1]), float(shift[2])),
+        )
+
+    def _structure(self, composite_u8: ImageU8) -> float:
+        """SSIM of the foreground's luminance after matching mean and variance, averaged over the foreground."""
+        luma = _normalised(resize(composite_u8, *self.size) @ _LUMA, self.small_mask)
+        _, similarity = structural_similarity(self.luma, luma, data_range=8.0, full=True)
+        return float(similarity[self.small_mask].mean())
+
+
+def _normalised(luma: npt.NDArray[np.float64], mask: Mask) -> npt.NDArray[np.float64]:
+    """Bring a luminance plane to foreground mean 0 and deviation 1; the background is set to 0."""
+    inside = luma[mask]
+    return np.where(mask, (luma - inside.mean()) / max(float(inside.std()), 1e-3), 0.0)
+
+
+def first_failure(values: GateValues, limits: GateSettings) -> str:
+    """Return the name of the first gate a candidate fails, or an empty string.
+
+    >>> first_failure(GateValues(clipped=0.5, fmse=900, structure=0.99, drift=0), GateSettings())
+    'clipped'
+    """
+    checks = (
+        ("clipped", values.clipped <= limits.max_clipped),
+        ("fmse-low", values.fmse >= limits.min_fmse),
+        ("fmse-high", values.fmse <= limits.max_fmse),
+        ("structure", values.structure >= limits.min_structure),
+        ("drift", values.drift <= limits.max_drift),
+    )
+    return next((name for name, kept in checks if not kept), "")

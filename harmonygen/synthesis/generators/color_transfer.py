@@ -1,0 +1,96 @@
+"""Candidates by iHarmony4's classical colour transfer between foregrounds of the same data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from harmonygen.errors import InputError, UsageError
+from harmonygen.images import ImageU8, Mask, read_image
+from harmonygen.masks import read_mask
+from harmonygen.recipes import nearest
+from harmonygen.recolor import METHODS, transfer_foreground
+from harmonygen.records import Candidate, Pair
+from harmonygen.seeds import numpy_rng
+from harmonygen.synthesis.photo import Photo
+
+_CACHED_REFERENCES = 64
+_REFERENCE_SIDE = 512
+_TRIES = 16
+
+
+class ColorTransferGenerator:
+    """A method and a reference photo drawn for each candidate; no two of a pair draw the same, while any are left.
+
+    Once a pair has used every (method, reference), further candidates blend a drawn one with the photo at a random
+    strength, so that a tiny data set still gives distinct candidates.
+    """
+
+    name = "color-transfer"
+    resolution, multiple = 256, 1
+
+    def __init__(self, pairs: Sequence[Pair], methods: Sequence[str] = tuple(METHODS)) -> None:
+        for method in methods:
+            if method not in METHODS:
+                raise UsageError(
+                    f"colour transfer method {method!r} is not known{nearest(method, METHODS)}: "
+                    f"choose {', '.join(METHODS)}"
+                )
+        self.masks_of = Counter(pair.real_id for pair in pairs)
+        if len(self.masks_of) < 2:
+            raise UsageError(
+                "color-transfer needs at least 2 photos, one to take colours from: add photos, or use --generator lut"
+            )
+        self.pairs, self.methods = pairs, tuple(methods)
+        self.digest = f"color-transfer:{','.join(self.methods)}"
+        self._reference = lru_cache(maxsize=_CACHED_REFERENCES)(self._read_reference)
+
+    def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
+        """Yield one composite a candidate."""
+        for candidate in candidates:
+            rng = np.random.default_rng(candidate.seed)
+            method, (reference, mask), strength = self._draw(photo.pair, candidate.k, rng)
+            moved = transfer_foreground(photo.image_u8, photo.mask, reference, mask, method, rng)
+            if strength < 1:
+                mixed = photo.image_u8 + strength * (moved.astype(np.float32) - photo.image_u8)
+                moved = np.rint(mixed).astype(np.uint8)
+            yield moved
+
+    def _draw(self, pair: Pair, k: int, rng: np.random.Generator) -> tuple[str, tuple[ImageU8, Mask], float]:
+        """Return the method, the reference and the strength of candidate ``k``: the k-th of the pair's own shuffle."""
+        shuffle = self._shuffle(pair)
+        taken = [choice for choice, _ in zip(shuffle, range(k + 1), strict=False)]
+        strength = 1.0 if k < len(taken) else float(rng.uniform(0.4, 0.95))
+        choice = taken[k % len(taken)]
+        for _ in range(_TRIES):
+            index, method = divmod(choice, len(self.methods))
+            reference = self._reference(index)
+            if reference is not None:
+                return self.methods[method], reference, strength
+            choice = next(shuffle, taken[0])
+        raise InputError(f"no readable reference photo for '{pair.pair_id}' in {_TRIES} tries: see the quarantine")
+
+    def _shuffle(self, pair: Pair) -> Iterator[int]:
+        """Yield every (reference, method) of other photos once, in an order of the pair's own."""
+        combinations = len(self.pairs) * len(self.methods)
+        eligible = combinations - self.masks_of[pair.real_id] * len(self.methods)
+        rng, seen = numpy_rng("references", pair.pair_id), set[int]()
+        while len(seen) < eligible:
+            choice = int(rng.integers(combinations))
+            if choice not in seen and self.pairs[choice // len(self.methods)].real_id != pair.real_id:
+                seen.add(choice)
+                yield choice
+
+    def _read_reference(self, index: int) -> tuple[ImageU8, Mask] | None:
+        """Read a reference at a short side of at most 512 px; None if it cannot be used."""
+        try:
+            decoded = read_image(self.pairs[index].real)
+            mask = read_mask(self.pairs[index].mask, decoded)
+        except InputError:
+            return None
+        step = max(1, min(mask.shape) // _REFERENCE_SIDE)
+        image, mask = decoded.image_u8[::step, ::step], mask[::step, ::step]
+        return (image, mask) if mask.any() else None

@@ -1,0 +1,88 @@
+"""Rank a pair's candidates by a rule and keep the first; everything else is dropped with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harmonygen.config import Rule
+from harmonygen.records import Dropped, Scored, Selected
+from harmonygen.seeds import numpy_rng
+
+_QUANTILE = 0.75
+
+
+def select(scored: Sequence[Scored], rule: Rule, count: int = 1, seed: int = 0) -> list[Selected | Dropped]:
+    """Select ``count`` of one pair's candidates; the answer is in the order of ``scored``.
+
+    Candidates that failed a gate are never selected. ``max-composite``: highest probability of being a composite
+    (REFERENCE section 1). ``random``: seeded by pair. ``quantile``: nearest to the 0.75 quantile of the
+    probabilities. ``diverse``: the most composite-like first, then each time the one whose colour shift is
+    farthest from all taken. Ties go to the smaller k.
+    """
+    eligible = [item for item in scored if not item.failed_gate]
+    ranked = RULES[rule](eligible, seed)
+    rank_of = {item.candidate.k: rank for rank, item in enumerate(ranked)}
+    return [_outcome(item, rank_of, rule, count) for item in scored]
+
+
+def _outcome(item: Scored, rank_of: dict[int, int], rule: Rule, count: int) -> Selected | Dropped:
+    if item.failed_gate:
+        return Dropped(item, f"gate:{item.failed_gate}")
+    rank = rank_of[item.candidate.k]
+    return Selected(item, rank) if rank < count else Dropped(item, f"rule:{rule} rank {rank + 1}")
+
+
+def _by_score(items: Sequence[Scored], _seed: int) -> list[Scored]:
+    return sorted(items, key=lambda item: (-item.p_composite, item.candidate.k))
+
+
+def _random(items: Sequence[Scored], seed: int) -> list[Scored]:
+    if not items:
+        return []
+    ordered = sorted(items, key=lambda item: item.candidate.k)
+    order = numpy_rng("select", seed, items[0].candidate.pair_id).permutation(len(ordered))
+    return [ordered[i] for i in order]
+
+
+def _quantile(items: Sequence[Scored], _seed: int) -> list[Scored]:
+    if not items:
+        return []
+    goal = float(np.quantile([item.p_composite for item in items], _QUANTILE))
+    return sorted(items, key=lambda item: (abs(item.p_composite - goal), item.candidate.k))
+
+
+def _diverse(items: Sequence[Scored], seed: int) -> list[Scored]:
+    waiting = _by_score(items, seed)
+    taken = waiting[:1]
+    waiting = waiting[1:]
+    while waiting:
+        shifts = np.array([item.gates.shift for item in taken])
+        gaps = [float(np.linalg.norm(shifts - item.gates.shift, axis=1).min()) for item in waiting]
+        taken.append(waiting.pop(int(np.argmax(gaps))))
+    return taken
+
+
+RULES: dict[Rule, Callable[[Sequence[Scored], int], list[Scored]]] = {
+    "max-composite": _by_score,
+    "random": _random,
+    "quantile": _quantile,
+    "diverse": _diverse,
+}
+"""Each rule ranks the candidates that passed the gates, best first."""
+
+
+def keep_count(keep: str, k: int) -> int:
+    """Return how many candidates a pair selects: ``all`` and ``best`` select one, ``N`` selects N.
+
+    >>> keep_count("best", 10), keep_count("3", 10)
+    (1, 3)
+    """
+    from harmonygen.errors import UsageError
+
+    if keep in ("all", "best"):
+        return 1
+    if not keep.isdecimal() or not 1 <= int(keep) <= k:
+        raise UsageError(f"--keep is {keep!r}: write all, best, or a number from 1 to K ({k})")
+    return int(keep)

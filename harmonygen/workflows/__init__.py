@@ -1,0 +1,1 @@
+"""Whole jobs, put together from the parts below: synthesize, augment."""

@@ -1,0 +1,104 @@
+"""Sum up a run whose shards are all done: quarantine.parquet, summary.json, report.html."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import harmonygen
+from harmonygen.records import Quarantined
+from harmonygen.shards import is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
+from harmonygen.workflows.plan import Plan
+from harmonygen.workflows.shard import SECONDS_KEY
+
+SUMMARY, QUARANTINE, REPORT = "summary.json", "quarantine.parquet", "report.html"
+
+
+def finished(out: Path, plan: Plan) -> bool:
+    """Tell whether the run is complete and summed up."""
+    if not all((out / name).is_file() for name in (SUMMARY, QUARANTINE, REPORT)):
+        return False
+    return all(
+        is_whole(out / folder / shard.filename, plan.digest)
+        for shard in plan.shards
+        for folder in ("candidates", "pairs")
+    )
+
+
+def finish(out: Path, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, Any]:
+    """Write what sums up a complete run, if it is not there yet, and return ``summary.json``."""
+    from harmonygen.report import write_report
+
+    if not finished(out, plan):
+        files = [out / "candidates" / shard.filename for shard in plan.shards]
+        bad = [*read_bad, *(row for path in files for row in unpack_quarantine(path))]
+        write_parquet(out / QUARANTINE, quarantine_table(bad))
+        write_json(out / SUMMARY, summarise(out, plan, files, len(bad)))
+        write_report(out)
+    summary: dict[str, Any] = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    return summary
+
+
+def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) -> dict[str, Any]:
+    """Count a run: candidates, what was dropped and why, scores, rates, versions."""
+    scores = list(all_scores(out, plan))
+    stored = sum(pq.read_metadata(path).num_rows for path in files)
+    seconds = sum(float((pq.read_schema(path).metadata or {}).get(SECONDS_KEY, b"0")) for path in files)
+    reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
+    p = np.array([row["p_composite"] for row in scores] or [np.nan])
+    return {
+        "generator": plan.settings.generator,
+        "pairs": plan.pairs - quarantined_pairs(plan, files),
+        "k": plan.settings.k,
+        "candidates": len(scores),
+        "kept": stored,
+        "selected": sum(row["selected"] for row in scores),
+        "quarantined": quarantined,
+        "dropped": dict(sorted(reasons.items())),
+        "p_composite": {
+            "mean": float(p.mean()),
+            "median": float(np.median(p)),
+            "min": float(p.min()),
+            "max": float(p.max()),
+        },
+        "fmse_median": float(np.median([row["fmse"] for row in scores] or [np.nan])),
+        "structure_median": float(np.median([row["structure"] for row in scores] or [np.nan])),
+        "seconds": round(seconds, 3),
+        "candidates_per_second": round(len(scores) / seconds, 3) if seconds else None,
+        "model": {
+            "name": plan.settings.model,
+            "digest": plan.model_digest,
+            "classifier_digest": plan.classifier_digest,
+        },
+        "versions": versions(),
+    }
+
+
+def quarantined_pairs(plan: Plan, files: Sequence[Path]) -> int:
+    """Return how many pairs of the plan were quarantined in its shards."""
+    return sum(len(unpack_quarantine(path)) for path in files)
+
+
+def all_scores(out: Path, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield the scores of every candidate made, kept or not."""
+    for shard in plan.shards:
+        for packed in pq.read_table(out / "pairs" / shard.filename, columns=["scores"]).column("scores").to_pylist():
+            yield from json.loads(packed)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide what comes out."""
+    names = ("torch", "torchvision", "diffusers", "numpy", "Pillow", "pyarrow")
+    return {
+        "harmonygen": harmonygen.__version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }

@@ -1,0 +1,151 @@
+"""`harmonygen synthesize`: plan, run the shards that are not done yet, sum up, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonygen.config import SynthesizeSettings
+from harmonygen.data import PairSet, read_pairs
+from harmonygen.engines import local
+from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.records import Quarantined
+from harmonygen.shards import Shard, is_whole, locked, make_folder, part_of, unpack_quarantine
+from harmonygen.synthesis.select import keep_count
+from harmonygen.workflows.context import load_generator, load_scorer, pick_device, sizing_of
+from harmonygen.workflows.plan import Plan, adopt, make_plan
+from harmonygen.workflows.shard import ShardContext
+from harmonygen.workflows.summary import finish, finished
+from harmonygen.workflows.tables import run_columns
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SynthesizeResult:
+    """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running."""
+
+    out: Path
+    pairs: int
+    shards_run: int
+    shards: int
+    summary: dict[str, Any]
+    dry_run: bool = False
+
+
+def synthesize(
+    settings: SynthesizeSettings, *, overwrite: bool = False, dry_run: bool = False, progress: Progress | None = None
+) -> SynthesizeResult:
+    """Make K scored and selected composites for every pair, in ``settings.out``.
+
+    A run that was stopped goes on from its last whole shard; a finished one is left as it is.
+
+    Raises:
+        UsageError: options that do not fit, an old folder with other options, or a run that holds the folder.
+        TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
+        StorageError: the folder cannot be written.
+    """
+    keep_count(settings.keep, settings.k)
+    part, parts = parse_part(settings.part)
+    if settings.engine == "ray":
+        raise UsageError("--engine ray is not built yet: use --engine local with --workers or --part")
+    pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    context, plan = prepare(settings, pairs)
+    wanted = part_of(plan.shards, part, parts)
+    if dry_run:
+        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, dry_run=True)
+    out = open_folder(settings.out, overwrite)
+    with locked(out, f"part-{part}-of-{parts}"):
+        adopt(plan, out)
+        if finished(out, plan):
+            return SynthesizeResult(out, plan.pairs, 0, len(plan.shards), finish(out, plan, pairs.bad))
+        waiting = [shard for shard in wanted if not is_done(out, shard, plan.digest)]
+        _run(context, waiting, plan, out, pairs.bad, progress)
+        complete = all(is_done(out, shard, plan.digest) for shard in plan.shards)
+        summary = finish(out, plan, pairs.bad) if complete else {}
+    return SynthesizeResult(out, plan.pairs, len(waiting), len(plan.shards), summary)
+
+
+def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
+    """Load the weights and make the plan."""
+    device = pick_device(settings.device)
+    generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)
+    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
+    columns = run_columns(settings, generator.digest, plan.params_digest)
+    context = ShardContext(settings, plan.digest, columns, sizing_of(settings, generator), pairs, generator, scorer)
+    return context, plan
+
+
+def _run(
+    context: ShardContext,
+    waiting: Sequence[Shard],
+    plan: Plan,
+    out: Path,
+    read_bad: Sequence[Quarantined],
+    progress: Progress | None,
+) -> None:
+    """Run the shards that wait, and stop when too much is bad."""
+    allowed = allowance(context.settings.max_bad_fraction, plan.pairs)
+    bad = len(read_bad) + sum(
+        len(unpack_quarantine(out / "candidates" / shard.filename))
+        for shard in plan.shards
+        if is_done(out, shard, plan.digest)
+    )
+    check_bad(bad, allowed, plan.pairs, out)
+    total = sum(shard.stop - shard.start for shard in waiting)
+    done = 0
+    for shard, result in local.run_shards(context, waiting, out, context.settings.workers):
+        done += shard.stop - shard.start
+        bad += result.quarantined
+        if progress:
+            progress(done, total)
+        check_bad(bad, allowed, plan.pairs, out)
+
+
+def allowance(fraction: float, pairs: int) -> int:
+    """Return how many inputs may be bad: the fraction of all pairs, but never less than one unless it is 0.
+
+    >>> allowance(0.01, 15), allowance(0.01, 1000), allowance(0, 15)
+    (1, 10, 0)
+    """
+    return max(1, int(fraction * pairs)) if fraction else 0
+
+
+def check_bad(bad: int, allowed: int, pairs: int, out: Path) -> None:
+    """Raise TooManyBadInputsError if more inputs are bad than allowed."""
+    if bad > allowed:
+        raise TooManyBadInputsError(
+            f"{bad} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in the shards of "
+            f"'{out}': mend them, or repeat the command with a larger --max-bad-fraction"
+        )
+
+
+def is_done(out: Path, shard: Shard, digest: str) -> bool:
+    """Tell whether a shard's two files are whole and belong to the plan."""
+    return is_whole(out / "candidates" / shard.filename, digest) and is_whole(out / "pairs" / shard.filename, digest)
+
+
+def open_folder(out: Path, overwrite: bool) -> Path:
+    """Create the run folder and its parts; with ``overwrite`` an old *run* is removed first, nothing else ever is."""
+    if overwrite and (out / "plan.json").is_file():
+        for name in ("candidates", "pairs"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        for name in ("plan.json", "summary.json", "quarantine.parquet", "report.html", "selection.json"):
+            (out / name).unlink(missing_ok=True)
+    make_folder(out)
+    return out
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """Split ``i/n`` of a job array.
+
+    >>> parse_part("2/8")
+    (2, 8)
+    """
+    index, slash, count = part.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UsageError(f"--part is {part!r}: write i/n, with i from 0 to n-1")
+    return int(index), int(count)
