@@ -73,6 +73,14 @@ class SynthesizeSettings(Settings):
     part: str = "0/1"
 
 
+class SelectSettings(Settings):
+    """What `harmonygen select` can be told; what is not given stays as the run has it."""
+
+    rule: Rule | None = None
+    count: int | None = Field(None, ge=1)
+    seed: int | None = Field(None, ge=0)
+
+
 class AugmentSettings(Settings):
     """Everything that `harmonygen augment` can be told."""
 

@@ -148,7 +148,8 @@ class _Run:
         return self.accelerator.prepare(loader)
 
     def _step(self, loader: Any, step: int) -> Losses:
-        settings, figures = self.settings, {}
+        settings = self.settings
+        figures: Losses = {}
         for micro in range(settings.gradient_accumulation_steps):
             with self.accelerator.accumulate(self.module):
                 generator = torch.Generator("cpu").manual_seed(

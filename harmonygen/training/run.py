@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from harmonygen.data import read_pairs
@@ -48,7 +49,7 @@ def build(settings: TrainSettings, data: OnTheFlyComposites) -> Task:
     raise UsageError(f"no task for settings of kind {type(settings).__name__}: see harmonygen.training.settings.TASKS")
 
 
-def select_split(pairs: list[Pair], split_file: Path | None, split: str) -> list[Pair]:
+def select_split(pairs: Sequence[Pair], split_file: Path | None, split: str) -> list[Pair]:
     """Keep the pairs that a CSV (columns ``kind name split``; kind is the subset) puts into ``split``.
 
     Raises:

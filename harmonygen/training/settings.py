@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harmonygen.config import Settings
+from harmonygen.config import AugmentSettings, Settings, SynthesizeSettings, resolve
+from harmonygen.errors import UsageError
 
 
 class CompositeSettings(Settings):
@@ -115,3 +116,21 @@ class ClassifierTraining(TrainSettings):
 TASKS: dict[str, type[TrainSettings]] = {
     kind.task: kind for kind in (AutoencoderTraining, InverseTraining, ForwardTraining, ClassifierTraining)
 }
+
+
+def validate_recipe(name: str) -> list[str]:
+    """Return what a recipe is valid for: ``synthesize``, ``augment`` or names of :data:`TASKS`.
+
+    Raises:
+        UsageError: it fits nothing; the faults are those of the kind it comes nearest to.
+    """
+    kinds: dict[str, type[Settings]] = {"synthesize": SynthesizeSettings, "augment": AugmentSettings, **TASKS}
+    faults: dict[str, UsageError] = {}
+    for kind, settings in kinds.items():
+        try:
+            resolve(settings, name)
+        except UsageError as error:
+            faults[kind] = error
+    if len(faults) == len(kinds):
+        raise min(faults.values(), key=lambda error: len(str(error)))
+    return [kind for kind in kinds if kind not in faults]

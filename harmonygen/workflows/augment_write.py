@@ -71,7 +71,7 @@ class Mix:
     def name_of(self, picked: Mapping[str, Any]) -> str:
         """Return the path that a picked candidate gets, relative to the dataset's root."""
         mask = self.dataset.relative(mask_path(self.pairs[picked["pair_id"]]))
-        suffix = PurePosixPath(picked["composite"]["path"] or ".png").suffix or ".png"
+        suffix = PurePosixPath(picked["composite"]["path"] or "").suffix.lower().replace(".jpeg", ".jpg") or ".png"
         return tree.new_composite(mask, self.prefix, picked["k"], suffix)
 
     def originals_rows(self, pairs: Iterable[Pair]) -> Iterator[Row]:
@@ -148,7 +148,7 @@ def _count(ended: Iterable[Future[None]]) -> int:
 
 def _write_composite(target: Path, encoded: bytes) -> None:
     found = tree.image_suffix(encoded, target.name)
-    if found != target.suffix.lower().replace(".jpeg", ".jpg"):
+    if found != target.suffix:
         raise StorageError(f"'{target.name}' holds a {found} image: run synthesize again for this pair")
     shards.write_bytes(target, encoded)
 

@@ -91,7 +91,7 @@ def read_run(folder: Path) -> Run:
 
 def _read_part(path: Path, index: int) -> pa.Table:
     try:
-        table = pq.read_table(path, columns=list(COLUMNS)).replace_schema_metadata(None)
+        table = pq.ParquetFile(path).read(columns=list(COLUMNS)).replace_schema_metadata(None)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
     if missing := [name for name in COLUMNS if name.partition(".")[0] not in table.column_names]:

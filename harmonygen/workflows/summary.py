@@ -49,28 +49,16 @@ def finish(out: Path, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, 
 
 def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) -> dict[str, Any]:
     """Count a run: candidates, what was dropped and why, scores, rates, versions."""
-    scores = list(all_scores(out, plan))
-    stored = sum(pq.read_metadata(path).num_rows for path in files)
+    scores = list(read_scores(out))
     seconds = sum(float((pq.read_schema(path).metadata or {}).get(SECONDS_KEY, b"0")) for path in files)
-    reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
-    p = np.array([row["p_composite"] for row in scores] or [np.nan])
     return {
         "generator": plan.settings.generator,
         "pairs": plan.pairs - quarantined_pairs(plan, files),
         "k": plan.settings.k,
         "candidates": len(scores),
-        "kept": stored,
-        "selected": sum(row["selected"] for row in scores),
+        "kept": sum(pq.read_metadata(path).num_rows for path in files),
         "quarantined": quarantined,
-        "dropped": dict(sorted(reasons.items())),
-        "p_composite": {
-            "mean": float(p.mean()),
-            "median": float(np.median(p)),
-            "min": float(p.min()),
-            "max": float(p.max()),
-        },
-        "fmse_median": float(np.median([row["fmse"] for row in scores] or [np.nan])),
-        "structure_median": float(np.median([row["structure"] for row in scores] or [np.nan])),
+        **count_scores(scores),
         "seconds": round(seconds, 3),
         "candidates_per_second": round(len(scores) / seconds, 3) if seconds else None,
         "model": {
@@ -82,15 +70,36 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
     }
 
 
+def count_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sum up scores and outcomes: selected, dropped by reason, P(composite), medians of fMSE and structure."""
+    reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
+    columns = {
+        name: np.array([row[name] for row in scores] or [np.nan]) for name in ("p_composite", "fmse", "structure")
+    }
+    p = columns["p_composite"]
+    return {
+        "selected": sum(row["selected"] for row in scores),
+        "dropped": dict(sorted(reasons.items())),
+        "p_composite": {
+            "mean": float(p.mean()),
+            "median": float(np.median(p)),
+            "min": float(p.min()),
+            "max": float(p.max()),
+        },
+        "fmse_median": float(np.median(columns["fmse"])),
+        "structure_median": float(np.median(columns["structure"])),
+    }
+
+
 def quarantined_pairs(plan: Plan, files: Sequence[Path]) -> int:
     """Return how many pairs of the plan were quarantined in its shards."""
     return sum(len(unpack_quarantine(path)) for path in files)
 
 
-def all_scores(out: Path, plan: Plan) -> Iterator[dict[str, Any]]:
+def read_scores(out: Path) -> Iterator[dict[str, Any]]:
     """Yield the scores of every candidate made, kept or not."""
-    for shard in plan.shards:
-        for packed in pq.read_table(out / "pairs" / shard.filename, columns=["scores"]).column("scores").to_pylist():
+    for path in sorted((out / "pairs").glob("part-*.parquet")):
+        for packed in pq.read_table(path, columns=["scores"]).column("scores").to_pylist():
             yield from json.loads(packed)
 
 

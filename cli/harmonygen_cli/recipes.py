@@ -1,0 +1,74 @@
+"""`harmonygen recipes ls|cat|cp|validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmonygen_cli.console import Reporter
+from harmonygen_cli.options import Json, Quiet
+
+app = typer.Typer(no_args_is_help=True, help="List, print, copy and check recipes.")
+Name = Annotated[str, typer.Argument(help="kind/name, a name that is unambiguous, or a path.")]
+
+
+@app.command("ls")
+def ls(
+    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List recipes by name.
+
+    Example: `harmonygen recipes ls starter`
+    """
+    from harmonygen import recipes
+
+    found = recipes.names(kind)
+    if not json_output:
+        print("\n".join(found))
+    Reporter(json_output, quiet).result({"recipes": found})
+
+
+@app.command("cat")
+def cat(name: Name) -> None:
+    """Print a recipe.
+
+    Example: `harmonygen recipes cat starter/inverse`
+    """
+    from harmonygen import recipes
+
+    print(recipes.find(name).read_text(encoding="utf-8"), end="")
+
+
+@app.command("cp")
+def cp(name: Name, destination: Annotated[Path, typer.Argument(help="File or folder.")] = Path()) -> None:
+    """Copy a recipe, to change it; an existing file is not overwritten.
+
+    Example: `harmonygen recipes cp starter/inverse my-inverse.toml`
+    """
+    from harmonygen import recipes
+    from harmonygen.errors import UsageError
+
+    source = recipes.find(name)
+    target = destination / source.name if destination.is_dir() else destination
+    if target.exists():
+        raise UsageError(f"'{target}' exists already: choose another name")
+    target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    Reporter().line(f"copied to {target}")
+
+
+@app.command("validate")
+def validate(name: Name, json_output: Json = False, quiet: Quiet = False) -> None:
+    """Check a recipe against the settings it is for; all faults are reported at once.
+
+    Example: `harmonygen recipes validate my-inverse.toml`
+    """
+    from harmonygen.training.settings import validate_recipe
+
+    kinds = validate_recipe(name)
+    reporter = Reporter(json_output, quiet)
+    reporter.line(f"{name} is valid for: {', '.join(kinds)}")
+    reporter.result({"recipe": name, "valid_for": kinds})

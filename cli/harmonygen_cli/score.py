@@ -1,0 +1,34 @@
+"""`harmonygen score`: score a finished run's candidates by another classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmonygen_cli.console import Reporter
+from harmonygen_cli.options import Json, Quiet
+from harmonygen_cli.select import show
+
+
+def score(
+    run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
+    classifier: Annotated[str, typer.Option(help="Classifier folder (starter).")] = "starter",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps (auto).")] = "auto",
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a finished run's candidates by another classifier and select by its rule anew.
+
+    Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
+    """
+    from harmonygen.synthesis.score import ClassifierScorer
+    from harmonygen.workflows.context import pick_device
+    from harmonygen.workflows.reselect import reselect
+
+    scorer = ClassifierScorer.from_pretrained(classifier, pick_device(device))
+    reporter = Reporter(json_output, quiet)
+    with reporter.progress("score", "shards") as progress:
+        result = reselect(run, scorer=scorer, scorer_digest=scorer.digest, progress=progress)
+    show(reporter, result)

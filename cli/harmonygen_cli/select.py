@@ -1,0 +1,49 @@
+"""`harmonygen select`: select a finished run's candidates by another rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harmonygen_cli.console import Reporter
+from harmonygen_cli.options import Json, Quiet, Seed
+
+
+def select(
+    run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
+    rule: Annotated[str | None, typer.Option(help="max-composite, random, quantile or diverse (as it was).")] = None,
+    count: Annotated[int | None, typer.Option(help="Candidates selected a pair (as it was).")] = None,
+    max_clipped: Annotated[float | None, typer.Option(help="Gate: share of values newly clipped.")] = None,
+    min_fmse: Annotated[float | None, typer.Option(help="Gate: least foreground change.")] = None,
+    max_fmse: Annotated[float | None, typer.Option(help="Gate: largest foreground change.")] = None,
+    min_structure: Annotated[float | None, typer.Option(help="Gate: least structure similarity.")] = None,
+    seed: Seed = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Select a finished run's candidates by another rule or other gates; nothing is generated again.
+
+    Example: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`
+    """
+    gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
+    from harmonygen.config import GateSettings, SelectSettings, resolve
+    from harmonygen.workflows.reselect import reselect
+
+    settings = resolve(SelectSettings, options={"rule": rule, "count": count, "seed": seed})
+    given = any(value is not None for value in gates.values())
+    limits = resolve(GateSettings, options=gates) if given else None
+    reporter = Reporter(json_output, quiet)
+    with reporter.progress("select", "shards") as progress:
+        result = reselect(run, settings.rule, limits, settings.count, settings.seed, progress=progress)
+    show(reporter, result)
+
+
+def show(reporter: Reporter, result: Any) -> None:
+    """Print what a reselection changed."""
+    reporter.line(
+        f"{result.selected} of {result.candidates} candidates selected, {result.changed} marks changed: {result.out}"
+    )
+    names = ("out", "shards_rewritten", "candidates", "selected", "changed")
+    reporter.result({name: getattr(result, name) for name in names})

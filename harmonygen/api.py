@@ -1,0 +1,149 @@
+"""The Python door: the few public names, which accept PIL images, NumPy arrays and tensors.
+
+Images: PIL images, (H, W, 3) uint8 arrays, (H, W, 3) float arrays in [0, 1], or (3, H, W) tensors in [0, 1]. Masks:
+PIL images, (H, W) bool or uint8 arrays, or (H, W) / (1, H, W) tensors; at or above half is foreground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harmonygen.config import Detail, Fit
+from harmonygen.errors import UsageError
+from harmonygen.images import Decoded, ImageU8, Mask, to_rgb, to_u8
+from harmonygen.masks import check_mask, to_mask
+from harmonygen.records import Candidate, FileSource, Pair
+from harmonygen.seeds import candidate_seed
+from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
+from harmonygen.synthesis.photo import Sizing, size_photo
+from harmonygen.synthesis.score import ClassifierScorer
+from harmonygen.workflows.context import pick_batch, pick_device, pick_dtype
+
+_MEMORY = Pair("memory", "memory", "0", FileSource(Path("memory")), FileSource(Path("memory-mask")))
+
+
+class InverseHarmonizer:
+    """Turns a real photo and a mask into inharmonious composites, by the inverse latent diffusion model.
+
+    >>> from skimage import data
+    >>> mask = np.zeros((512, 512), bool)
+    >>> mask[100:300, 150:350] = True
+    >>> model = InverseHarmonizer.from_pretrained("starter", device="cpu")
+    >>> composites = model(data.astronaut(), mask, k=2, seed=0)
+    >>> [composite.size for composite in composites]
+    [(512, 512), (512, 512)]
+    >>> bool((np.asarray(composites[0])[~mask] == data.astronaut()[~mask]).all())
+    True
+    """
+
+    def __init__(self, generator: DiffusionGenerator, fit: Fit = "native", detail: Detail = "transfer") -> None:
+        self.generator, self.fit, self.detail = generator, fit, detail
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path = "starter",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        steps: int = 5,
+        batch_size: str = "auto",
+        fit: Fit = "native",
+        detail: Detail = "transfer",
+    ) -> InverseHarmonizer:
+        """Load ``starter`` or an inverse checkpoint folder.
+
+        Raises:
+            CheckpointError: no such folder, or a checkpoint of another kind or direction.
+        """
+        where = pick_device(device)
+        batch = pick_batch(batch_size, where)
+        generator = DiffusionGenerator.from_pretrained(name, where, pick_dtype(dtype, where), steps, batch, detail)
+        return cls(generator, fit, detail)
+
+    def __call__(
+        self, real: Any, mask: Any, k: int = 10, seed: int = 0, resolution: int | None = None
+    ) -> list[Image.Image]:
+        """Return ``k`` composites as PIL images; the background is the photo's own, bit for bit.
+
+        Raises:
+            UsageError: an input of a kind that is not accepted.
+            InputError: the mask is empty, full, or not of the photo's size.
+        """
+        image, foreground = as_image_u8(real), as_mask(mask)
+        if foreground.shape != image.shape[:2]:
+            raise UsageError(f"mask is {foreground.shape[::-1]} but its photo is {image.shape[1::-1]}: resize it")
+        generator = self.generator
+        sizing = Sizing(resolution or generator.resolution, generator.multiple, self.fit, self.detail)
+        photo = size_photo(_MEMORY, Decoded(image, image.shape[1::-1], 1), check_mask(foreground, "mask"), sizing)
+        candidates = [Candidate("memory", index, candidate_seed(seed, "memory", index)) for index in range(k)]
+        return [Image.fromarray(composite) for composite in generator(photo, candidates)]
+
+
+class HarmonyClassifier:
+    """Tells how likely a picture is to be a composite.
+
+    >>> from skimage import data
+    >>> classifier = HarmonyClassifier.from_pretrained("starter", device="cpu")
+    >>> mask = np.zeros((512, 512), bool)
+    >>> mask[100:300, 150:350] = True
+    >>> p = classifier([data.astronaut()], [mask])
+    >>> 0 <= p[0] <= 1
+    True
+    """
+
+    def __init__(self, scorer: ClassifierScorer) -> None:
+        self.scorer = scorer
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path = "starter", *, device: str = "auto", dtype: str = "float32"
+    ) -> HarmonyClassifier:
+        """Load ``starter`` or a classifier folder.
+
+        Raises:
+            CheckpointError: no such folder, or not a classifier.
+        """
+        where = pick_device(device)
+        return cls(ClassifierScorer.from_pretrained(name, where, pick_dtype(dtype, where)))
+
+    def __call__(self, images: Sequence[Any], masks: Sequence[Any]) -> list[float]:
+        """Return P(composite) of each image, in [0, 1]."""
+        if len(images) != len(masks):
+            raise UsageError(f"{len(images)} images but {len(masks)} masks: give one mask an image")
+        pairs = zip(images, masks, strict=True)
+        return [self.scorer([as_image_u8(image)], as_mask(mask))[0] for image, mask in pairs]
+
+
+def as_image_u8(image: Any) -> ImageU8:
+    """Return any accepted image as (H, W, 3) uint8."""
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    array = image.detach().cpu().numpy().transpose(1, 2, 0) if hasattr(image, "detach") else np.asarray(image)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise UsageError(
+            f"an image has shape {array.shape}: a PIL image, (H, W, 3) array or (3, H, W) tensor is needed"
+        )
+    if array.dtype == np.uint8:
+        return np.asarray(array)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UsageError(f"an image is of {array.dtype}: uint8, or float in [0, 1], is needed")
+    return to_u8(array)
+
+
+def as_mask(mask: Any) -> Mask:
+    """Return any accepted mask as (H, W) bool; values at or above half are foreground."""
+    if isinstance(mask, Image.Image):
+        return to_mask(mask)
+    array = np.squeeze(mask.detach().cpu().numpy() if hasattr(mask, "detach") else np.asarray(mask))
+    if array.ndim != 2:
+        raise UsageError(f"a mask has shape {array.shape}: (H, W) is needed")
+    if array.dtype == np.bool_:
+        return array
+    half = 127.5 if array.dtype == np.uint8 and array.max(initial=0) > 1 else 0.5
+    return np.asarray(array >= half)

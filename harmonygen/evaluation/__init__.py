@@ -1,0 +1,1 @@
+"""How close a harmonized image is to the real photo."""
