@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from harmonygen.errors import UsageError
-from harmonygen.records import Pair
+from harmonygen.records import CellSource, Pair
 
 MAX_BYTES = 200  # a file name holds 255; the rest is for `_<mask>_<variant>` and the suffix
 _NAMED = 5  # how many faulty ids a message names
@@ -98,7 +98,12 @@ def check_pairs(pairs: Iterable[Pair]) -> None:
     pairs = list(pairs)
     _refuse_repeats(pairs)
     refuse_collisions(((pair.pair_id, f"{pair.real} + {pair.mask}") for pair in pairs), "pair id")
-    refuse_collisions(((pair.real_id, str(pair.real)) for pair in pairs), "photo id")
+    refuse_collisions(((pair.real_id, _photo_origin(pair)) for pair in pairs), "photo id")
+
+
+def _photo_origin(pair: Pair) -> str:
+    """Return a photo's file; rows of a Parquet dataset may each hold a copy of it, so the folder stands for them."""
+    return str(pair.real.path.parent) if isinstance(pair.real, CellSource) else str(pair.real)
 
 
 def _refuse_repeats(pairs: list[Pair]) -> None:

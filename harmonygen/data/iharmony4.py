@@ -209,7 +209,7 @@ def _group(names: Iterable[CompositeName], locate: Locate) -> list[Pair]:
     refuse_unsafe(sorted({subset for subset, _, _ in groups if subset}), "subset")
     refuse_unsafe(sorted({real for _, real, _ in groups}), "photo id")
     refuse_unsafe(sorted({mask for _, _, mask in groups}), "mask id")
-    return [_pair(group, locate) for _, group in sorted(groups.items())]
+    return sorted((_pair(group, locate) for group in groups.values()), key=lambda pair: pair.pair_id)
 
 
 def _pair(group: Sequence[CompositeName], locate: Locate) -> Pair:

@@ -1,7 +1,8 @@
 """Read Parquet whose ``real`` and ``mask`` columns are images: a file, a folder, or a Hugging Face dataset.
 
 A cell is Hugging Face's ``struct<bytes, path>`` or plain binary. Rows are named by their ``pair_id`` column, else
-``<file stem>-<row>``. Images stay in their file until a pair is decoded, one row group at a time.
+``<file stem>-<row>``. Rows with the same ``pair_id``, ``real_id`` and ``mask_id`` (the composites of a built dataset)
+are one pair, read from the first. Images stay in their file until a pair is decoded, one row group at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from harmonygen.records import CellSource, Pair, Quarantined
 
 IMAGE_COLUMNS = ("real", "mask")
 ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
+NO_MASK_ID = "0"
 _HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<inside>.+?))?/?")
 _SPLIT = re.compile(r"(?P<split>[A-Za-z0-9_]+)-\d{5}-of-\d{5}.*\.parquet")
 
@@ -88,9 +90,13 @@ def read_parquet(data: str | Path) -> PairSet:
         raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
     pairs: list[Pair] = []
     faults: list[Quarantined] = []
+    seen: set[tuple[str, str, str]] = set()
     for file in files:
         for found in _read_file(file):
-            (pairs if isinstance(found, Pair) else faults).append(found)  # type: ignore[arg-type]
+            if isinstance(found, Quarantined):
+                faults.append(found)
+            elif _first_of_its_ids(found, seen):
+                pairs.append(found)
     return PairSet(tuple(pairs), "parquet", root, tuple(faults))
 
 
@@ -110,6 +116,14 @@ def _read_file(file: Path) -> Iterator[Pair | Quarantined]:
         yield _pair(file.absolute(), number, {key: str(value) for key, value in row.items() if value is not None})
 
 
+def _first_of_its_ids(pair: Pair, seen: set[tuple[str, str, str]]) -> bool:
+    """Tell whether a pair is new; where a column does not say which mask it is, every row counts."""
+    key = (pair.pair_id, pair.real_id, pair.mask_id)
+    repeated = key in seen and pair.mask_id != NO_MASK_ID
+    seen.add(key)
+    return not repeated
+
+
 def _pair(file: Path, number: int, ids: dict[str, str]) -> Pair | Quarantined:
     name = f"{file.stem}-{number:06d}"
     if "pair_id" in ids and not ids["pair_id"]:
@@ -118,7 +132,7 @@ def _pair(file: Path, number: int, ids: dict[str, str]) -> Pair | Quarantined:
     return Pair(
         pair_id=pair_id,
         real_id=named(ids.get("real_id") or pair_id, "photo id"),
-        mask_id=safe_id(ids.get("mask_id") or "0"),
+        mask_id=safe_id(ids.get("mask_id") or NO_MASK_ID),
         real=CellSource(file, "real", number),
         mask=CellSource(file, "mask", number),
         subset=safe_id(ids["subset"]) if ids.get("subset") else "",

@@ -125,8 +125,8 @@ def _write_whole(final: Path, layout: SampleLayout, stamp: str) -> None:
             write(temporary)
             (temporary / STAMP).write_text(stamp, encoding="utf-8")
             try:
-                temporary.rename(final)
-            except OSError:
+                temporary.replace(final)
+            except OSError:  # not empty any more
                 if not (final / STAMP).is_file():
                     raise
                 shutil.rmtree(temporary)
