@@ -6,6 +6,7 @@ dataset re-uploads only what changed), image columns plain and uncompressed (the
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from harmonygen.errors import UsageError
 
 ROW_GROUP_BYTES = 100_000_000  # the Hub's viewer reads whole row groups and gives up over 286 MiB
 FILE_BYTES = 500_000_000
+CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}  # what datasets writes with
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class ShardedParquetWriter:
     ) -> None:
         self._folder = shards.make_folder(folder / "data")
         self._split, self._digest = split, digest
-        self._schema = schema.with_metadata({**(schema.metadata or {}), shards.PLAN_KEY: digest.encode()})
+        added = {shards.PLAN_KEY: digest.encode(), b"content_defined_chunking": json.dumps(CHUNKING).encode()}
+        self._schema = schema.with_metadata({**(schema.metadata or {}), **added})
         self._row_group_bytes, self._file_bytes = row_group_bytes, file_bytes
         self._parts = self._whole_parts()
         self.rows = sum(pq.read_metadata(path).num_rows for path in self._parts)
@@ -179,7 +182,7 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "compression": {**dict.fromkeys(cells, "NONE"), **dict.fromkeys(scalars, "ZSTD")},
         "use_dictionary": scalars,
         "write_page_index": True,
-        "use_content_defined_chunking": True,
+        "use_content_defined_chunking": CHUNKING,
     }
 
 
