@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harmonygen.data.pairset import PairSet
-from harmonygen.errors import UsageError
+from harmonygen.errors import StorageError, UsageError
 
 __all__ = ["LAYOUTS", "SAMPLE", "PairSet", "detect_layout", "read_pairs"]
 
@@ -53,12 +53,21 @@ def read_pairs(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be 1 or more")
-    layout = layout or detect_layout(data)
+    try:
+        layout = layout or detect_layout(data)
+        _refuse_options(layout, data, list_file)
+        return _checked(_read(layout, data, list_file, subset), subset, limit)
+    except OSError as error:
+        raise StorageError(
+            f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
+        ) from error
+
+
+def _refuse_options(layout: str, data: str | Path, list_file: str | Path | None) -> None:
     if layout not in LAYOUTS:
         raise UsageError(f"layout '{layout}' is not known: use one of {', '.join(LAYOUTS)}")
     if list_file is not None and layout != "iharmony4":
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
-    return _checked(_read(layout, data, list_file, subset), subset, limit)
 
 
 def _read(layout: str, data: str | Path, list_file: str | Path | None, subset: str | None) -> PairSet:

@@ -80,7 +80,7 @@ def refuse_collisions(named: Iterable[tuple[str, str]], what: str) -> None:
             clashes.append(f"{owner[0]!r} ({owner[1]}) and {name!r} ({origin})")
     if clashes:
         raise UsageError(
-            f"{len(clashes)} {what}(s) collide (case does not tell them apart): {'; '.join(clashes[:_NAMED])}: "
+            f"{len(clashes)} {what}(s) collide (names that differ by case alone do too): {'; '.join(clashes[:_NAMED])}: "
             f"rename one of each{_more(clashes)}"
         )
 
@@ -96,8 +96,8 @@ def check_pairs(pairs: Iterable[Pair]) -> None:
         UsageError: ids collide; the first are named with their files.
     """
     pairs = list(pairs)
-    _refuse_repeats(pairs)
     refuse_collisions(((pair.pair_id, f"{pair.real} + {pair.mask}") for pair in pairs), "pair id")
+    _refuse_repeats(pairs)
     refuse_collisions(((pair.real_id, _photo_origin(pair)) for pair in pairs), "photo id")
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,8 +131,21 @@ def test_a_path_that_is_not_there_an_unknown_layout_and_bad_options_are_refused(
         read_pairs("sample", limit=0)
 
 
+def test_a_path_the_disk_refuses_is_a_storage_error():
+    with pytest.raises(StorageError, match="check the path and permissions"):
+        read_pairs("x" * 5000)
+
+
 def test_a_limit_keeps_the_first_pairs():
     assert read_pairs("sample", limit=3).pairs == read_pairs("sample").pairs[:3]
+
+
+def test_every_layout_has_its_page():
+    docs = Path(__file__).resolve().parents[2] / "docs" / "inputs"
+    index = (docs / "README.md").read_text(encoding="utf-8")
+    for layout in LAYOUTS:
+        assert f"({layout}.md)" in index
+        assert "harmonygen synthesize" in (docs / f"{layout}.md").read_text(encoding="utf-8")
 
 
 def test_importing_the_readers_loads_no_heavy_library():

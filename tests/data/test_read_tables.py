@@ -153,7 +153,7 @@ def test_the_composites_of_a_built_dataset_are_one_pair(tmp_path, photo, mask):
 def test_repeated_pair_ids_without_mask_ids_are_refused(tmp_path, photo, mask):
     columns = {"real": [png(photo)] * 2, "mask": [png(mask)] * 2, "pair_id": ["a", "a"]}
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
-    with pytest.raises(UsageError, match="stand for several pairs: 'a'"):
+    with pytest.raises(UsageError, match=r"collide .* 'a' \(.*row 1\]\)"):
         read_pairs(tmp_path)
 
 
