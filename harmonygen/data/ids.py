@@ -80,7 +80,7 @@ def refuse_collisions(named: Iterable[tuple[str, str]], what: str) -> None:
             clashes.append(f"{owner[0]!r} ({owner[1]}) and {name!r} ({origin})")
     if clashes:
         raise UsageError(
-            f"{len(clashes)} {what}(s) collide (names that differ by case alone do too): {'; '.join(clashes[:_NAMED])}: "
+            f"{len(clashes)} {what}(s) collide (also where case alone differs): {'; '.join(clashes[:_NAMED])}: "
             f"rename one of each{_more(clashes)}"
         )
 
