@@ -45,10 +45,11 @@ def read_cell(source: CellSource) -> bytes:
         value = _column_of_group(source.path, group, source.column)[source.row - start].as_py()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
-    return _cell_bytes(value, source)
+    return cell_bytes(value, source)
 
 
-def _cell_bytes(value: Any, source: CellSource) -> bytes:
+def cell_bytes(value: Any, source: CellSource) -> bytes:
+    """Return the encoded bytes of a cell's value (bytes, or a path to them); raise InputError if it holds none."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, dict):

@@ -1,0 +1,50 @@
+"""`harmonygen report`: one HTML page, or a contact sheet, of a run or a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmonygen_cli.console import Reporter
+from harmonygen_cli.options import Json, Quiet
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, or a built dataset's folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML file (DIR/report.html).")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Option("--pairs", help="Show pairs whose id fits this pattern, * and ? (all); repeat.")
+    ] = None,
+    max_candidates: Annotated[
+        int | None, typer.Option("--max-candidates", min=1, help="Show at most about this many candidates (20000).")
+    ] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option("--contact-sheet", help="Write this PNG instead of the page: 10 pairs, one a row.")
+    ] = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one self-contained HTML page: photos, outlines, candidates, scores, drop reasons.
+
+    Example: `harmonygen report outputs/synthesize --pairs 'HFlickr*' --out flickr.html`
+    """
+    from harmonygen.report import write_contact_sheet, write_report
+    from harmonygen.report.render import MAX_CANDIDATES
+
+    reporter = Reporter(json_output, quiet)
+    if contact_sheet is not None:
+        path = write_contact_sheet(folder, contact_sheet)
+        reporter.line(f"contact sheet: {path}")
+        reporter.result({"path": path})
+        return
+    with reporter.progress("report", "pictures") as advance:
+        limit = max_candidates or MAX_CANDIDATES
+        result = write_report(folder, out, pairs=pairs or (), max_candidates=limit, progress=advance)
+    shown = f"{result.pairs_shown} of {result.pairs} pairs, {result.candidates_shown} of {result.candidates} candidates"
+    reporter.line(f"{result.path}: {shown}, {result.bytes / 1e6:.1f} MB")
+    if result.unreadable:
+        reporter.line(f"{result.unreadable} pictures could not be read: the page says so in their place")
+    reporter.result(asdict(result))

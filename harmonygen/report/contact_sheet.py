@@ -1,0 +1,104 @@
+"""A contact sheet: one picture with a pair a row, the photo with its mask's outline first, then its candidates."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from harmonygen.errors import UsageError
+from harmonygen.records import ImageSource
+from harmonygen.report.choose import choose_rows
+from harmonygen.report.gather import gather
+from harmonygen.report.outline import draw, outline
+from harmonygen.report.rows import Row, Tile
+from harmonygen.report.thumbnails import each, small_coverage, small_picture
+from harmonygen.shards import storage_errors, write_bytes
+
+PICTURE, CAPTION, GAP = 144, 18, 8
+_PAPER, _INK, _FAINT, _CHOSEN, _MISSING = (246, 246, 246), (30, 30, 30), (120, 120, 120), (31, 91, 196), (222, 222, 222)
+
+Small = Mapping[ImageSource, Image.Image]
+
+
+def contact_sheet(folder: Path, rows: int = 10, columns: int = 10) -> Image.Image:
+    """Draw a run or dataset as one RGB picture: ``rows`` pairs spread over the scores, ``columns`` candidates each.
+
+    Candidates come by falling score and are captioned with it, the selected in blue with a star, a gated one with its
+    gate. Every cell is 144 pixels square.
+
+    Raises:
+        UsageError: not a run folder or dataset, or fewer than 1 row or column.
+    """
+    if rows < 1 or columns < 1:
+        raise UsageError(f"a contact sheet of {rows} rows and {columns} columns is empty: ask for 1 or more of each")
+    everything = gather(folder).rows
+    shown = [everything[index] for index in choose_rows(everything, rows)]
+    small = _pictures(shown, columns)
+    wide = 1 + min(columns, max((len(row.tiles) for row in shown), default=0))
+    step = PICTURE + CAPTION + GAP
+    size = GAP + wide * (PICTURE + GAP), GAP + max(1, len(shown)) * step
+    sheet = Image.new("RGB", size, _PAPER)
+    for line, row in enumerate(shown):
+        _draw_row(sheet, GAP + line * step, row, columns, small)
+    return sheet
+
+
+def write_contact_sheet(folder: Path, path: Path, rows: int = 10, columns: int = 10) -> Path:
+    """Write :func:`contact_sheet` as a PNG under its final name.
+
+    Raises:
+        UsageError: the name does not end in ``.png``, or as for :func:`contact_sheet`.
+        StorageError: it cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--contact-sheet is '{path}': a contact sheet is a PNG, give a name that ends in .png")
+    buffer = io.BytesIO()
+    contact_sheet(folder, rows, columns).save(buffer, "PNG")
+    with storage_errors(f"'{path}'"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def _pictures(rows: Sequence[Row], columns: int) -> Small:
+    tiles = [tile.picture for row in rows for tile in row.ranked()[:columns] if tile.picture is not None]
+    small = each([*(row.real for row in rows), *tiles], small_picture, PICTURE)
+    masks = each([row.mask for row in rows], small_coverage, PICTURE)
+    for row in rows:
+        if row.real in small and row.mask in masks:
+            coverage = masks[row.mask][0].resize(small[row.real].size)
+            small[row.real] = draw(small[row.real], outline(coverage))
+    return small
+
+
+def _draw_row(sheet: Image.Image, top: int, row: Row, columns: int, small: Small) -> None:
+    _draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, _INK)
+    for column, tile in enumerate(row.ranked()[:columns], start=1):
+        picture = small.get(tile.picture) if tile.picture is not None else None
+        colour = _CHOSEN if tile.selected else _FAINT if tile.gate else _INK
+        _draw_cell(sheet, (GAP + column * (PICTURE + GAP), top), picture, _caption(tile), colour)
+
+
+def _caption(tile: Tile) -> str:
+    score = "-" if tile.p_composite is None else f"{tile.p_composite:.3f}"
+    words = [score, tile.label or f"k{tile.k}", tile.gate, "*" if tile.selected else ""]
+    return " ".join(word for word in words if word)
+
+
+def _draw_cell(
+    sheet: Image.Image, at: tuple[int, int], picture: Image.Image | None, text: str, colour: tuple[int, int, int]
+) -> None:
+    pen, (left, top) = ImageDraw.Draw(sheet), at
+    if picture is None:
+        pen.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), fill=_MISSING)
+    else:
+        fitted = picture.copy()
+        fitted.thumbnail((PICTURE, PICTURE))
+        sheet.paste(fitted, (left + (PICTURE - fitted.width) // 2, top + PICTURE - fitted.height))
+    font = ImageFont.load_default(12)
+    while text and pen.textlength(text, font) > PICTURE:
+        text = text[:-1]
+    pen.text((left, top + PICTURE + 2), text, fill=colour, font=font)

@@ -1,0 +1,132 @@
+"""The report's two plots as inline SVG: a histogram of scores and the curve of foreground ratios.
+
+Colours and type come from the page's style sheet through class names, so that the plots follow dark mode and print.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WIDTH, _HEIGHT = 360, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 36
+BINS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Maps x in [0, 1] and y in [0, ``top``] to the plot's pixels."""
+
+    top: float
+
+    def x(self, value: float) -> float:
+        return round(_LEFT + value * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        return round(_HEIGHT - _BOTTOM - value / self.top * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+
+def counts(values: Sequence[float], bins: int = BINS) -> list[int]:
+    """Count values of [0, 1] in equal bins; 1 falls into the last.
+
+    >>> counts([0.0, 0.49, 0.5, 1.0], 2)
+    [2, 2]
+    """
+    counted = [0] * bins
+    for value in values:
+        counted[min(bins - 1, max(0, int(value * bins)))] += 1
+    return counted
+
+
+def share_above(ratios: Sequence[float], level: float) -> float:
+    """Return the share of ``ratios`` strictly above ``level``, 0 if there are none.
+
+    >>> share_above([0.1, 0.2, 0.3, 0.4], 0.2)
+    0.5
+    """
+    ordered = sorted(ratios)
+    return (len(ordered) - bisect_right(ordered, level)) / len(ordered) if ordered else 0.0
+
+
+def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
+    """Draw a stacked histogram of scores in [0, 1].
+
+    Args:
+        layers: (CSS class, scores), the lowest of the stack first.
+        label: what the picture says, for those who cannot see it.
+    """
+    stacked = [(name, counts(scores)) for name, scores in layers]
+    totals = [sum(column) for column in zip(*(c for _, c in stacked), strict=True)]
+    frame = _Frame(nice_top(max(totals, default=0)))
+    bars, base = [], [0] * BINS
+    for name, layer in stacked:
+        bars += [_bar(frame, name, index, base[index], count) for index, count in enumerate(layer) if count]
+        base = [low + count for low, count in zip(base, layer, strict=True)]
+    ticks = [(frame.top * part / 2, f"{frame.top * part / 2:,.0f}") for part in (0, 1, 2)]
+    return _svg(label, _axes(frame, ticks, "p_composite"), *bars)
+
+
+def _bar(frame: _Frame, name: str, index: int, base: int, count: int) -> str:
+    left, right = frame.x(index / BINS) + 0.75, frame.x((index + 1) / BINS) - 0.75
+    top, bottom = frame.y(base + count), frame.y(base)
+    title = f"{index / BINS:.2f} to {(index + 1) / BINS:.2f}: {count:,}"
+    return (
+        f'<rect class="{name}" x="{left:.2f}" y="{top}" width="{right - left:.2f}" '
+        f'height="{max(bottom - top, 0.5):.1f}"><title>{title}</title></rect>'
+    )
+
+
+def curve(ratios: Sequence[float], label: str) -> str:
+    """Draw the share of pairs whose foreground ratio lies above x, for x in [0, 1]."""
+    frame = _Frame(1.0)
+    ordered, points = sorted(ratios), 100
+    above = [(len(ordered) - bisect_right(ordered, i / points)) / max(1, len(ordered)) for i in range(points + 1)]
+    line = "L".join(f"{frame.x(i / points)} {frame.y(share)}" for i, share in enumerate(above))
+    level = share_above(ratios, 0.2)
+    x, y = frame.x(0.2), frame.y(level)
+    mark = (
+        f'<path class="guide" d="M{x} {frame.y(0)}L{x} {y}"/><circle class="dot" cx="{x}" cy="{y}" r="3.5"/>'
+        f'<text class="value" x="{x + 8}" y="{y - 6}">{level:.0%} above 0.2</text>'
+    )
+    ticks = [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")]
+    area = f'<path class="area" d="M{frame.x(0)} {frame.y(0)}L{line}L{frame.x(1)} {frame.y(0)}Z"/>'
+    return _svg(label, _axes(frame, ticks, "foreground ratio x"), area, f'<path class="line" d="M{line}"/>', mark)
+
+
+def nice_top(largest: float) -> float:
+    """Return the least of 2, 4, 10, 20, 40, 100 ... that is not below ``largest``.
+
+    >>> nice_top(0), nice_top(3), nice_top(1234)
+    (2.0, 4.0, 2000.0)
+    """
+    size = 1.0
+    while True:
+        for step in (2, 4, 6, 8):
+            if step * size >= largest:
+                return step * size
+        size *= 10
+
+
+def _axes(frame: _Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
+    parts = []
+    for value, text in ticks:
+        y = frame.y(value)
+        parts.append(f'<path class="grid" d="M{_LEFT} {y}H{_WIDTH - _RIGHT}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{text}</text>')
+    for part in range(0, 6):
+        x = frame.x(part / 5)
+        parts.append(
+            f'<text class="tick" x="{x}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{part / 5:.1f}</text>'
+        )
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{label}</text>')
+    return "".join(parts)
+
+
+def _svg(label: str, *parts: str) -> str:
+    return (
+        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
+        + "".join(parts)
+        + "</svg>"
+    )

@@ -1,0 +1,210 @@
+"""Render a run or dataset as one self-contained HTML file: pictures, style and script inside, no request made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harmonygen.records import ImageSource
+from harmonygen.report import plots
+from harmonygen.report.choose import choose_rows, fitting, matching
+from harmonygen.report.gather import gather
+from harmonygen.report.rows import Gathered, Row, Tile
+from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
+from harmonygen.shards import make_folder, write_bytes
+
+FILENAME = "report.html"
+MAX_CANDIDATES = 20_000
+SMALL, LARGE = 128, 384  # heights of thumbnails, pixels
+LARGE_UP_TO = 500  # candidates; a page of large thumbnails stays near 10 MB
+EAGER_ROWS = 24  # pairs whose pictures show without JavaScript and on paper
+
+GATES = {
+    "clipped": "too much of the foreground went to 0 or 255",
+    "fmse-low": "the foreground hardly changed",
+    "fmse-high": "the foreground changed beyond belief",
+    "structure": "the foreground's structure was lost",
+    "drift": "the background changed",
+    "duplicate": "the same pixels as an earlier candidate",
+}
+"""What each gate refuses, in words."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """A written report: its path and size, and how much of the folder it shows.
+
+    ``unreadable`` counts photos, masks and candidates whose picture could not be read; the page says so in their place.
+    """
+
+    path: Path
+    pairs: int
+    pairs_shown: int
+    candidates: int
+    candidates_shown: int
+    unreadable: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Thumbnails of the shown rows by source; what is not in it could not be read."""
+
+    photos: Mapping[ImageSource, Thumbnail]
+    masks: Mapping[ImageSource, SmallMask]
+
+
+def write_report(
+    run: Path,
+    out: Path | None = None,
+    *,
+    pairs: Sequence[str] = (),
+    max_candidates: int = MAX_CANDIDATES,
+    progress: Progress | None = None,
+) -> ReportResult:
+    """Write the HTML report of a run folder or a built dataset; equal input gives an equal file.
+
+    Args:
+        run: the folder; an unfinished run is reported as far as it got.
+        out: the HTML file; by default ``report.html`` in the folder.
+        pairs: show only pairs whose id fits one of these patterns (``*`` and ``?``); plots still count all.
+        max_candidates: over this many, show pairs spread evenly over the ranking by best score.
+        progress: called with pictures done and in all.
+
+    Raises:
+        UsageError: the folder is no run and no dataset.
+        StorageError: a file cannot be read or the report cannot be written.
+    """
+    gathered = gather(run)
+    among = matching(gathered.rows, pairs)
+    shown = choose_rows(gathered.rows, fitting(gathered.rows, among, max_candidates), among)
+    rows = [gathered.rows[index] for index in shown]
+    pictures, unreadable = make_pictures(rows, progress)
+    path = out or run / FILENAME
+    make_folder(path.parent)
+    content = render(gathered, rows, pictures, len(among)).encode()
+    write_bytes(path, content)
+    tiles = sum(len(row.tiles) for row in rows)
+    return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))
+
+
+def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tuple[Pictures, int]:
+    """Make the thumbnails of rows, and count the sources that could not be read."""
+    photos = [row.real for row in rows] + [t.picture for row in rows for t in row.tiles if t.picture is not None]
+    masks = [row.mask for row in rows]
+    total, finished = len(set(photos)) + len(set(masks)), 0
+    height = LARGE if len(photos) - len(rows) <= LARGE_UP_TO else SMALL
+
+    def done(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if progress is not None:
+            progress(finished, total)
+
+    pictures = Pictures(each(photos, thumbnail, height, done), each(masks, small_mask, height, done))
+    return pictures, total - len(pictures.photos) - len(pictures.masks)
+
+
+def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, matched: int) -> str:
+    """Return the page's HTML. All text is escaped; only this package's own SVG, style and script are not."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harmonygen.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    source = partial(_asset, environment)
+    return environment.get_template("report.html.j2").render(
+        page=gathered,
+        style=source("report.css"),
+        script=source("report.js"),
+        figures=figures(gathered),
+        histogram=_histogram(gathered),
+        curve=_curve(gathered),
+        tally=gathered.tally().most_common(),
+        gates=GATES,
+        refused=sorted({gate for row in rows for gate in row.gates}),
+        subsets=sorted({row.subset for row in rows if row.subset}),
+        rows=[_row_view(row, pictures) for row in rows],
+        matched=matched,
+        eager_rows=EAGER_ROWS,
+    )
+
+
+def figures(gathered: Gathered) -> list[tuple[str, str]]:
+    """Return the headline figures as (value, what it counts)."""
+    tiles = gathered.tiles
+    if gathered.kind == "dataset":
+        return [(f"{len(gathered.rows):,}", "pairs"), (f"{len(tiles):,}", "composites")]
+    rate = [] if gathered.rate is None else [(f"{gathered.rate:,.3g}", "candidates a second")]
+    return [
+        (f"{len(gathered.rows):,}", "pairs"),
+        (f"{len(tiles):,}", "candidates made"),
+        (f"{sum(tile.picture is not None for tile in tiles):,}", "kept"),
+        (f"{sum(tile.selected for tile in tiles):,}", "selected"),
+        (f"{sum(bool(tile.gate) for tile in tiles):,}", "refused by a gate"),
+        (f"{len(gathered.quarantine):,}", "quarantined"),
+        *rate,
+    ]
+
+
+def _histogram(gathered: Gathered) -> Markup | None:
+    scored = [tile for tile in gathered.tiles if tile.p_composite is not None]
+    if not scored:
+        return None
+    layers = [(name, _scores(scored, name)) for name in ("selected", "passed", "gated")]
+    return Markup(plots.histogram(layers, f"Histogram of the scores of {len(scored):,} candidates"))
+
+
+def _scores(tiles: Sequence[Tile], layer: str) -> list[float]:
+    return [t.p_composite for t in tiles if t.p_composite is not None and _layer(t) == layer]
+
+
+def _layer(tile: Tile) -> str:
+    return "selected" if tile.selected else "gated" if tile.gate else "passed"
+
+
+def _curve(gathered: Gathered) -> Markup | None:
+    ratios = [row.fg_ratio for row in gathered.rows if row.fg_ratio is not None]
+    return Markup(plots.curve(ratios, f"Foreground ratios of {len(ratios):,} pairs")) if ratios else None
+
+
+def _asset(environment: jinja2.Environment, name: str) -> Markup:
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _row_view(row: Row, pictures: Pictures) -> dict[str, Any]:
+    real, mask = pictures.photos.get(row.real), pictures.masks.get(row.mask)
+    known = next((seen for seen in _seen(row, pictures)), None)
+    ratio = row.fg_ratio if row.fg_ratio is not None else mask.fg_ratio if mask else None
+    return {
+        "row": row,
+        "ratio": ratio,
+        "real": data_url(real),
+        "mask": mask,
+        "aspect": round(known.width / known.height, 4) if known else 1.0,
+        "height": known.height if known else 0,
+        "tiles": [(tile, data_url(pictures.photos.get(tile.picture)) if tile.picture else "") for tile in row.ranked()],
+        "rank": {tile.k: rank for rank, tile in enumerate(row.tiles)},
+    }
+
+
+def _seen(row: Row, pictures: Pictures) -> Iterator[Thumbnail]:
+    sources = [row.real, *(tile.picture for tile in row.tiles if tile.picture is not None)]
+    return (pictures.photos[source] for source in sources if source in pictures.photos)
+
+
+def data_url(picture: Thumbnail | None) -> str:
+    """Return a thumbnail as a data URL, "" if there is none."""
+    return "" if picture is None else f"data:image/webp;base64,{base64.b64encode(picture.webp).decode()}"
