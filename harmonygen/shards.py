@@ -130,10 +130,15 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
             temporary.unlink(missing_ok=True)
 
 
+def file_metadata(path: Path) -> dict[bytes, bytes]:
+    """Return the key-value metadata of a Parquet file's footer."""
+    return dict(pq.read_metadata(path).metadata or {})
+
+
 def is_whole(path: Path, plan_digest: str | None = None) -> bool:
     """Tell whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = file_metadata(path)
     except (OSError, pa.ArrowException):
         return False
     return plan_digest is None or metadata.get(PLAN_KEY) == plan_digest.encode()
@@ -146,7 +151,7 @@ def pack_quarantine(rows: Iterable[Quarantined]) -> bytes:
 
 def unpack_quarantine(path: Path) -> list[Quarantined]:
     """Read the quarantine rows out of a shard file's metadata."""
-    packed = (pq.read_schema(path).metadata or {}).get(QUARANTINE_KEY, b"[]")
+    packed = file_metadata(path).get(QUARANTINE_KEY, b"[]")
     return [Quarantined(**row) for row in json.loads(packed)]
 
 

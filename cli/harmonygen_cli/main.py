@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-import click
 import typer
 
 from harmonygen.errors import HarmonygenError, StorageError
@@ -62,12 +61,9 @@ def run(arguments: Sequence[str]) -> int:
         return outcome if isinstance(outcome, int) else 0
     except HarmonygenError as error:
         return _failed(arguments, str(error), error.exit_code)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _failed(arguments, "stopped by the keyboard: the same command goes on from here", EXIT_INTERRUPTED)
     except Terminated:
         return _failed(arguments, "stopped by SIGTERM: the same command goes on from here", EXIT_TERMINATED)
@@ -78,6 +74,9 @@ def run(arguments: Sequence[str]) -> int:
         message = f"{error.strerror or error}{where}: free space or fix permissions, then repeat the command"
         return _failed(arguments, message, StorageError.exit_code)
     except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "ctx"):  # a wrong option: typer prints it with the usage line
+            error.show()
+            return EXIT_USAGE
         traceback.print_exc()
         return _failed(arguments, f"{type(error).__name__}: {error}: this is a bug, please report it", EXIT_BUG)
 

@@ -23,11 +23,12 @@ from harmonygen.errors import UsageError
 from harmonygen.images import to_rgb
 from harmonygen.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
-from harmonygen.shards import locked, write_json, write_parquet
+from harmonygen.shards import PLAN_KEY, QUARANTINE_KEY, file_metadata, locked, write_json, write_parquet
 from harmonygen.synthesis.gates import first_failure
 from harmonygen.synthesis.score import Scorer
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.workflows.plan import digest_of, read_plan
+from harmonygen.workflows.shard import SECONDS_KEY
 from harmonygen.workflows.tables import score_row
 
 SELECTION = "selection.json"
@@ -156,7 +157,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     """Rewrite one shard's files under the new choice, the candidates' last."""
     table = pq.read_table(path)
     chosen = sum(table.column("selected").to_pylist())
-    if (table.schema.metadata or {}).get(SELECTION_KEY) == choice.digest.encode():
+    if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
         return _Rewritten(0, table.num_rows, chosen, 0)
     photos = pq.read_table(beside)
     masks = (
@@ -165,7 +166,8 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
         else {}
     )
     rows = [row for group in _by_pair(table) for row in _select_anew(group, choice, scorer, masks)]
-    mark = {SELECTION_KEY: choice.digest.encode()}
+    kept = {key: value for key, value in file_metadata(path).items() if key in (PLAN_KEY, QUARANTINE_KEY, SECONDS_KEY)}
+    mark = {**kept, SELECTION_KEY: choice.digest.encode()}
     scores: dict[str, list[dict[str, Any]]] = {}
     for pair_id, row in zip(table.column("pair_id").to_pylist(), rows, strict=True):
         scores.setdefault(pair_id, []).append(row)

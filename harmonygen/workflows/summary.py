@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 import harmonygen
 from harmonygen.records import Quarantined
-from harmonygen.shards import is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
+from harmonygen.shards import file_metadata, is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
 from harmonygen.workflows.plan import Plan
 from harmonygen.workflows.shard import SECONDS_KEY
 
@@ -50,7 +50,7 @@ def finish(out: Path, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, 
 def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) -> dict[str, Any]:
     """Count a run: candidates, what was dropped and why, scores, rates, versions."""
     scores = list(read_scores(out))
-    seconds = sum(float((pq.read_schema(path).metadata or {}).get(SECONDS_KEY, b"0")) for path in files)
+    seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)
     return {
         "generator": plan.settings.generator,
         "pairs": plan.pairs - quarantined_pairs(plan, files),
