@@ -1,0 +1,86 @@
+"""Fixtures: small real photos with masks, and small randomly initialised models of the real classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
+
+
+def small_photos(count: int = 3, height: int = 96, width: int = 128) -> list[np.ndarray]:
+    """Real photos from the scikit-image wheel, small (H, W, 3) uint8."""
+    from skimage import data
+
+    sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    return [np.asarray(Image.fromarray(source).resize((width, height))) for source in sources[:count]]
+
+
+def ellipse(height: int, width: int, scale: float = 0.3) -> np.ndarray:
+    """A (H, W) bool mask: an ellipse in the middle."""
+    y, x = np.mgrid[:height, :width]
+    return ((y - height / 2) / (height * scale)) ** 2 + ((x - width / 2) / (width * scale)) ** 2 < 1
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """A data set in the `folders` layout: images/ and masks/ with three small real photos."""
+    root = tmp_path / "photos"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for name, photo in zip(("astronaut", "coffee", "chelsea"), small_photos(), strict=True):
+        Image.fromarray(photo).save(root / "images" / f"{name}.png")
+        Image.fromarray(ellipse(*photo.shape[:2]).astype(np.uint8) * 255).save(root / "masks" / f"{name}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised classifier folder (image + mask, 32 px)."""
+    import torch
+
+    from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("classifier")
+    HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=32)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised inverse checkpoint folder, target latent, 32 px, of the real diffusers classes."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    from harmonygen.models.denoiser import Denoiser, DenoiserSpec, new_scheduler, small_unet
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("inverse")
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
+    unet = small_unet(
+        {
+            "block_out_channels": (8, 16),
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "layers_per_block": 1,
+            "cross_attention_dim": 8,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
+        }
+    )
+    spec = DenoiserSpec(direction="inverse", resolution=32)
+    Denoiser(unet, vae, new_scheduler("epsilon"), torch.zeros(1, 1, 8), spec).save_pretrained(folder)
+    return folder
