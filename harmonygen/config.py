@@ -28,12 +28,15 @@ class Settings(BaseModel):
 
 
 class GateSettings(Settings):
-    """Limits that a candidate has to keep; see harmonygen.synthesis.gates."""
+    """Limits that a candidate has to keep; see harmonygen.synthesis.gates.
 
-    max_clipped: float = Field(0.10, ge=0, le=1, description="share of foreground values newly at 0 or 255")
+    Ten authentic iHarmony4 composites measure fMSE 235-8920 and structure 0.76-0.99: the defaults let them all pass.
+    """
+
+    max_clipped: float = Field(0.15, ge=0, le=1, description="share of foreground values newly at 0 or 255")
     min_fmse: float = Field(20.0, ge=0, description="least foreground change, squared 8-bit units")
-    max_fmse: float = Field(8000.0, ge=0, description="largest foreground change, squared 8-bit units")
-    min_structure: float = Field(0.80, ge=-1, le=1, description="least structure similarity of the foreground")
+    max_fmse: float = Field(10000.0, ge=0, description="largest foreground change, squared 8-bit units")
+    min_structure: float = Field(0.70, ge=-1, le=1, description="least structure similarity of the foreground")
     max_drift: float = Field(0.0, ge=0, le=1, description="share of background pixels that may differ (lossless)")
 
 

@@ -171,7 +171,8 @@ def resize(image_u8: ImageU8, height: int, width: int) -> ImageU8:
 
 def to_u8(image01: npt.NDArray[np.floating]) -> ImageU8:
     """Round (never floor) an image in [0, 1] to uint8."""
-    return np.clip(np.rint(np.asarray(image01) * 255), 0, 255).astype(np.uint8)
+    rounded: ImageU8 = np.clip(np.rint(np.asarray(image01) * 255), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def paste(foreground_u8: ImageU8, real_u8: ImageU8, mask: Mask) -> ImageU8:

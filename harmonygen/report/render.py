@@ -146,7 +146,7 @@ def figures(gathered: Gathered) -> list[tuple[str, str]]:
     tiles = gathered.tiles
     if gathered.kind == "dataset":
         return [(f"{len(gathered.rows):,}", "pairs"), (f"{len(tiles):,}", "composites")]
-    rate = [] if gathered.rate is None else [(f"{gathered.rate:,.3g}", "candidates a second")]
+    rate = [] if gathered.rate is None else [(f"{gathered.rate:,.3g}", "candidates/s")]
     return [
         (f"{len(gathered.rows):,}", "pairs"),
         (f"{len(tiles):,}", "candidates made"),

@@ -3,6 +3,7 @@ import os
 import re
 from functools import cache
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +276,7 @@ def test_another_seed_picks_others():
 
 def test_a_larger_gamma_keeps_the_random_picks_of_a_smaller_one():
     chosen = [set(picks.pick([0.0] * 10, count, "random", 3, "a")) for count in range(11)]
-    assert all(small <= large for small, large in zip(chosen, chosen[1:], strict=False))
+    assert all(small <= large for small, large in pairwise(chosen))
 
 
 def test_top_takes_the_highest_p_composite(settings):
@@ -292,7 +293,7 @@ def test_a_finished_run_repeated_writes_nothing(settings):
     assert state(settings.out) == before
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -302,13 +303,13 @@ def test_killed_while_linking_the_same_command_completes(settings, tmp_path, mon
 
     def dying(*arguments):
         if len(calls) == after:
-            raise Killed
+            raise KilledError
         calls.append(arguments)
         return place(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(write_iharmony4, "place", dying)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             augment(settings)
     assert not (settings.out / "IHD_train.txt").exists()
     inodes = {name: inode for name, (_, inode) in state(settings.out).items()}
@@ -327,12 +328,12 @@ def test_killed_while_writing_composites_the_same_command_completes(settings, mo
     def dying(target, encoded):
         calls.append(target)
         if len(calls) > 3:
-            raise Killed
+            raise KilledError
         write(target, encoded)
 
     with monkeypatch.context() as patched:
         patched.setattr(augment_write, "_write_composite", dying)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             augment(settings)
     written = {name: mark for name, mark in state(settings.out).items() if "_hg" in name}
     assert 1 <= len(written) <= 3
@@ -529,12 +530,12 @@ def test_parquet_killed_midway_completes_with_every_row_once(settings, monkeypat
     def dying(*arguments):
         for count, row in enumerate(rows(*arguments)):
             if count == 5:
-                raise Killed
+                raise KilledError
             yield row
 
     with monkeypatch.context() as patched:
         patched.setattr(augment_write, "_new_rows", dying)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             augment(with_(settings, format="parquet"))
     kept = {path.stat().st_ino for path in (settings.out / "data").glob(".train-*.parquet")}
     assert kept
