@@ -547,3 +547,34 @@ def test_parquet_killed_midway_completes_with_every_row_once(settings, monkeypat
     before = state(settings.out)
     assert augment(with_(settings, format="parquet")).finished_before
     assert state(settings.out) == before
+
+
+# The built-in sample
+
+
+@pytest.mark.slow
+def test_candidates_of_the_sample_go_into_the_sample(tmp_path):
+    from harmonygen.data import read_pairs
+    from harmonygen.images import read_bytes
+
+    rows, real = [], {}
+    for pair in read_pairs("sample"):
+        real[pair.pair_id] = Image.open(BytesIO(read_bytes(pair.real)))
+        width, height = real[pair.pair_id].size
+        own = {"real_id": pair.real_id, "subset": pair.subset, "width": width, "height": height}
+        made = {"bytes": encoded(photo("coffee")), "path": "x.png"}
+        rows += [
+            {**candidate("A/a1_1", k), **own, "pair_id": pair.pair_id, "mask_id": pair.mask_id, "composite": made}
+            for k in range(2)
+        ]
+    run = tmp_path / "run"
+    (run / "candidates").mkdir(parents=True)
+    table = pa.Table.from_pylist(rows, schema=features.schema(CANDIDATE))
+    pq.write_table(table, run / "candidates" / "part-00000-of-00001.parquet")
+    (run / "plan.json").write_text('{"plan_digest": "sample-run"}')
+    settings = AugmentSettings(data="sample", candidates=run, out=tmp_path / "out")
+    result = augment(settings)
+    assert result.originals == result.new == 2 * len(real)
+    assert result.test > 0
+    assert result.compared == 4  # three photos of the training split, one of the test split
+    assert len(read_iharmony4(settings.out)) == len(real)
