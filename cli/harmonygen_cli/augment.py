@@ -69,7 +69,7 @@ def augment(
 
 
 def _print_plan(reporter: Reporter, plan: GammaPlan) -> None:
-    columns = ["subset", "N1 pairs", "N2 composites", "gamma N2/N1", "per pair", "added"]
+    columns = ["subset", "N1 pairs", "N2 originals", "gamma N2/N1", "per pair", "added"]
     rows: list[list[Any]] = [
         [row.subset or "(all)", row.pairs, row.composites, _exact(row.ratio), row.per_pair, row.added]
         for row in plan.rows
@@ -81,7 +81,7 @@ def _print_plan(reporter: Reporter, plan: GammaPlan) -> None:
 
 
 def _exact(ratio: Any) -> str:
-    return f"{ratio} = {float(ratio):.4f}" if ratio.denominator > 1 else str(ratio)
+    return f"{ratio} = {float(ratio):.2f}" if ratio.denominator > 1 else str(ratio)
 
 
 def _print_result(reporter: Reporter, result: AugmentResult) -> None:

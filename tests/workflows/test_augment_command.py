@@ -25,7 +25,7 @@ def names(tmp_path, monkeypatch):
 def test_dry_run_prints_the_arithmetic_and_writes_nothing(names):
     done = run("--dry-run", "--gamma", "1", "--data", "list.txt")
     assert done.exit_code == 0
-    for told in ("3/2 = 1.5000", "needs K >= 2", "N1 pairs"):
+    for told in ("3/2 = 1.50", "needs K >= 2", "N1 pairs"):
         assert told in done.stderr
     assert done.stdout == ""
     assert [path.name for path in Path().iterdir()] == ["list.txt"]
