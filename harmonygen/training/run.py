@@ -26,6 +26,7 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
         UsageError: no readable photo, an empty split, or no checkpoint to resume from.
     """
     pairs = select_split(read_pairs(settings.data, layout=settings.layout), settings.split_file, settings.split)
+    pairs = [pair for pair in pairs if pair.real_id.rpartition("/")[2] not in settings.exclude]
     photos, bad = load_photos(pairs, round(settings.resolution * settings.crop_scale))
     training, validation = hold_out(photos, settings.validation_fraction)
     log(f"{len(training)} photos to train on, {len(validation)} held out, {len(bad)} unreadable")

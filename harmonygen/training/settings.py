@@ -34,6 +34,7 @@ class TrainSettings(Settings):
     layout: str | None = None
     split_file: Path | None = Field(None, description="CSV with the columns kind, name and split")
     split: str = "train"
+    exclude: tuple[str, ...] = Field((), description="names of photos left out of the split")
     validation_fraction: float = Field(0.05, gt=0, lt=1, description="photos of the split held out, by id")
     validation_samples: int = Field(256, ge=1)
     output_dir: Path = Path("outputs/train")
