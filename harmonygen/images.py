@@ -127,12 +127,20 @@ def to_rgb(image: Image.Image) -> ImageU8:
         raise InputError(f"colour mode {image.mode!r} is not supported: convert the image to RGB")
     if image.mode == "F" or image.mode.startswith("I"):
         return _scalar_to_rgb(np.asarray(image, dtype=np.float64), image.mode)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        straight = (
-            image if image.mode not in ("La", "RGBa") else image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-        )
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight.convert("RGBA"))
+    if has_alpha(image):
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), to_rgba(image))
     return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Tell whether an image has transparency: a channel of its own, or a transparent colour or palette entry."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def to_rgba(image: Image.Image) -> Image.Image:
+    """Convert an image that has transparency to RGBA, colours not multiplied by alpha."""
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
+    return (image.convert(straight) if straight else image).convert("RGBA")
 
 
 def _scalar_to_rgb(values: npt.NDArray[np.float64], mode: str) -> ImageU8:

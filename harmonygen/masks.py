@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.images import Decoded, Mask, load_upright, open_checked, read_bytes, to_rgb
+from harmonygen.images import Decoded, Mask, has_alpha, load_upright, open_checked, read_bytes, to_rgb, to_rgba
 from harmonygen.records import MaskSource, SegmentSource
 
 MaskResize = Literal["refuse", "nearest"]
@@ -49,22 +49,21 @@ def read_mask(source: MaskSource, photo: Decoded, mask_resize: MaskResize = "ref
 def to_mask(image: Image.Image) -> Mask:
     """Threshold a mask image of any mode at 0.5 of its range; a mask of only 0 and 1 counts 1 as foreground.
 
-    Transparency multiplies: a cut-out on a transparent ground is a mask of its opaque part.
+    Where anything is transparent, opacity is the mask: a cut-out on a transparent ground stands for its opaque part.
 
     >>> to_mask(Image.new("L", (1, 1), 128))[0, 0], to_mask(Image.new("L", (1, 1), 127))[0, 0]
     (np.True_, np.False_)
     """
-    if image.mode in ("LA", "RGBA", "La", "RGBa", "PA") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"), dtype=np.float64)
+    if has_alpha(image) and not image.mode.startswith("I"):
+        rgba = np.asarray(to_rgba(image), dtype=np.float64)
         opaque = bool((rgba[..., 3] == 255).all())
         values = rgba[..., :3].mean(axis=2) if opaque else rgba[..., 3]
     elif image.mode == "L" or image.mode == "1":
         values = np.asarray(image.convert("L"), dtype=np.float64)
-        if image.mode == "L" and values.max(initial=0) == 1:
-            values = values * 255
     else:
         values = to_rgb(image).mean(axis=2)
-    return np.asarray(values >= 127.5)
+    highest = values.max(initial=0)
+    return np.asarray(values >= (127.5 if highest != 1 else 0.5))
 
 
 def fit_mask(mask: Mask, photo: Decoded, name: str, mask_resize: MaskResize) -> Mask:
@@ -125,10 +124,17 @@ def decode_segmentation(source: SegmentSource) -> Mask:
 
 
 def _checked_polygons(polygons: list[Any], source: SegmentSource) -> list[list[float]]:
+    reach = 2 * max(source.height, source.width)  # pycocotools crashes on coordinates far outside, and on NaN
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise InputError(
                 f"segmentation of '{source}' has a polygon of {len(polygon)} numbers: x y pairs, 3 or more, are needed"
+            )
+        outside = [value for value in polygon if not -reach <= value <= reach]
+        if outside:
+            raise InputError(
+                f"segmentation of '{source}' has a point at {outside[0]}, far outside its photo of "
+                f"{source.width}x{source.height}: fix or drop it"
             )
     if not polygons:
         raise InputError(f"segmentation of '{source}' is empty: fix or drop it")
@@ -145,13 +151,40 @@ def _checked_rle(segmentation: dict[str, Any], source: SegmentSource) -> dict[st
         )
     counts = segmentation["counts"]
     if isinstance(counts, str):
-        return {"size": [height, width], "counts": counts.encode()}
+        counts = unpack_counts(counts)  # pycocotools leaves memory as it was where a string's runs end too early
     if any(not isinstance(count, int) or count < 0 for count in counts) or sum(counts) != height * width:
         raise InputError(
             f"RLE of '{source}' covers {sum(counts)} pixels of {height * width}: counts must be whole, "
             "not negative, and add up to height x width"
         )
-    return dict(coco.frPyObjects(segmentation, height, width))
+    return dict(coco.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+
+
+def unpack_counts(packed: str) -> list[int]:
+    """Unpack the counts of a compressed COCO RLE.
+
+    A character holds 5 bits, lowest first, above ``0``; its sixth bit says that more follow and the last fifth bit is
+    the sign. From the fourth on, a count is the difference to the one two before it.
+
+    Raises:
+        ValueError: a character out of range, or an end within a count.
+
+    >>> unpack_counts("52203")
+    [5, 2, 2, 2, 5]
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for digit in (ord(character) - 48 for character in packed):
+        if not 0 <= digit < 64:
+            raise ValueError(f"{chr(digit + 48)!r} is not a character of compressed counts")
+        value, shift = value | (digit & 31) << shift, shift + 5
+        if not digit & 32:
+            value -= (digit & 16) << (shift - 4)
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the compressed counts end within a count")
+    return counts
 
 
 def runs_to_mask(encoded: str, height: int, width: int, name: str) -> Mask:

@@ -58,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing is raised."""
     try:
         outcome: Any = app(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
+        if outcome == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
+            raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else 0
     except HarmonygenError as error:
         return _failed(arguments, str(error), error.exit_code)
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, "stopped by the keyboard: the same command goes on from here", EXIT_INTERRUPTED)
     except Terminated:
         return _failed(arguments, "stopped by SIGTERM: the same command goes on from here", EXIT_TERMINATED)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit
         return EXIT_STORAGE
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
@@ -76,6 +78,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "ctx"):  # a wrong option: typer prints it with the usage line
             error.show()
+            said = {"error": error.format_message(), "exit_code": EXIT_USAGE}
+            Reporter(json_output="--json" in arguments).result(said)
             return EXIT_USAGE
         traceback.print_exc()
         return _failed(arguments, f"{type(error).__name__}: {error}: this is a bug, please report it", EXIT_BUG)

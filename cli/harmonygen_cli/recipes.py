@@ -33,18 +33,26 @@ def ls(
 
 
 @app.command("cat")
-def cat(name: Name) -> None:
+def cat(name: Name, json_output: Json = False) -> None:
     """Print a recipe.
 
     Example: `harmonygen recipes cat starter/inverse`
     """
     from harmonygen import recipes
 
-    print(recipes.find(name).read_text(encoding="utf-8"), end="")
+    text = recipes.find(name).read_text(encoding="utf-8")
+    if not json_output:
+        print(text, end="")
+    Reporter(json_output).result({"recipe": name, "text": text})
 
 
 @app.command("cp")
-def cp(name: Name, destination: Annotated[Path, typer.Argument(help="File or folder.")] = Path()) -> None:
+def cp(
+    name: Name,
+    destination: Annotated[Path, typer.Argument(help="File or folder.")] = Path(),
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Copy a recipe, to change it; an existing file is not overwritten.
 
     Example: `harmonygen recipes cp starter/inverse my-inverse.toml`
@@ -57,7 +65,9 @@ def cp(name: Name, destination: Annotated[Path, typer.Argument(help="File or fol
     if target.exists():
         raise UsageError(f"'{target}' exists already: choose another name")
     target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    Reporter().line(f"copied to {target}")
+    reporter = Reporter(json_output, quiet)
+    reporter.line(f"copied to {target}")
+    reporter.result({"recipe": name, "copy": target})
 
 
 @app.command("validate")

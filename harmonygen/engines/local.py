@@ -29,8 +29,10 @@ def run_shards(
         HarmonygenError: a worker died; what it had committed stays, and the same command goes on from there.
     """
     for folder in ("candidates", "pairs"):
-        for stray in make_folder(out / folder).glob(".*.tmp"):
-            stray.unlink(missing_ok=True)
+        make_folder(out / folder)
+        for shard in shards:  # only these: other parts of a job array may be writing theirs
+            for stray in (out / folder).glob(f".{shard.filename}.*.tmp"):
+                stray.unlink(missing_ok=True)
     if workers == 1 or len(shards) <= 1:
         for shard in shards:
             yield shard, run_shard(context, shard, out)

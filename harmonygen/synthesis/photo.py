@@ -12,6 +12,8 @@ from harmonygen.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image, re
 from harmonygen.masks import check_mask, read_mask, resize_mask
 from harmonygen.records import Pair
 
+_MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -55,6 +57,11 @@ def load_photo(pair: Pair, sizing: Sizing) -> Photo:
 def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Photo:
     """Resize a decoded photo and its mask to the composite's size and the model's."""
     image = decoded.image_u8
+    if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
+        raise InputError(
+            f"photo '{pair.real}' is {mask.shape[1]}x{mask.shape[0]}, its sides differ more than {_MAX_ASPECT} times: "
+            "crop it"
+        )
     low_size = model_size(image.shape[0], image.shape[1], sizing)
     if sizing.detail == "decode":
         height, width = low_size

@@ -117,12 +117,13 @@ def adopt(plan: Plan, out: Path) -> bool:
     path = out / PLAN
     if not path.exists():
         strangers = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.exists() else []
-        if strangers:
+        if strangers and not path.exists():  # another part of a job array may have just begun the run
             raise UsageError(
                 f"'{out}' is not empty and not a run (found {', '.join(sorted(strangers)[:3])}): choose another --out"
             )
-        write_json(path, plan.to_json())
-        return False
+        if not strangers:
+            write_json(path, plan.to_json())
+            return False
     old = read_plan(out)
     if old["plan_digest"] != plan.digest:
         raise UsageError(

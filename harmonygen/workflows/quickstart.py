@@ -48,8 +48,8 @@ def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None 
         ("selected by the classifier", str(summary["selected"])),
         ("dropped by a gate", str(sum(n for reason, n in summary["dropped"].items() if reason.startswith("gate")))),
         ("median foreground change (fMSE)", f"{summary['fmse_median']:.0f}"),
-        ("data set with candidates mixed in", str(mixed.out)),
+        ("data set with candidates mixed in", str(mixed.folder)),
         ("contact sheet", str(sheet)),
         ("seconds", f"{time.monotonic() - began:.0f}"),
     ]
-    return QuickstartResult(rows, run / "report.html", {"synthesize": summary, "augmented": str(mixed.out)})
+    return QuickstartResult(rows, run / "report.html", {"synthesize": summary, "augmented": str(mixed.folder)})

@@ -13,12 +13,21 @@ from harmonygen.data import PairSet, read_pairs
 from harmonygen.engines import local
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.records import Quarantined
-from harmonygen.shards import Shard, is_whole, locked, make_folder, part_of, unpack_quarantine
+from harmonygen.shards import (
+    Shard,
+    is_whole,
+    locked,
+    make_folder,
+    part_of,
+    quarantine_table,
+    unpack_quarantine,
+    write_parquet,
+)
 from harmonygen.synthesis.select import keep_count
 from harmonygen.workflows.context import load_generator, load_scorer, pick_device, sizing_of
 from harmonygen.workflows.plan import Plan, adopt, make_plan
 from harmonygen.workflows.shard import ShardContext
-from harmonygen.workflows.summary import finish, finished
+from harmonygen.workflows.summary import QUARANTINE, finish, finished
 from harmonygen.workflows.tables import run_columns
 
 Progress = Callable[[int, int], None]
@@ -89,17 +98,14 @@ def _run(
 ) -> None:
     """Run the shards that wait, and stop when too much is bad."""
     allowed = allowance(context.settings.max_bad_fraction, plan.pairs)
-    bad = len(read_bad) + sum(
-        len(unpack_quarantine(out / "candidates" / shard.filename))
-        for shard in plan.shards
-        if is_done(out, shard, plan.digest)
-    )
+    before = [shard for shard in plan.shards if is_done(out, shard, plan.digest)]
+    bad = [*read_bad, *(row for shard in before for row in unpack_quarantine(out / "candidates" / shard.filename))]
     check_bad(bad, allowed, plan.pairs, out)
     total = sum(shard.stop - shard.start for shard in waiting)
     done = 0
-    for shard, result in local.run_shards(context, waiting, out, context.settings.workers):
+    for shard, _ in local.run_shards(context, waiting, out, context.settings.workers):
         done += shard.stop - shard.start
-        bad += result.quarantined
+        bad += unpack_quarantine(out / "candidates" / shard.filename)
         if progress:
             progress(done, total)
         check_bad(bad, allowed, plan.pairs, out)
@@ -114,12 +120,14 @@ def allowance(fraction: float, pairs: int) -> int:
     return max(1, int(fraction * pairs)) if fraction else 0
 
 
-def check_bad(bad: int, allowed: int, pairs: int, out: Path) -> None:
-    """Raise TooManyBadInputsError if more inputs are bad than allowed."""
-    if bad > allowed:
+def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -> None:
+    """If more inputs are bad than allowed, write ``quarantine.parquet`` and raise TooManyBadInputsError."""
+    if len(bad) > allowed:
+        write_parquet(out / QUARANTINE, quarantine_table(bad))
         raise TooManyBadInputsError(
-            f"{bad} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in the shards of "
-            f"'{out}': mend them, or repeat the command with a larger --max-bad-fraction"
+            f"{len(bad)} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in "
+            f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
+            "--max-bad-fraction"
         )
 
 
