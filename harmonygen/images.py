@@ -104,8 +104,9 @@ def open_checked(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Ima
 def load_upright(opened: Image.Image, name: str) -> tuple[Image.Image, int]:
     """Decode an opened image and undo its EXIF rotation; return it with the orientation (1..8) it had."""
     try:
+        stated = opened.getexif().get(_EXIF_ORIENTATION)  # asked first: Pillow turns TIFF itself and forgets it
         opened.load()
-        orientation = int(opened.getexif().get(_EXIF_ORIENTATION, 1) or 1)
+        orientation = int(stated or opened.getexif().get(_EXIF_ORIENTATION, 1) or 1)  # PNG may state it at the end
         upright = ImageOps.exif_transpose(opened)
     except Image.DecompressionBombError as error:
         raise InputError(f"'{name}' is over the pixel limit: {error}: shrink it first") from error
@@ -157,10 +158,9 @@ def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
     Raises:
         InputError: not an image, damaged, or over the pixel limit.
     """
-    opened = open_checked(encoded, name, max_pixels)
-    size = opened.size
-    upright, orientation = load_upright(opened, name)
-    return Decoded(to_rgb(upright), size, orientation)
+    upright, orientation = load_upright(open_checked(encoded, name, max_pixels), name)
+    file_size = upright.size[::-1] if orientation > 4 else upright.size
+    return Decoded(to_rgb(upright), file_size, orientation)
 
 
 def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Decoded:
