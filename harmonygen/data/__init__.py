@@ -96,9 +96,9 @@ def _read(layout: str, data: str | Path, list_file: str | Path | None, subset: s
         from harmonygen.data.parquet import read_parquet
 
         return read_parquet(data)
-    from harmonygen.data.sample import read_sample
+    from harmonygen.data.sample import read_written_sample
 
-    return read_sample()
+    return read_written_sample()
 
 
 def _checked(found: PairSet, subset: str | None, limit: int | None) -> PairSet:

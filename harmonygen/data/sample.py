@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -59,6 +60,27 @@ def read_sample(split: Split = "train") -> PairSet:
     found, faults = pair_instances(images, annotations, photo_folder())
     pairs = [pair for pair in map(_in_subset, found) if split == "all" or _split(pair) == split]
     return PairSet(tuple(pairs), "sample", photo_folder(), tuple(faults))
+
+
+def cache_folder() -> Path:
+    """Return where the sample is laid out: ``$HARMONYGEN_CACHE``, else ``harmonygen`` in the user's cache folder."""
+    named = os.environ.get("HARMONYGEN_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonygen"
+
+
+def read_written_sample() -> PairSet:
+    """Read the training pairs of the sample as it is laid out in the cache, in iHarmony4 layout.
+
+    So candidates of ``sample`` have the very photos that ``augment`` mixes them into.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    from harmonygen.data.iharmony4 import read_iharmony4
+
+    return replace(read_iharmony4(cached_sample(cache_folder())), layout="sample")
 
 
 def _in_subset(pair: Pair) -> Pair:

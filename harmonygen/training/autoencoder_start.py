@@ -9,6 +9,8 @@ green and blue before any training, and training adds the detail.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
@@ -29,9 +31,8 @@ def start_as_thumbnail(vae: AutoencoderKL) -> None:
     for module in (vae.encoder, vae.decoder):
         norm = module.conv_norm_out
         if norm.num_channels // norm.num_groups < _PAIRS:
-            raise ValueError(
-                f"a group has {norm.num_channels // norm.num_groups} channels, {_PAIRS} are needed: lower norm_num_groups"
-            )
+            found = norm.num_channels // norm.num_groups
+            raise ValueError(f"a group has {found} channels, {_PAIRS} are needed: lower norm_num_groups")
     for name, parameter in vae.named_parameters():
         if ".conv2." in name:
             parameter.zero_()
@@ -45,7 +46,7 @@ def start_as_thumbnail(vae: AutoencoderKL) -> None:
     vae.post_quant_conv.bias.zero_()
 
 
-def _encoder(encoder: nn.Module, latents: int) -> None:
+def _encoder(encoder: Any, latents: int) -> None:
     _spread_pairs(encoder.conv_in)
     for block in encoder.down_blocks:
         _carry_block(block.resnets)
@@ -58,7 +59,7 @@ def _encoder(encoder: nn.Module, latents: int) -> None:
     encoder.conv_out.weight[latents:] = 0
 
 
-def _decoder(decoder: nn.Module) -> None:
+def _decoder(decoder: Any) -> None:
     _spread_pairs(decoder.conv_in)
     for block in decoder.up_blocks:
         _carry_block(block.resnets)
@@ -67,13 +68,13 @@ def _decoder(decoder: nn.Module) -> None:
     _gather_pairs(decoder.conv_out, _gain(decoder.conv_norm_out))
 
 
-def _carry_block(resnets: nn.ModuleList) -> None:
+def _carry_block(resnets: Any) -> None:
     for resnet in resnets:
         if resnet.conv_shortcut is not None:
             _carry(resnet.conv_shortcut)
 
 
-def _carry(conv: nn.Conv2d) -> None:
+def _carry(conv: Any) -> None:
     """Let the pairs' channels through unchanged; the group they are in holds nothing else at first."""
     middle = conv.kernel_size[0] // 2
     conv.weight[: 2 * _PAIRS] = 0
@@ -82,7 +83,7 @@ def _carry(conv: nn.Conv2d) -> None:
         conv.weight[channel, channel, middle, middle] = 1
 
 
-def _spread_pairs(conv: nn.Conv2d) -> None:
+def _spread_pairs(conv: Any) -> None:
     """Turn three input channels into pairs (+c, -c) and add the constant pair by the bias."""
     middle = conv.kernel_size[0] // 2
     conv.weight[: 2 * _PAIRS] = 0
@@ -93,7 +94,7 @@ def _spread_pairs(conv: nn.Conv2d) -> None:
     conv.bias[_PAIRS - 2], conv.bias[_PAIRS - 1] = _CONSTANT, -_CONSTANT
 
 
-def _gather_pairs(conv: nn.Conv2d, gain: float) -> None:
+def _gather_pairs(conv: Any, gain: float) -> None:
     """Turn the pairs after normalisation and SiLU back into three channels, divided by ``gain``."""
     middle = conv.kernel_size[0] // 2
     conv.weight[:_COLOURS] = 0

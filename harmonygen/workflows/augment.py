@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +90,8 @@ def dry_run(settings: AugmentSettings) -> GammaPlan:
     Raises:
         UsageError: no such data, list or subset, or a gamma that is no number.
     """
-    with _data_folder(settings.data) as data:
-        dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
+    data = _data_folder(settings.data)
+    dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     return _arithmetic(settings, dataset)
 
 
@@ -106,20 +104,19 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
         StorageError: files missing, hard links across disks, disk full: the same command goes on afterwards.
     """
     began = time.monotonic()
-    with _data_folder(settings.data) as data:
-        mix = plan_mix(settings, data)
-        finished = _check_folder(settings, mix.digest)
-        compared = 0
-        if not finished:
-            compared = _guard_hashes(settings, mix)
-            shards.make_folder(settings.out)
-            with shards.locked(settings.out, "augment"):
-                _write_plan(settings, mix)
-                write_mix(mix, progress)
-                result = _result(settings, mix, compared, time.monotonic() - began, finished_before=False)
-                summary = {"harmonygen": harmonygen.__version__, "verb": "augment", "plan_digest": mix.digest}
-                shards.write_json(settings.out / "summary.json", {**summary, **result.as_json()})
-            return result
+    mix = plan_mix(settings, _data_folder(settings.data))
+    finished = _check_folder(settings, mix.digest)
+    compared = 0
+    if not finished:
+        compared = _guard_hashes(settings, mix)
+        shards.make_folder(settings.out)
+        with shards.locked(settings.out, "augment"):
+            _write_plan(settings, mix)
+            write_mix(mix, progress)
+            result = _result(settings, mix, compared, time.monotonic() - began, finished_before=False)
+            summary = {"harmonygen": harmonygen.__version__, "verb": "augment", "plan_digest": mix.digest}
+            shards.write_json(settings.out / "summary.json", {**summary, **result.as_json()})
+        return result
     return _result(settings, mix, compared, time.monotonic() - began, finished_before=True)
 
 
@@ -139,17 +136,13 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
     )
 
 
-@contextmanager
-def _data_folder(data: str) -> Iterator[Path]:
-    """Yield the dataset's path; the built-in sample is laid out in a folder that lasts as long as the block."""
+def _data_folder(data: str) -> Path:
+    """Return the dataset's path; the built-in sample lies in the cache."""
     if data != _SAMPLE:
-        yield Path(data)
-        return
-    from harmonygen.data.sample import write_sample
+        return Path(data)
+    from harmonygen.data.sample import cache_folder, cached_sample
 
-    with tempfile.TemporaryDirectory(prefix="harmonygen-sample-") as folder:
-        write_sample(Path(folder), "iharmony4")
-        yield Path(folder)
+    return cached_sample(cache_folder())
 
 
 def _arithmetic(settings: AugmentSettings, dataset: originals.Originals) -> GammaPlan:
@@ -169,7 +162,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     test = originals.heldout_on_disk(dataset)
     if settings.format == "iharmony4":
         originals.refuse_other_sizes(dataset.train, chosen.by_pair)
-    link = "copy" if settings.data == _SAMPLE else settings.link  # the sample's own files do not last
+    link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
     plan = Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, digest="")
     return plan.with_digest(_digest(settings, plan))
 
