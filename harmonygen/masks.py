@@ -214,6 +214,10 @@ def parse_runs(encoded: str, size: int, name: str) -> tuple[npt.NDArray[np.int64
     starts, lengths = numbers[::2] - 1, numbers[1::2]
     if (starts < 0).any() or (lengths <= 0).any():
         raise InputError(f"RLE of '{name}' has a start below 1 or a length below 1: starts are 1-based")
+    if numbers.max() > size:  # also before a sum that could overflow
+        raise InputError(
+            f"RLE of '{name}' holds {numbers.max()}, past the end of {size} pixels: check Height and Width"
+        )
     if (starts[1:] < (starts + lengths)[:-1]).any():
         raise InputError(f"RLE of '{name}' is not sorted or its runs overlap: sort it by start")
     if starts[-1] + lengths[-1] > size:

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -189,12 +190,8 @@ def test_damaged_bytes_give_a_picture_or_an_input_error_and_nothing_else(kind, c
     damaged = bytearray(WHOLE[kind])
     for position, value in changes:
         damaged[position % len(damaged)] = value
-    try:
-        decoded = decode(bytes(damaged), "x", max_pixels=10**6)
-    except InputError as error:
-        assert "'x'" in str(error)
-    else:
-        assert decoded.image_u8.shape[2] == 3
+    with suppress(InputError):
+        assert decode(bytes(damaged), "x", max_pixels=10**6).image_u8.shape[2] == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"%PDF-1.4", b"\0" * 1000])
@@ -208,7 +205,7 @@ def test_what_is_no_image_is_said_to_be_none(tmp_path, content):
 @pytest.mark.parametrize("name", ["missing.png", ".", "a.png/b.png"])
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path, name):
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="cannot read .*check the path and permissions"):
+    with pytest.raises(InputError, match=r"cannot read .*check the path and permissions"):
         read_image(FileSource(tmp_path / name))
 
 
