@@ -1,0 +1,112 @@
+"""Figures of the starter weights on held-out photos, each with n and a bootstrap 95 % interval over photos.
+
+    harmonygen synthesize --data study.csv --k 10 --out study-run      (a table of paths: real,mask,subset)
+    python benchmarks/starter_figures.py candidates study-run
+    python benchmarks/starter_figures.py classifier photos256 photos256_split.csv [CLASSIFIER]
+
+Candidates: foreground MSE from the real photo (8-bit squared); structure, the SSIM of the foreground's luminance after
+matching mean and variance; spread, the mean distance between the K candidates' mean foreground colours over their mean
+distance to the real photo's. Classifier: composites by colour transfer and LUT made on the fly (one a photo) against
+their real photos, split `study`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+Statistic = Callable[[npt.NDArray[np.float64]], float]
+_RESAMPLES = 2000
+
+
+def interval(per_photo: Sequence[npt.NDArray[np.float64]], statistic: Statistic) -> str:
+    """Return a statistic over all values with a 95 % bootstrap interval over photos."""
+    rng = np.random.default_rng(0)
+    values = statistic(np.concatenate(per_photo))
+    draws = rng.integers(len(per_photo), size=(_RESAMPLES, len(per_photo)))
+    resampled = [statistic(np.concatenate([per_photo[i] for i in draw])) for draw in draws]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return f"{values:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def spread(rows: Sequence[dict[str, float]]) -> float:
+    """Mean pairwise distance of the candidates' mean colours over their mean distance to the real photo's."""
+    shifts = np.array([[row["shift_r"], row["shift_g"], row["shift_b"]] for row in rows])
+    pairwise = np.mean([np.linalg.norm(a - b) for a, b in combinations(shifts, 2)])
+    return float(pairwise / max(float(np.linalg.norm(shifts, axis=1).mean()), 1e-9))
+
+
+def candidates(run: Path) -> None:
+    """Print the figures of a finished synthesize run."""
+    packed = [
+        cell
+        for path in sorted((run / "pairs").glob("*.parquet"))
+        for cell in pq.read_table(path).column("scores").to_pylist()
+    ]
+    photos = [json.loads(cell) for cell in packed]
+    column = {
+        name: [np.array([row[name] for row in rows]) for rows in photos]
+        for name in ("fmse", "structure", "p_composite")
+    }
+    print(
+        f"{run}: {len(photos)} pairs, {sum(map(len, photos))} candidates; value [95 % interval]\n\n| figure | value |\n|---|---|"
+    )
+    print(f"| median fMSE | {interval(column['fmse'], lambda v: float(np.median(v)))} |")
+    low, high = np.percentile(np.concatenate(column["fmse"]), [5, 95])
+    print(f"| fMSE, 5th to 95th percentile | {low:.0f} to {high:.0f} |")
+    print(f"| median structure | {interval(column['structure'], lambda v: float(np.median(v)))} |")
+    print(f"| share with structure under 0.85 | {interval(column['structure'], lambda v: float((v < 0.85).mean()))} |")
+    print(f"| spread | {interval([np.array([spread(rows)]) for rows in photos], lambda v: float(v.mean()))} |")
+    print(f"| median P(composite) | {interval(column['p_composite'], lambda v: float(np.median(v)))} |")
+
+
+def classifier(data: str, split_file: Path, name: str) -> None:
+    """Print AUC, accuracy and calibration on the photos of split `study`."""
+    import torch
+
+    from harmonygen.data import read_pairs
+    from harmonygen.models.checkpoints import locate
+    from harmonygen.models.classifier import HarmonyResNet
+    from harmonygen.training.classifier import auc, both, ece
+    from harmonygen.training.composites import OnTheFlyComposites, load_photos
+    from harmonygen.training.loop import collate
+    from harmonygen.training.run import select_split
+    from harmonygen.training.settings import ClassifierTraining
+
+    model = HarmonyResNet.from_pretrained(locate(name, "classifier"))
+    settings = ClassifierTraining(resolution=model.spec.input_size, random_flip=False)
+    photos, _ = load_photos(select_split(read_pairs(data), split_file, "study"), settings.resolution)
+    composites = OnTheFlyComposites(photos, settings, "figures", augment=False)
+    scores, labels = [], []
+    with torch.no_grad():
+        for start in range(0, len(photos), 32):
+            images, masks, label = both(collate([composites[i] for i in range(start, min(start + 32, len(photos)))]))
+            scores.append(model.p_composite(images, masks).double().numpy())
+            labels.append(label.numpy().astype(bool))
+    p, y = np.concatenate(scores), np.concatenate(labels)
+    rng = np.random.default_rng(0)
+    print(f"{name}: {len(photos)} composites and as many draws of real photos, split study; value [95 % interval]\n")
+    figures: dict[str, Callable[[npt.NDArray[np.float64], npt.NDArray[np.bool_]], float]] = {
+        "AUC": auc,
+        "accuracy": lambda p, y: float(((p >= 0.5) == y).mean()),
+        "ECE": ece,
+    }
+    print("| figure | value |\n|---|---|")
+    draws = rng.integers(len(p), size=(500, len(p)))
+    for label, figure in figures.items():
+        low, high = np.percentile([figure(p[draw], y[draw]) for draw in draws], [2.5, 97.5])
+        print(f"| {label} | {figure(p, y):.3f} [{low:.3f}, {high:.3f}] |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "candidates":
+        candidates(Path(sys.argv[2]))
+    else:
+        classifier(sys.argv[2], Path(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else "starter")
