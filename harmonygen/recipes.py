@@ -81,6 +81,10 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         *parents, leaf = key.replace("-", "_").split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(
+                    f"'{pair}' sets a key of '{parent}', which an earlier override set to {node!r}: drop one"
+                )
         node[leaf] = _toml_value(text)
     return parsed
 
