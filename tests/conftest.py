@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,23 @@ def tiny_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = DenoiserSpec(direction="inverse", resolution=32)
     Denoiser(unet, vae, new_scheduler("epsilon"), torch.zeros(1, 1, 8), spec).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The local data folder; tests that use it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the local data are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session", name="small_photos")
+def small_photos_fixture() -> Callable[..., list[np.ndarray]]:
+    """:func:`small_photos`, for test files: they cannot import this one."""
+    return small_photos
+
+
+@pytest.fixture(scope="session", name="ellipse")
+def ellipse_fixture() -> Callable[..., np.ndarray]:
+    """:func:`ellipse`, for test files: they cannot import this one."""
+    return ellipse
