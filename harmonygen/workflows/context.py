@@ -65,7 +65,7 @@ def pick_batch(name: str, device: str) -> int:
 def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: str) -> Generator:
     """Build the generator that the settings name."""
     if settings.generator == "color-transfer":
-        return ColorTransferGenerator(pairs, settings.methods)
+        return ColorTransferGenerator(pairs, settings.methods, settings.seed)
     if settings.generator == "lut":
         return LutGenerator(settings.cube)
     dtype, batch = pick_dtype(settings.dtype, device), pick_batch(settings.batch_size, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -19,20 +20,19 @@ from harmonygen.synthesis.photo import Photo
 
 _CACHED_REFERENCES = 64
 _REFERENCE_SIDE = 512
-_TRIES = 16
 
 
 class ColorTransferGenerator:
     """A method and a reference photo drawn for each candidate; no two of a pair draw the same, while any are left.
 
     Once a pair has used every (method, reference), further candidates blend a drawn one with the photo at a random
-    strength, so that a tiny data set still gives distinct candidates.
+    strength, so that a tiny data set still gives distinct candidates. References that cannot be read are passed over.
     """
 
     name = "color-transfer"
     resolution, multiple = 256, 1
 
-    def __init__(self, pairs: Sequence[Pair], methods: Sequence[str] = tuple(METHODS)) -> None:
+    def __init__(self, pairs: Sequence[Pair], methods: Sequence[str] = tuple(METHODS), seed: int = 0) -> None:
         for method in methods:
             if method not in METHODS:
                 raise UsageError(
@@ -44,7 +44,8 @@ class ColorTransferGenerator:
             raise UsageError(
                 "color-transfer needs at least 2 photos, one to take colours from: add photos, or use --generator lut"
             )
-        self.pairs, self.methods = pairs, tuple(methods)
+        self.pairs, self.methods, self.seed = sorted(pairs, key=lambda pair: pair.pair_id), tuple(methods), seed
+        self.readable: dict[int, bool] = {}
         self.digest = f"color-transfer:{','.join(self.methods)}"
         self._reference = lru_cache(maxsize=_CACHED_REFERENCES)(self._read_reference)
 
@@ -61,23 +62,31 @@ class ColorTransferGenerator:
 
     def _draw(self, pair: Pair, k: int, rng: np.random.Generator) -> tuple[str, tuple[ImageU8, Mask], float]:
         """Return the method, the reference and the strength of candidate ``k``: the k-th of the pair's own shuffle."""
-        shuffle = self._shuffle(pair)
-        taken = [choice for choice, _ in zip(shuffle, range(k + 1), strict=False)]
+        taken = list(islice(filter(self._is_readable, self._shuffle(pair)), k + 1))
+        if not taken:
+            others = len(self.pairs) - self.masks_of[pair.real_id]
+            raise InputError(
+                f"no readable reference photo for '{pair.pair_id}' among {others}: mend them or add photos"
+            )
         strength = 1.0 if k < len(taken) else float(rng.uniform(0.4, 0.95))
-        choice = taken[k % len(taken)]
-        for _ in range(_TRIES):
-            index, method = divmod(choice, len(self.methods))
-            reference = self._reference(index)
-            if reference is not None:
-                return self.methods[method], reference, strength
-            choice = next(shuffle, taken[0])
-        raise InputError(f"no readable reference photo for '{pair.pair_id}' in {_TRIES} tries: see the quarantine")
+        index, method = divmod(taken[k % len(taken)], len(self.methods))
+        reference = self._reference(index)
+        if reference is None:
+            raise InputError(f"reference photo '{self.pairs[index].real}' cannot be read any more: mend it or drop it")
+        return self.methods[method], reference, strength
+
+    def _is_readable(self, choice: int) -> bool:
+        """Tell whether a choice's reference can be used; asked of the file once."""
+        index = choice // len(self.methods)
+        if index not in self.readable:
+            self.readable[index] = self._reference(index) is not None
+        return self.readable[index]
 
     def _shuffle(self, pair: Pair) -> Iterator[int]:
         """Yield every (reference, method) of other photos once, in an order of the pair's own."""
         combinations = len(self.pairs) * len(self.methods)
         eligible = combinations - self.masks_of[pair.real_id] * len(self.methods)
-        rng, seen = numpy_rng("references", pair.pair_id), set[int]()
+        rng, seen = numpy_rng("references", self.seed, pair.pair_id), set[int]()
         while len(seen) < eligible:
             choice = int(rng.integers(combinations))
             if choice not in seen and self.pairs[choice // len(self.methods)].real_id != pair.real_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class LutGenerator:
 
     def __init__(self, cubes: Sequence[Path] = ()) -> None:
         self.cubes = [read_cube(path) for path in cubes]
-        self.digest = f"lut:{','.join(path.name for path in cubes) or 'random'}"
+        tables = hashlib.sha256(b"".join(cube.tobytes() for cube in self.cubes)).hexdigest()[:16]
+        self.digest = f"lut:{tables if self.cubes else 'random'}"
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite a candidate."""
