@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,22 +73,24 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
 def count_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sum up scores and outcomes: selected, dropped by reason, P(composite), medians of fMSE and structure."""
     reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
-    columns = {
-        name: np.array([row[name] for row in scores] or [np.nan]) for name in ("p_composite", "fmse", "structure")
-    }
-    p = columns["p_composite"]
+    p, fmse, structure = ([row[name] for row in scores] for name in ("p_composite", "fmse", "structure"))
     return {
         "selected": sum(row["selected"] for row in scores),
         "dropped": dict(sorted(reasons.items())),
         "p_composite": {
-            "mean": float(p.mean()),
-            "median": float(np.median(p)),
-            "min": float(p.min()),
-            "max": float(p.max()),
+            "mean": _figure(np.mean, p),
+            "median": _figure(np.median, p),
+            "min": _figure(np.min, p),
+            "max": _figure(np.max, p),
         },
-        "fmse_median": float(np.median(columns["fmse"])),
-        "structure_median": float(np.median(columns["structure"])),
+        "fmse_median": _figure(np.median, fmse),
+        "structure_median": _figure(np.median, structure),
     }
+
+
+def _figure(of: Callable[[Sequence[float]], Any], values: Sequence[float]) -> float | None:
+    """Return a statistic of values, or None (JSON has no NaN) of none."""
+    return float(of(values)) if values else None
 
 
 def quarantined_pairs(plan: Plan, files: Sequence[Path]) -> int:
