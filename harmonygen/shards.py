@@ -173,3 +173,14 @@ def locked(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def refuse_others(folder: Path, kin: str) -> None:
+    """Raise UsageError if a lock of ``folder`` is held whose name does not match the pattern ``kin``.
+
+    Parts of one job array are kin and work side by side; any other run on the folder is not.
+    """
+    for path in folder.glob(".*.lock"):
+        if not path.match(f".{kin}.lock"):
+            with locked(folder, path.name[1 : -len(".lock")]):
+                pass

@@ -11,7 +11,6 @@ from harmonygen.errors import UsageError
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.generators.color_transfer import ColorTransferGenerator
-from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
 from harmonygen.synthesis.generators.lut import LutGenerator
 from harmonygen.synthesis.photo import Sizing
 from harmonygen.synthesis.score import ClassifierScorer
@@ -68,6 +67,8 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
         return ColorTransferGenerator(pairs, settings.methods, settings.seed)
     if settings.generator == "lut":
         return LutGenerator(settings.cube)
+    from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
+
     dtype, batch = pick_dtype(settings.dtype, device), pick_batch(settings.batch_size, device)
     return DiffusionGenerator.from_pretrained(settings.model, device, dtype, settings.steps, batch, settings.detail)
 

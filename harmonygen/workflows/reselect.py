@@ -23,7 +23,15 @@ from harmonygen.errors import UsageError
 from harmonygen.images import to_rgb
 from harmonygen.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
-from harmonygen.shards import PLAN_KEY, QUARANTINE_KEY, file_metadata, locked, write_json, write_parquet
+from harmonygen.shards import (
+    PLAN_KEY,
+    QUARANTINE_KEY,
+    file_metadata,
+    locked,
+    refuse_others,
+    write_json,
+    write_parquet,
+)
 from harmonygen.synthesis.gates import first_failure
 from harmonygen.synthesis.score import Scorer
 from harmonygen.synthesis.select import keep_count, select
@@ -68,6 +76,7 @@ def reselect(
         raise UsageError(f"'{out}' is not finished: run its synthesize command again first")
     choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest)
     with locked(out, "reselect"):
+        refuse_others(out, "reselect")
         rewritten = candidates = selected = changed = 0
         files = sorted((out / "candidates").glob("part-*.parquet"))
         for index, path in enumerate(files):
@@ -80,9 +89,9 @@ def reselect(
             )
             if progress:
                 progress(index + 1, len(files))
-        if rewritten:
-            write_json(out / SELECTION, choice.to_json())
+        if rewritten or _last(out, plan) != choice.to_json():
             _sum_up(out)
+            write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
     return ReselectResult(out, rewritten, candidates, selected, changed)
 
 
@@ -173,7 +182,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
         scores.setdefault(pair_id, []).append(row)
     packed = [json.dumps(scores.get(pair_id, [])) for pair_id in photos.column("pair_id").to_pylist()]
     index = photos.schema.get_field_index("scores")
-    write_parquet(beside, photos.set_column(index, photos.schema.field(index), pa.array(packed)), mark)
+    write_parquet(beside, photos.set_column(index, photos.schema.field(index), pa.array(packed, pa.string())), mark)
     changed = sum(
         row["selected"] != before for row, before in zip(rows, table.column("selected").to_pylist(), strict=True)
     )

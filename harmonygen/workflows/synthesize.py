@@ -20,12 +20,15 @@ from harmonygen.shards import (
     make_folder,
     part_of,
     quarantine_table,
+    refuse_others,
+    storage_errors,
     unpack_quarantine,
+    write_json,
     write_parquet,
 )
 from harmonygen.synthesis.select import keep_count
 from harmonygen.workflows.context import load_generator, load_scorer, pick_device, sizing_of
-from harmonygen.workflows.plan import Plan, adopt, make_plan
+from harmonygen.workflows.plan import PLAN, Plan, adopt, make_plan
 from harmonygen.workflows.shard import ShardContext
 from harmonygen.workflows.summary import QUARANTINE, finish, finished
 from harmonygen.workflows.tables import run_columns
@@ -59,6 +62,11 @@ def synthesize(
     """
     keep_count(settings.keep, settings.k)
     part, parts = parse_part(settings.part)
+    if overwrite and parts > 1:
+        raise UsageError(
+            f"--overwrite with --part {settings.part} would remove what the other parts have made: "
+            f"delete '{settings.out}' once, then start the parts without --overwrite"
+        )
     if settings.engine == "ray":
         raise UsageError("--engine ray is not built yet: use --engine local with --workers or --part")
     pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
@@ -66,8 +74,11 @@ def synthesize(
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
         return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, dry_run=True)
-    out = open_folder(settings.out, overwrite)
+    out = make_folder(settings.out)
     with locked(out, f"part-{part}-of-{parts}"):
+        refuse_others(out, f"part-*-of-{parts}")
+        if overwrite and (out / PLAN).is_file():
+            begin_anew(plan, out)
         adopt(plan, out)
         if finished(out, plan):
             return SynthesizeResult(out, plan.pairs, 0, len(plan.shards), finish(out, plan, pairs.bad))
@@ -136,15 +147,14 @@ def is_done(out: Path, shard: Shard, digest: str) -> bool:
     return is_whole(out / "candidates" / shard.filename, digest) and is_whole(out / "pairs" / shard.filename, digest)
 
 
-def open_folder(out: Path, overwrite: bool) -> Path:
-    """Create the run folder and its parts; with ``overwrite`` an old *run* is removed first, nothing else ever is."""
-    if overwrite and (out / "plan.json").is_file():
+def begin_anew(plan: Plan, out: Path) -> None:
+    """Remove an old run's files, and nothing else that lies beside them, and put the new plan in place of its own."""
+    with storage_errors(f"'{out}'"):
+        for name in ("summary.json", "quarantine.parquet", "report.html", "selection.json"):
+            (out / name).unlink(missing_ok=True)
         for name in ("candidates", "pairs"):
             shutil.rmtree(out / name, ignore_errors=True)
-        for name in ("plan.json", "summary.json", "quarantine.parquet", "report.html", "selection.json"):
-            (out / name).unlink(missing_ok=True)
-    make_folder(out)
-    return out
+    write_json(out / PLAN, plan.to_json())
 
 
 def parse_part(part: str) -> tuple[int, int]:

@@ -1,0 +1,186 @@
+"""`harmonygen select` and `harmonygen score`: another choice among a finished run's candidates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harmonygen.config import GateSettings
+from harmonygen.errors import UsageError
+from harmonygen.shards import locked
+from harmonygen.workflows import reselect as module
+from harmonygen.workflows.reselect import reselect
+from harmonygen.workflows.synthesize import synthesize
+
+UNTOUCHED = ("pair_id", "k", "seed", "pixels", "width", "height", "fg_ratio", "clipped", "fmse", "structure", "drift")
+
+
+@pytest.fixture
+def run(settings_of) -> Path:
+    """A finished run of six pairs, four candidates each, three shards."""
+    synthesize(settings_of())
+    return settings_of().out
+
+
+def brightness(composites, mask) -> list[float]:
+    """A scorer: the foreground's mean value, in [0, 1]."""
+    return [float(composite[mask].mean() / 255) for composite in composites]
+
+
+def dark(composites, mask) -> list[float]:
+    return [1 - score for score in brightness(composites, mask)]
+
+
+def selected(rows: list[dict]) -> set[tuple[str, int]]:
+    return {(row["pair_id"], row["k"]) for row in rows if row["selected"]}
+
+
+def scores_beside(run: Path) -> dict[tuple[str, int], dict]:
+    tables = [pq.read_table(path).to_pylist() for path in sorted((run / "pairs").glob("*.parquet"))]
+    return {
+        (row["pair_id"], score["k"]): score for rows in tables for row in rows for score in json.loads(row["scores"])
+    }
+
+
+def test_another_rule_moves_the_selection_and_nothing_else(run, rows_of):
+    before = rows_of(run)
+    result = reselect(run, rule="quantile")
+    after = rows_of(run)
+    assert [[row[name] for name in UNTOUCHED] for row in after] == [[row[name] for name in UNTOUCHED] for row in before]
+    assert selected(after) != selected(before)
+    assert result.selected == len(selected(after)) == 6
+    assert result.changed == sum(row["selected"] != old["selected"] for row, old in zip(after, before, strict=True))
+    assert (result.shards_rewritten, result.candidates) == (3, 24)
+    assert {row["reason"].partition(" rank")[0] for row in after if row["reason"] and not row["gate"]} == {
+        "rule:quantile"
+    }
+
+
+def test_files_columns_and_the_pairs_scores_agree_after_it(run, rows_of):
+    schema = pq.read_schema(run / "candidates" / "part-00000-of-00003.parquet")
+    reselect(run, rule="diverse", count=2)
+    again = pq.read_schema(run / "candidates" / "part-00000-of-00003.parquet")
+    assert again.names == schema.names
+    assert again.types == schema.types
+    assert again.metadata[b"huggingface"] == schema.metadata[b"huggingface"]
+    beside = scores_beside(run)
+    for row in rows_of(run):
+        stored = beside[row["pair_id"], row["k"]]
+        assert all(row[name] == value for name, value in stored.items())
+
+
+def test_the_run_counts_as_finished_and_its_summary_is_brought_up_to_date(run, settings_of, rows_of, tree):
+    result = reselect(run, count=2, gates=GateSettings(min_fmse=500))
+    summary = json.loads((run / "summary.json").read_text())
+    rows = rows_of(run)
+    assert summary["selected"] == result.selected == sum(row["selected"] for row in rows)
+    assert summary["selected"] + sum(summary["dropped"].values()) == summary["candidates"] == 24
+    assert summary["dropped"]["gate:fmse-low"] == sum(row["gate"] == "fmse-low" for row in rows) > 0
+    before = tree(run)
+    assert synthesize(settings_of()).shards_run == 0
+    assert tree(run) == before
+
+
+def test_the_same_selection_twice_writes_nothing(run, tree):
+    reselect(run, rule="random", seed=3)
+    before = tree(run)
+    again = reselect(run, rule="random", seed=3)
+    assert (again.shards_rewritten, again.changed) == (0, 0)
+    assert tree(run) == before
+
+
+def test_what_is_not_given_stays_as_it_was_chosen_last(run, rows_of):
+    reselect(run, rule="random", count=2, seed=5)
+    chosen = selected(rows_of(run))
+    reselect(run, gates=GateSettings())
+    assert selected(rows_of(run)) == chosen
+    reselect(run, count=1)
+    assert selected(rows_of(run)) < chosen
+
+
+def test_back_to_the_first_rule_gives_back_the_first_selection(run, rows_of):
+    before = selected(rows_of(run))
+    reselect(run, rule="random", seed=9)
+    reselect(run, rule="max-composite")
+    assert selected(rows_of(run)) == before
+
+
+def test_another_classifier_scores_every_candidate_anew(run, rows_of):
+    reselect(run, scorer=brightness, scorer_digest="bright")
+    rows = rows_of(run)
+    bright = {(row["pair_id"], row["k"]): row["p_composite"] for row in rows}
+    for pair in {row["pair_id"] for row in rows}:
+        own = [row for row in rows if row["pair_id"] == pair and not row["gate"]]
+        assert [row["k"] for row in own if row["selected"]] == [max(own, key=lambda row: row["p_composite"])["k"]]
+    reselect(run, scorer=dark, scorer_digest="dark")
+    assert {(row["pair_id"], row["k"]): pytest.approx(1 - row["p_composite"]) for row in rows_of(run)} == bright
+    assert json.loads((run / "selection.json").read_text())["classifier_digest"] == "dark"
+
+
+@pytest.mark.parametrize("writes", [0, 1, 4, 6, 7])
+def test_a_selection_killed_anywhere_is_finished_by_the_same_command(run, rows_of, monkeypatch, tmp_path, writes):
+    """Six files are rewritten, then the summary and the record of the choice."""
+    calls = iter(range(writes))
+
+    def stop(plain):
+        def stopping(*arguments, **options):
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            plain(*arguments, **options)
+
+        return stopping
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_parquet", stop(module.write_parquet))
+        patch.setattr(module, "write_json", stop(module.write_json))
+        with pytest.raises(KeyboardInterrupt):
+            reselect(run, rule="random", seed=2, count=2)
+    reselect(run, rule="random", seed=2, count=2)
+    rows = rows_of(run)
+    assert {row["reason"].partition(" rank")[0] for row in rows if row["reason"] and not row["gate"]} == {"rule:random"}
+    assert len(selected(rows)) == 12
+    assert {key for key, score in scores_beside(run).items() if score["selected"]} == selected(rows)
+    assert json.loads((run / "summary.json").read_text())["selected"] == 12
+    assert json.loads((run / "selection.json").read_text())["rule"] == "random"
+
+
+def test_a_shard_of_bad_photos_only_is_no_obstacle(settings_of, six_photos, rows_of):
+    for index in (2, 3):
+        (six_photos / "images" / f"p{index}.png").write_bytes(b"x")
+    settings = settings_of(max_bad_fraction=1)
+    synthesize(settings)
+    assert reselect(settings.out, rule="random", seed=1).candidates == 16
+    assert synthesize(settings).summary["quarantined"] == 2
+
+
+def test_a_run_that_kept_only_the_best_is_refused(settings_of):
+    synthesize(settings_of(keep="best"))
+    with pytest.raises(UsageError, match="--keep all"):
+        reselect(settings_of().out, rule="random")
+
+
+def test_an_unfinished_run_is_refused(settings_of):
+    synthesize(settings_of(part="0/2"))
+    with pytest.raises(UsageError, match="not finished"):
+        reselect(settings_of().out, rule="random")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="not a run folder"):
+        reselect(tmp_path, rule="random")
+
+
+def test_more_than_k_are_refused(run):
+    with pytest.raises(UsageError, match="from 1 to K"):
+        reselect(run, count=5)
+
+
+@pytest.mark.parametrize("lock", ["reselect", "part-0-of-1"])
+def test_a_second_one_at_work_is_refused(run, lock, tree):
+    before = {name: file for name, file in tree(run).items() if ".lock" not in name}
+    with locked(run, lock), pytest.raises(UsageError, match="another run is writing"):
+        reselect(run, rule="random")
+    assert {name: file for name, file in tree(run).items() if ".lock" not in name} == before
