@@ -13,7 +13,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.images import Decoded, Mask, has_alpha, load_upright, open_checked, read_bytes, to_rgb, to_rgba
+from harmonygen.images import (
+    MAX_PIXELS,
+    Decoded,
+    Mask,
+    has_alpha,
+    load_upright,
+    open_checked,
+    read_bytes,
+    to_rgb,
+    to_rgba,
+)
 from harmonygen.records import MaskSource, SegmentSource
 
 MaskResize = Literal["refuse", "nearest"]
@@ -29,18 +39,20 @@ _TRANSPOSES: dict[int, Image.Transpose] = {
 }
 
 
-def read_mask(source: MaskSource, photo: Decoded, mask_resize: MaskResize = "refuse") -> Mask:
+def read_mask(
+    source: MaskSource, photo: Decoded, mask_resize: MaskResize = "refuse", max_pixels: int = MAX_PIXELS
+) -> Mask:
     """Read the mask of an upright photo and check it.
 
     A mask file of the photo's size before its EXIF rotation is turned the same way.
 
     Raises:
-        InputError: damaged, of another size (unless ``mask_resize`` is ``nearest``), empty, or full.
+        InputError: damaged, empty, full, over the pixel limit, or of another size (unless ``mask_resize`` is ``nearest``).
     """
     if isinstance(source, SegmentSource):
         mask = decode_segmentation(source)
     else:
-        opened = open_checked(read_bytes(source), str(source))
+        opened = open_checked(read_bytes(source), str(source), max_pixels)
         upright, _ = load_upright(opened, str(source))
         mask = to_mask(upright)
     return check_mask(fit_mask(mask, photo, str(source), mask_resize), str(source))

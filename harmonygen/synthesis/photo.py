@@ -50,7 +50,7 @@ def load_photo(pair: Pair, sizing: Sizing) -> Photo:
         InputError: the photo or the mask cannot be used, or nothing of the mask is left at the composite's size.
     """
     decoded = read_image(pair.real, sizing.max_pixels)
-    mask = read_mask(pair.mask, decoded, sizing.mask_resize)
+    mask = read_mask(pair.mask, decoded, sizing.mask_resize, sizing.max_pixels)
     return size_photo(pair, decoded, mask, sizing)
 
 

@@ -257,6 +257,13 @@ def test_a_lower_pixel_limit_refuses_larger_photos(data, synthesize):
     assert set(composites(out)) == {"b_0"}
 
 
+def test_the_pixel_limit_holds_for_masks_too(data, synthesize, mask):
+    data.add("a", mask=np.kron(mask, np.ones((2, 2), bool)))
+    code, _, out = synthesize(data.root, "max_pixels=4000", "--mask-resize", "nearest")
+    assert code == 0
+    assert "masks/a.png' is 128x96, over the pixel limit of 4000" in quarantine(out)["a_0"]["message"]
+
+
 # COCO
 
 
@@ -499,6 +506,22 @@ def test_a_disk_that_fails_stops_cleanly_and_the_same_command_finishes(data, syn
     finished, result, _ = synthesize(data.root, *words)
     assert (finished, result["summary"]["candidates"], result["shards_run"]) == (0, 6, 3 - len(kept))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_parts_of_a_job_array_leave_each_others_unfinished_files(data, synthesize):
+    for name in "abcd":
+        data.add(name)
+    words = ("--shard-size", "2", "--part")
+    folder = data.root.parent / "run" / "candidates"
+    assert synthesize(data.root, *words, "0/2")[0] == 0
+    (folder / "part-00000-of-00002.parquet").unlink()
+    others, own = (folder / f".part-0000{number}-of-00002.parquet.7.tmp" for number in (1, 0))
+    for stray in (others, own):
+        stray.write_bytes(b"half")
+    assert synthesize(data.root, *words, "0/2")[0] == 0
+    assert (others.exists(), own.exists()) == (True, False)
+    code, result, _ = synthesize(data.root, *words, "1/2")
+    assert (code, result["summary"]["candidates"], others.exists()) == (0, 8, False)
 
 
 # Too much of it
