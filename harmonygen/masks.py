@@ -47,7 +47,7 @@ def read_mask(
     A mask file of the photo's size before its EXIF rotation is turned the same way.
 
     Raises:
-        InputError: damaged, empty, full, over the pixel limit, or of another size (unless ``mask_resize`` is ``nearest``).
+        InputError: damaged, empty, full, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
     """
     if isinstance(source, SegmentSource):
         mask = decode_segmentation(source)
