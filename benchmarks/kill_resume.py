@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from harmonygen.shards import is_whole
+from harmonygen.shards import file_metadata, is_whole
+from harmonygen.workflows.shard import SECONDS_KEY
 
 DEFAULT = ["--generator", "lut", "--k", "10", "--shard-size", "2"]
 POLL_SECONDS = 0.02
@@ -43,15 +44,16 @@ def main() -> int:
         alone, killed = Path(folder) / "alone", Path(folder) / "killed"
         arguments = options.arguments or DEFAULT
         begun, whole = measure(start(alone, arguments), alone)
-        shards = len(list((alone / "candidates").glob("part-*.parquet")))
-        print(f"left alone: {whole:.1f} s, of which {begun:.1f} s until the first file; {shards} shards", flush=True)
-        print(f"{'kill':>4} {'seconds':>8} {'shards whole':>13} {'stray files':>12}", flush=True)
+        files = list((alone / "candidates").glob("part-*.parquet"))
+        shard = sum(float(file_metadata(path)[SECONDS_KEY]) for path in files) / len(files)
+        print(f"left alone: {whole:.1f} s, start-up {begun:.1f} s; {len(files)} shards of {shard:.2f} s", flush=True)
+        print(f"{'kill':>4} {'at':>20} {'seconds':>8} {'shards whole':>13} {'stray files':>12}", flush=True)
         moments = random.Random(options.seed)
         for number in range(1, options.kills + 1):
-            # from early start-up to a shard and a half of work: most kills fall where files are being written
-            moment = moments.uniform(0.6 * begun, begun + 1.5 * (whole - begun) / shards)
-            died = kill_after(start(killed, arguments), moment)
-            print(f"{number:>4} {moment:>8.2f} {count_whole(killed):>13} {count_strays(killed):>12}{died}", flush=True)
+            process, began = start(killed, arguments), time.monotonic()
+            where = kill(process, killed, moments, begun, shard)
+            figures = f"{time.monotonic() - began:>8.2f} {count_whole(killed):>13} {count_strays(killed):>12}"
+            print(f"{number:>4} {where:>20} {figures}", flush=True)
         measure(start(killed, arguments), killed)
         return compare(rows_of(alone), rows_of(killed), count_strays(killed))
 
@@ -74,15 +76,20 @@ def measure(process: subprocess.Popen[bytes], out: Path) -> tuple[float, float]:
     return first, time.monotonic() - began
 
 
-def kill_after(process: subprocess.Popen[bytes], seconds: float) -> str:
-    """Kill a run after so many seconds; say so if it had ended before."""
+def kill(process: subprocess.Popen[bytes], out: Path, moments: random.Random, begun: float, shard: float) -> str:
+    """Kill a run, one in five while it starts, else within two shards' time of its first write; say where."""
+    starting, share = moments.random() < 0.2, moments.random()
+    old = set(out.rglob(".*.tmp"))
+    if not starting:
+        while process.poll() is None and not set(out.rglob(".*.tmp")) - old:
+            time.sleep(POLL_SECONDS)
     try:
-        process.wait(seconds)
+        process.wait(share * (begun if starting else 2 * shard))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return ""
-    return f"   (had ended, exit code {process.returncode})"
+        return f"start-up {share:.0%}" if starting else f"shard + {share * 2 * shard:.2f} s"
+    return f"ended before, code {process.returncode}"
 
 
 def count_whole(out: Path) -> int:

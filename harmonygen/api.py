@@ -1,7 +1,7 @@
 """The Python door: the few public names, which accept PIL images, NumPy arrays and tensors.
 
 Images: PIL images, (H, W, 3) uint8 arrays, (H, W, 3) float arrays in [0, 1], or (3, H, W) tensors in [0, 1]. Masks:
-PIL images, (H, W) bool or uint8 arrays, or (H, W) / (1, H, W) tensors; at or above half is foreground.
+PIL images, (H, W) bool, uint8 or float arrays, or (H, W) / (1, H, W) tensors; at or above half is foreground.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from harmonygen.synthesis.score import ClassifierScorer
 from harmonygen.workflows.context import pick_batch, pick_device, pick_dtype
 
 _MEMORY = Pair("memory", "memory", "0", FileSource(Path("memory")), FileSource(Path("memory-mask")))
+_SLACK = 0.1  # what bicubic resizing may leave outside [0, 1]; the ranges [-1, 1] and [0, 255] go further
 
 
 class InverseHarmonizer:
@@ -133,6 +134,9 @@ def as_image_u8(image: Any) -> ImageU8:
         return np.asarray(array)
     if not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"an image is of {array.dtype}: uint8, or float in [0, 1], is needed")
+    if not ((array >= -_SLACK) & (array <= 1 + _SLACK)).all():
+        low, high = float(array.min()), float(array.max())
+        raise UsageError(f"a float image has values from {low:g} to {high:g}: [0, 1] is needed, or uint8")
     return to_u8(array)
 
 
@@ -145,5 +149,5 @@ def as_mask(mask: Any) -> Mask:
         raise UsageError(f"a mask has shape {array.shape}: (H, W) is needed")
     if array.dtype == np.bool_:
         return array
-    half = 127.5 if array.dtype == np.uint8 and array.max(initial=0) > 1 else 0.5
+    half = 127.5 if np.issubdtype(array.dtype, np.integer) and array.max(initial=0) > 1 else 0.5
     return np.asarray(array >= half)

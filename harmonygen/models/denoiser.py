@@ -64,6 +64,12 @@ class Denoiser:
                 f"the UNet takes {unet.config.in_channels} channels, {UNET_CHANNELS} are needed "
                 "(latent 4, mask 1, condition 4): use an inpainting UNet"
             )
+        width = unet.config.cross_attention_dim
+        if null_embedding.shape[-1] != width:
+            raise CheckpointError(
+                f"the empty prompt's embedding is {null_embedding.shape[-1]} wide, the UNet takes {width}: "
+                "take both from the same model"
+            )
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
 

@@ -71,8 +71,10 @@ def hold_out(photos: Sequence[Photo], fraction: float) -> tuple[list[Photo], lis
     held = [stable_seed("hold out", photo.real_id) % 10_000 < fraction * 10_000 for photo in photos]
     training = [photo for photo, out in zip(photos, held, strict=True) if not out]
     validation = [photo for photo, out in zip(photos, held, strict=True) if out]
-    if not training or not validation:  # a handful of photos: the first one is held out
-        training, validation = list(photos[1:]) or list(photos), list(photos[:1])
+    if not training or not validation:  # a handful of photos: one of them is held out, with all its masks
+        one = min({photo.real_id for photo in photos}, key=lambda real_id: stable_seed("hold out", real_id))
+        training = [photo for photo in photos if photo.real_id != one] or list(photos)
+        validation = [photo for photo in photos if photo.real_id == one]
     return training, validation
 
 

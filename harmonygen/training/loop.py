@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
@@ -73,7 +72,6 @@ def fit(
         UsageError: ``--resume-from-checkpoint`` names no checkpoint.
         HarmonygenError: the loss is not finite.
     """
-    set_seed(settings.seed)
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
@@ -158,7 +156,7 @@ class _Run:
                 loss, figures = self.task.loss(self.module, next(loader), generator)
                 if not math.isfinite(float(loss.detach())):
                     raise HarmonygenError(
-                        f"the loss is {float(loss)} at step {step + 1}: lower learning_rate or resume earlier"
+                        f"the loss is {float(loss.detach())} at step {step + 1}: lower learning_rate or resume earlier"
                     )
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and settings.max_grad_norm:

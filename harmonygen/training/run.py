@@ -6,6 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from accelerate.utils import set_seed
+
 from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
 from harmonygen.records import Pair
@@ -34,6 +36,7 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
         log(f"left out: {message}")
     data = OnTheFlyComposites(training, settings, "train")
     held_out = OnTheFlyComposites(validation, settings, "validation", augment=False)
+    set_seed(settings.seed)  # of the new weights; samples and noise have seeds of their own
     task = build(settings, data)
     log(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
     return fit(task, data, held_out, settings, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from harmonygen.config import AugmentSettings, Settings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
@@ -133,5 +133,9 @@ def validate_recipe(name: str) -> list[str]:
         except UsageError as error:
             faults[kind] = error
     if len(faults) == len(kinds):
-        raise min(faults.values(), key=lambda error: len(str(error)))
+        raise min(faults.values(), key=_fault_count)
     return [kind for kind in kinds if kind not in faults]
+
+
+def _fault_count(error: UsageError) -> int:
+    return error.__cause__.error_count() if isinstance(error.__cause__, ValidationError) else 0
