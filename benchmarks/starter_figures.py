@@ -55,9 +55,8 @@ def candidates(run: Path) -> None:
         name: [np.array([row[name] for row in rows]) for rows in photos]
         for name in ("fmse", "structure", "p_composite")
     }
-    print(
-        f"{run}: {len(photos)} pairs, {sum(map(len, photos))} candidates; value [95 % interval]\n\n| figure | value |\n|---|---|"
-    )
+    print(f"{run}: {len(photos)} pairs, {sum(map(len, photos))} candidates; value [95 % interval]\n")
+    print("| figure | value |\n|---|---|")
     print(f"| median fMSE | {interval(column['fmse'], lambda v: float(np.median(v)))} |")
     low, high = np.percentile(np.concatenate(column["fmse"]), [5, 95])
     print(f"| fMSE, 5th to 95th percentile | {low:.0f} to {high:.0f} |")

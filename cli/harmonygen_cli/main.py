@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 import traceback
@@ -12,33 +13,37 @@ from typing import Any, NoReturn
 import typer
 
 from harmonygen.errors import HarmonygenError, StorageError
-from harmonygen_cli import augment, doctor, quickstart, recipes, report, score, select, synthesize, train
 from harmonygen_cli.console import Reporter
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 
-app = typer.Typer(
-    name="harmonygen",
-    help="Make, curate and measure training data for image harmonization.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("quickstart")(quickstart.quickstart)
-app.command("synthesize")(synthesize.synthesize)
-app.command("score")(score.score)
-app.command("select")(select.select)
-app.command("augment")(augment.augment)
-app.command("report")(report.report)
-app.command("train")(train.train)
-app.add_typer(recipes.app, name="recipes")
-app.command("doctor")(doctor.doctor)
+VERBS = ("quickstart", "synthesize", "score", "select", "augment", "report", "train", "recipes", "doctor")
+"""Each verb is the module of its name, which holds the command, or an ``app`` of commands, of its name."""
 
 
 class Terminated(BaseException):
     """SIGTERM was received: unwind, keep the state, end with 143."""
+
+
+def door(arguments: Sequence[str]) -> typer.Typer:
+    """Return the app that knows the verb in ``arguments``, or all verbs: what is not asked for is not imported."""
+    app = typer.Typer(
+        name="harmonygen",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: half the time
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help="Make, curate and measure training data for image harmonization.")(lambda: None)
+    asked = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for verb in (asked,) if asked in VERBS else VERBS:
+        module = importlib.import_module(f"harmonygen_cli.{verb}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb)(getattr(module, verb))
+    return app
 
 
 def dashed(arguments: Sequence[str]) -> list[str]:
@@ -57,7 +62,7 @@ def dashed(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing is raised."""
     try:
-        outcome: Any = app(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
+        outcome: Any = door(arguments)(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
         if outcome == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else 0
