@@ -85,7 +85,9 @@ class DenoiserTask:
         """Return the clean target of diffusion, the condition latent and the latent mask."""
         model, inverse = self.model, self.model.spec.direction == "inverse"
         source, goal = ("real", "composite") if inverse else ("composite", "real")
-        condition, target = model.encode(batch[source], generator), model.encode(batch[goal], generator)
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.settings.mixed_precision)
+        with torch.autocast(model.device.type, dtype=half or torch.bfloat16, enabled=half is not None):
+            condition, target = model.encode(batch[source], generator), model.encode(batch[goal], generator)
         mask = model.latent_mask(batch["mask"])
         if model.spec.target == "residual":
             target = (target - condition) / model.spec.residual_scale * mask
