@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, EulerAncestralDiscreteSchedu
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from harmonygen.config import Settings
 from harmonygen.errors import CheckpointError
@@ -91,8 +91,9 @@ class Denoiser:
             )
         spec = read_spec(folder, DenoiserSpec, "denoiser")
         if spec.direction != direction:
+            needed = {"inverse": "an inverse", "forward": "a forward"}[direction]
             raise CheckpointError(
-                f"checkpoint '{folder}' is a {spec.direction} model, a {direction} one is needed: choose another folder"
+                f"checkpoint '{folder}' is a {spec.direction} model, {needed} one is needed: choose another folder"
             )
         parts = load_parts(folder)
         model = cls(*parts, load_weights(folder / _NULL_EMBEDDING)["null_embedding"].float(), spec)
@@ -101,15 +102,16 @@ class Denoiser:
     def to(self, device: str, dtype: torch.dtype) -> Denoiser:
         """Move all parts, set them to evaluation and freeze them; return self."""
         for module in (self.unet, self.vae):
-            module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+            nn.Module.to(module, device=device, dtype=dtype)  # diffusers' own .to warns of what is not so here
+            module.eval().requires_grad_(False)
         self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
         return self
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.unet.to(dtype).save_pretrained(folder / "unet", safe_serialization=True)
-        self.vae.to(dtype).save_pretrained(folder / "vae", safe_serialization=True)
+        for part, module in (("unet", self.unet), ("vae", self.vae)):
+            nn.Module.to(module, dtype=dtype).save_pretrained(folder / part, safe_serialization=True)
         self.scheduler.save_pretrained(folder / "scheduler")
         save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / _NULL_EMBEDDING)
         write_spec(folder, self.spec)

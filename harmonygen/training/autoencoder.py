@@ -65,7 +65,7 @@ class AutoencoderTask:
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write ``vae/`` with a scaling factor that brings the latents to unit variance."""
-        self.vae.to(torch.float16).save_pretrained(folder / "vae", safe_serialization=True)
+        nn.Module.to(self.vae, torch.float16).save_pretrained(folder / "vae", safe_serialization=True)
         self.vae.float()
 
     @torch.no_grad()

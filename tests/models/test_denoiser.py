@@ -116,7 +116,7 @@ def test_stable_diffusion_inpainting_fits_the_same_code():
     ("damage", "message"),
     [
         (lambda folder: change_spec(folder, kind="classifier"), "is of kind 'classifier', 'denoiser' is needed"),
-        (lambda folder: change_spec(folder, direction="forward"), "is a forward model, a inverse one is needed"),
+        (lambda folder: change_spec(folder, direction="forward"), "is a forward model, an inverse one is needed"),
         (lambda folder: change_spec(folder, target="pixels"), "target"),
         (lambda folder: change_spec(folder, surprise=1), "surprise"),
         (lambda folder: (folder / SPEC_NAME).unlink(), "has no harmonygen.json"),
