@@ -59,8 +59,11 @@ def test_colours_out_of_range_take_the_nearest_end():
 
 @pytest.mark.parametrize(
     ("pixels", "lut", "interpolation"),
-    [(np.zeros((4, 4)), identity_lut(3), "trilinear"), (COLOURS01, np.zeros((3, 3, 3)), "trilinear"),
-     (COLOURS01, identity_lut(3), "cubic")],
+    [
+        (np.zeros((4, 4)), identity_lut(3), "trilinear"),
+        (COLOURS01, np.zeros((3, 3, 3)), "trilinear"),
+        (COLOURS01, identity_lut(3), "cubic"),
+    ],
 )
 def test_wrong_shapes_and_names_are_refused(pixels, lut, interpolation):
     with pytest.raises(UsageError):
