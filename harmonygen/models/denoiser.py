@@ -33,7 +33,8 @@ class DenoiserSpec(Settings):
 
     ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
-    section 10). ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel.
+    section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
+    cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -45,6 +46,7 @@ class DenoiserSpec(Settings):
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
     resolution: int = 512
+    detail_radius: int = Field(4, ge=1)
     training_data: str = ""
 
 

@@ -50,6 +50,7 @@ class DenoiserTask:
             noise=settings.noise,
             noise_share=settings.noise_share,
             mask_pooling=settings.mask_pooling,
+            detail_radius=settings.detail_radius,
             resolution=settings.resolution,
             training_data=settings.data,
         )

@@ -85,6 +85,7 @@ class DenoiserTraining(TrainSettings):
     noise: Literal["white", "shared"] = "white"
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
+    detail_radius: int = Field(4, ge=1, description="window of the detail transfer, low-resolution pixels")
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     loss_region: Literal["foreground", "image"] = "foreground"
     max_foreground_weight: float = Field(5.0, ge=1)

@@ -53,7 +53,7 @@ class DiffusionGenerator:
             condition.device
         )
         transfer = (
-            DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask)
+            DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, self.model.spec.detail_radius)
             if self.detail == "transfer"
             else None
         )
