@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 import typer
@@ -17,8 +17,8 @@ from harmonygen_cli.console import Reporter
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 
-VERBS = ("quickstart", "synthesize", "score", "select", "augment", "report", "train", "recipes", "doctor")
-"""Each verb is the module of its name, which holds the command, or an ``app`` of commands, of its name."""
+VERBS = ("quickstart", "synthesize", "score", "select", "augment", "export", "report", "train", "recipes", "doctor")
+"""Each verb is the module of its name (``-`` as ``_``), which holds the command, or an ``app``, of its name."""
 
 
 class Terminated(BaseException):
@@ -38,12 +38,17 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     app.callback(help="Make, curate and measure training data for image harmonization.")(lambda: None)
     asked = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb in (asked,) if asked in VERBS else VERBS:
-        module = importlib.import_module(f"harmonygen_cli.{verb}")
+        module = verb_module(verb)
         if hasattr(module, "app"):
             app.add_typer(module.app, name=verb)
         else:
-            app.command(verb)(getattr(module, verb))
+            app.command(verb)(getattr(module, verb.replace("-", "_")))
     return app
+
+
+def verb_module(verb: str) -> ModuleType:
+    """Return the module of a verb."""
+    return importlib.import_module(f"harmonygen_cli.{verb.replace('-', '_')}")
 
 
 def dashed(arguments: Sequence[str]) -> list[str]:

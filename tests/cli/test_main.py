@@ -1,4 +1,3 @@
-import importlib
 import json
 import signal
 import subprocess
@@ -11,13 +10,13 @@ import pytest
 from PIL import Image
 
 from harmonygen import __version__
-from harmonygen_cli.main import VERBS, dashed, run
+from harmonygen_cli.main import VERBS, dashed, run, verb_module
 
 
 def verbs():
     """Every command as it is typed: `augment`, `recipes ls` ..."""
     for verb in VERBS:
-        module = importlib.import_module(f"harmonygen_cli.{verb}")
+        module = verb_module(verb)
         inner = module.app.registered_commands if hasattr(module, "app") else [None]
         yield from (f"{verb} {command.name}" if command else verb for command in inner)
 

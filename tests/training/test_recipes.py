@@ -17,7 +17,7 @@ from harmonygen.training.run import build
 from harmonygen.training.settings import TASKS, validate_recipe
 
 NAMES = recipes.names()
-TRAINING = [name for name in NAMES if set(validate_recipe(name)) & set(TASKS)]
+TRAINING = [name for name in recipes.names("starter") if set(validate_recipe(name)) & set(TASKS)]
 
 
 def task_of(name: str) -> str:
