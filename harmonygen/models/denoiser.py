@@ -28,6 +28,7 @@ UNET_CHANNELS = 9
 _NULL_EMBEDDING = "null_embedding.safetensors"
 
 
+from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 class DenoiserSpec(Settings):
     """What a denoiser checkpoint says of itself in ``harmonygen.json``.
 
@@ -56,7 +57,7 @@ class Denoiser:
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | HarmonyVAE,
         scheduler: EulerAncestralDiscreteScheduler,
         null_embedding: Tensor,
         spec: DenoiserSpec,
@@ -79,6 +80,7 @@ class Denoiser:
     def from_pretrained(
         cls, folder: Path, direction: Direction = "inverse", device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Denoiser:
+        check_direction(vae, spec.direction)
         """Load a diffusers-format folder (``unet/ vae/ scheduler/ harmonygen.json``).
 
         A plain Stable Diffusion inpainting folder has no ``harmonygen.json``: :func:`adopt` gives it one.
@@ -145,9 +147,29 @@ class Denoiser:
         return scaled
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode scaled latents (B, 4, h, w) to images (B, 3, H, W), about [-1, 1], float32."""
-        image: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+    def features(self, image_pm1: Tensor, mask: Tensor) -> ConditionFeatures | None:
+        """Read the condition image (1, 3, H, W) in [-1, 1] and its mask (1, 1, H, W) of 0 and 1, once a photo.
+
+        Every decoding of the photo's latents needs them with a Harmony-VAE; with a plain one there are none.
+        """
+        if not isinstance(self.vae, HarmonyVAE):
+            return None
+        dtype = self.vae.dtype
+        found: ConditionFeatures = self.vae.features(image_pm1.to(self.device, dtype), mask.to(self.device, dtype))
+        return found
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, features: ConditionFeatures | None = None) -> Tensor:
+        """Decode scaled latents (B, 4, h, w) to images (B, 3, H, W), about [-1, 1], float32.
+
+        Raises:
+            ValueError: a Harmony-VAE is not given the photo's :meth:`features`.
+        """
+        vae: Any = self.vae
+        unscaled = (latents / vae.config.scaling_factor).to(vae.dtype)
+        if isinstance(vae, HarmonyVAE) and features is None:
+            raise ValueError("a Harmony-VAE decodes with its photo's features: give those of Denoiser.features")
+        image: Tensor = vae.decode(unscaled, features) if features else vae.decode(unscaled).sample
         return image.float()
 
     def latent_mask(self, mask: Tensor) -> Tensor:
@@ -184,19 +206,28 @@ class Denoiser:
         sampled: Tensor = latents
         return sampled
 
-    def picture(self, latents: Tensor, condition: Tensor, decoded_condition: Tensor, image_pm1: Tensor) -> Tensor:
+    def picture(
+        self,
+        latents: Tensor,
+        condition: Tensor,
+        decoded_condition: Tensor,
+        image_pm1: Tensor,
+        features: ConditionFeatures | None = None,
+    ) -> Tensor:
         """Decode target latents (B, 4, h, w) to images (B, 3, H, W) in [-1, 1].
 
         A residual model adds the decoded *difference* to the condition image, so that the autoencoder's own error
-        cancels; ``decoded_condition`` is D(condition), computed once a photo.
+        cancels; ``decoded_condition`` is D(condition), with the same ``features``, computed once a photo.
         """
-        decoded = self.decode(latents)
+        decoded = self.decode(latents, features)
         if self.spec.target == "residual":
             decoded = image_pm1 + (decoded - decoded_condition)
         return torch.clamp(decoded, -1, 1)
 
 
-def load_parts(folder: Path) -> tuple[UNet2DConditionModel, AutoencoderKL, EulerAncestralDiscreteScheduler]:
+def load_parts(
+    folder: Path,
+) -> tuple[UNet2DConditionModel, AutoencoderKL | HarmonyVAE, EulerAncestralDiscreteScheduler]:
     """Load UNet, VAE and scheduler of a diffusers-format folder from safetensors.
 
     Raises:
@@ -205,7 +236,6 @@ def load_parts(folder: Path) -> tuple[UNet2DConditionModel, AutoencoderKL, Euler
     read_json(folder / "unet" / "config.json")
     try:
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True)
         config = EulerAncestralDiscreteScheduler.load_config(folder / "scheduler")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({error}): copy it again") from error
@@ -218,6 +248,7 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
+    vae = load_autoencoder(folder / "vae")
         beta_schedule="scaled_linear",
         prediction_type=prediction_type,
         timestep_spacing="linspace",

@@ -214,6 +214,19 @@ def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
     return vae
 
 
+def check_direction(vae: AutoencoderKL | HarmonyVAE, direction: str) -> None:
+    """Refuse a Harmony-VAE that was trained for the other direction; a plain autoencoder serves both.
+
+    Raises:
+        CheckpointError: its condition is what a model of ``direction`` makes.
+    """
+    trained = vae.config.direction if isinstance(vae, HarmonyVAE) else None
+    if trained not in (None, direction):
+        raise CheckpointError(
+            f"the Harmony-VAE was trained for direction {trained!r}, {direction!r} is needed: choose another folder"
+        )
+
+
 def skip_channels(widths: Sequence[int], layers: int) -> list[tuple[int, int]]:
     """Channels found and channels given of each down skip, shallowest first.
 

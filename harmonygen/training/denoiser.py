@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from harmonygen.errors import UsageError
@@ -18,6 +18,7 @@ from harmonygen.models.denoiser import (
     small_unet,
     training_scheduler,
 )
+from harmonygen.models.harmony_vae import load_autoencoder
 from harmonygen.seeds import stable_seed
 from harmonygen.training.composites import Batch
 from harmonygen.training.loop import Losses
@@ -32,12 +33,7 @@ class DenoiserTask:
 
     def __init__(self, settings: DenoiserTraining, calibration: list[Batch], device: str = "cpu") -> None:
         self.settings = settings
-        vae = (
-            AutoencoderKL.from_pretrained(vae_folder(settings.vae), use_safetensors=True)
-            .to(device)
-            .eval()
-            .requires_grad_(False)
-        )
+        vae = load_autoencoder(vae_folder(settings.vae)).to(device).eval().requires_grad_(False)
         unet = (
             UNet2DConditionModel.from_pretrained(Path(settings.init) / "unet")
             if settings.init
@@ -129,10 +125,11 @@ class DenoiserTask:
         source = "real" if model.spec.direction == "inverse" else "composite"
         image = batch[source][row : row + 1].to(model.device)
         condition = model.encode(image)
-        mask = model.latent_mask(batch["mask"][row : row + 1].to(model.device))
-        latents = model.sample(condition, mask, seeds)
-        picture = model.picture(latents, condition, model.decode(condition), image)
-        return torch.where(batch["mask"][row : row + 1].to(model.device) > 0, picture, image)
+        mask = batch["mask"][row : row + 1].to(model.device)
+        features = model.features(image, mask)
+        latents = model.sample(condition, model.latent_mask(mask), seeds)
+        picture = model.picture(latents, condition, model.decode(condition, features), image, features)
+        return torch.where(mask > 0, picture, image)
 
     def export(self, folder: Path) -> None:
         """Write the checkpoint folder in half precision; the live modules stay as they were."""

@@ -15,8 +15,15 @@ from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import OnTheFlyComposites, hold_out, load_photos
 from harmonygen.training.denoiser import DenoiserTask
+from harmonygen.training.harmony_vae import HarmonyVaeTask
 from harmonygen.training.loop import Log, Task, TrainResult, collate, fit
-from harmonygen.training.settings import AutoencoderTraining, ClassifierTraining, DenoiserTraining, TrainSettings
+from harmonygen.training.settings import (
+    AutoencoderTraining,
+    ClassifierTraining,
+    DenoiserTraining,
+    HarmonyVaeTraining,
+    TrainSettings,
+)
 
 _CALIBRATION_SAMPLES = 128
 
@@ -46,6 +53,8 @@ def build(settings: TrainSettings, data: OnTheFlyComposites) -> Task:
     """Build the task that fits the kind of settings."""
     if isinstance(settings, AutoencoderTraining):
         return AutoencoderTask(settings)
+    if isinstance(settings, HarmonyVaeTraining):
+        return HarmonyVaeTask(settings)
     if isinstance(settings, DenoiserTraining):
         return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])])
     if isinstance(settings, ClassifierTraining):

@@ -75,6 +75,23 @@ class AutoencoderTraining(TrainSettings):
     colour_weight: float = Field(1.0, ge=0, description="L1 after 8x averaging: the colour of a region")
 
 
+class HarmonyVaeTraining(TrainSettings):
+    """Train a Harmony-VAE from a plain autoencoder (REFERENCE section 4); the defaults are the authors'."""
+
+    task: ClassVar[str] = "harmony-vae"
+
+    vae: str = Field("", description="folder of the plain autoencoder, or of a checkpoint that has vae/")
+    direction: Literal["inverse", "forward"] = Field(
+        "inverse", description="inverse decodes composites given the real photo, forward real photos given a composite"
+    )
+    loss: Literal["l1", "l2"] = Field("l1", description="l1 in the authors' code, l2 in the paper (Eq. 2)")
+    foreground_weight: float = Field(1.0, ge=1, description="how often a foreground pixel counts")
+    train_decoder: bool = Field(True, description="false trains the conditional encoder alone (the ablation)")
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    resolution: int = Field(256, ge=32)
+    adam_weight_decay: float = 0.0
+
+
 class DenoiserTraining(TrainSettings):
     """Train a denoiser (REFERENCE section 2); the starter's choices are those of section 10."""
 
@@ -116,7 +133,8 @@ class ClassifierTraining(TrainSettings):
 
 
 TASKS: dict[str, type[TrainSettings]] = {
-    kind.task: kind for kind in (AutoencoderTraining, InverseTraining, ForwardTraining, ClassifierTraining)
+    kind.task: kind
+    for kind in (AutoencoderTraining, HarmonyVaeTraining, InverseTraining, ForwardTraining, ClassifierTraining)
 }
 
 

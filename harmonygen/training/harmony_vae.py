@@ -1,0 +1,123 @@
+"""Train the Harmony-VAE (REFERENCE section 4): decode a picture from its latent and the photo it was made of.
+
+Inverse: the picture is a composite, the condition its real photo. Forward: the other way round. The latent is the
+target's own, so no denoiser is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from harmonygen.errors import UsageError
+from harmonygen.models.harmony_vae import HarmonyVAE, load_autoencoder
+from harmonygen.training.composites import Batch
+from harmonygen.training.denoiser import vae_folder
+from harmonygen.training.loop import Losses
+from harmonygen.training.settings import HarmonyVaeTraining
+from harmonygen.training.sheets import save_rows
+
+_SHEET_COLUMNS = 8
+
+
+class HarmonyVaeTask:
+    """L1 or L2 of the decoded target; the encoder is frozen, and the decoder too if so chosen."""
+
+    def __init__(self, settings: HarmonyVaeTraining) -> None:
+        self.settings = settings
+        self.plain = _plain_autoencoder(settings.vae)
+        self.vae = HarmonyVAE.from_autoencoder(self.plain, settings.direction).freeze(settings.train_decoder)
+        if settings.gradient_checkpointing:
+            self.vae.enable_gradient_checkpointing()
+        self.module: nn.Module = _Decoding(self.vae)
+        inverse = settings.direction == "inverse"
+        self._condition, self._target = ("real", "composite") if inverse else ("composite", "real")
+
+    def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
+        """Decode a sample of the target's posterior; foreground pixels count ``foreground_weight`` times."""
+        target, mask = batch[self._target], batch["mask"]
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        shape = len(target), self.vae.config.latent_channels, target.shape[2] // factor, target.shape[3] // factor
+        noise = torch.randn(shape, generator=generator).to(target.device)
+        output = module(target, noise, batch[self._condition], mask)
+        error = (output - target).abs() if self.settings.loss == "l1" else (output - target) ** 2
+        weight = 1 + (self.settings.foreground_weight - 1) * mask
+        loss = (error * weight).sum() / (weight.sum() * error.shape[1])
+        return loss, {}
+
+    @torch.no_grad()
+    def validate(self, batches: list[Batch]) -> Losses:
+        """PSNR inside the mask of held-out targets: Harmony-VAE, the plain autoencoder, and the first's lead."""
+        ours, plain = [], []
+        for target, before, after, mask in map(self._reconstruct, batches):
+            plain.append(foreground_psnr(before, target, mask))
+            ours.append(foreground_psnr(after, target, mask))
+        psnr, psnr_plain = float(torch.cat(ours).mean()), float(torch.cat(plain).mean())
+        return {
+            "psnr": psnr,
+            "psnr_plain": psnr_plain,
+            "psnr_gain": psnr - psnr_plain,
+            "n": float(len(torch.cat(ours))),
+        }
+
+    def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the target, its plain and its conditioned reconstruction (B, 3, R, R), and the mask (B, 1, R, R)."""
+        device = self.vae.device
+        target, condition, mask = (batch[name].to(device) for name in (self._target, self._condition, "mask"))
+        latents = self.vae.encode(target).latent_dist.mode()
+        before = self.plain.to(device).decode(latents).sample.clamp(-1, 1)
+        return target, before, self.vae(latents, condition, mask).clamp(-1, 1), mask
+
+    @torch.no_grad()
+    def export(self, folder: Path) -> None:
+        """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
+        nn.Module.to(self.vae, torch.float16).save_pretrained(folder, safe_serialization=True)
+        nn.Module.to(self.vae, torch.float32)
+
+    @torch.no_grad()
+    def sheet(self, batches: list[Batch], path: Path) -> None:
+        """Rows: condition, target, the plain reconstruction, the Harmony-VAE's."""
+        few = {name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()}
+        target, before, after, _ = self._reconstruct(few)
+        save_rows([few[self._condition], target, before, after], path)
+
+
+def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tensor:
+    """PSNR (B,) over the foreground of images (B, 3, H, W) in [-1, 1]: the error is of its pixels alone.
+
+    >>> ones = torch.ones(1, 3, 2, 2)
+    >>> foreground_psnr(ones, 0.8 * ones, torch.ones(1, 1, 2, 2)).round(decimals=2)
+    tensor([20.])
+    """
+    squared = ((image_pm1 - target_pm1) ** 2 * mask).sum(dim=(1, 2, 3)) / 4
+    error = squared / (image_pm1.shape[1] * mask.sum(dim=(1, 2, 3)))
+    return torch.as_tensor(-10 * torch.log10(error))
+
+
+def _plain_autoencoder(name: str) -> AutoencoderKL:
+    """Load the autoencoder to start from, frozen.
+
+    Raises:
+        UsageError: none is named or there, or it is a Harmony-VAE already.
+    """
+    vae = load_autoencoder(vae_folder(name))
+    if isinstance(vae, HarmonyVAE):
+        raise UsageError(f"'{name}' holds a Harmony-VAE: start from a plain autoencoder, or resume that run")
+    return vae.eval().requires_grad_(False)
+
+
+class _Decoding(nn.Module):
+    """Encode the target with the frozen encoder, sample its posterior with the given noise, decode."""
+
+    def __init__(self, vae: HarmonyVAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, target: Tensor, noise: Tensor, condition: Tensor, mask: Tensor) -> Tensor:
+        with torch.no_grad():
+            posterior = self.vae.encode(target).latent_dist
+            latents = posterior.mean + posterior.std * noise.to(posterior.mean.dtype)
+        return torch.as_tensor(self.vae(latents, condition, mask)).float()
