@@ -18,6 +18,7 @@ Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
+Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 
 
@@ -99,7 +100,17 @@ class AugmentSettings(Settings):
     list_file: str | None = None
     test_list: str | None = None
     leak_guard: Literal["hash", "ids"] = "hash"
+    allow_fewer: bool = Field(False, description="pairs with too few candidates that pass the gates get those they have")
     seed: int = Field(0, ge=0)
+
+
+class ExportSettings(Settings):
+    """Everything that `harmonygen export` can be told."""
+
+    run: Path = Path("outputs/synthesize")
+    out: Path = Path("outputs/dataset")
+    which: Literal["all", "selected"] = "all"
+    link: Literal["hard", "sym", "copy"] = "hard"
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from harmonygen.images import Decoded
+from harmonygen.photo import Photo, Sizing, size_photo
+from harmonygen.records import FileSource, Pair
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,6 +32,22 @@ def ellipse(height: int, width: int, scale: float = 0.3) -> np.ndarray:
     """A (H, W) bool mask: an ellipse in the middle."""
     y, x = np.mgrid[:height, :width]
     return ((y - height / 2) / (height * scale)) ** 2 + ((x - width / 2) / (width * scale)) ** 2 < 1
+
+
+@pytest.fixture
+def make_photo() -> Callable[..., Photo]:
+    """A photo of scikit-image, 128 x 96 with an ellipse in the middle, sized by the keywords."""
+    return sized_photo
+
+
+def sized_photo(name: str = "astronaut", height: int = 96, width: int = 128, **sizing: Any) -> Photo:
+    """A decoded photo with its mask, at the sizes that the keywords ask for (model's resolution: 32 px)."""
+    from skimage import data
+
+    image = np.asarray(Image.fromarray(getattr(data, name)()).resize((width, height)))
+    pair = Pair(f"{name}/0", name, "0", FileSource(Path(f"{name}.png")), FileSource(Path(f"{name}-mask.png")))
+    options = {"resolution": 32, "multiple": 8, **sizing}
+    return size_photo(pair, Decoded(image, (width, height), 1), ellipse(height, width), Sizing(**options))
 
 
 @pytest.fixture
@@ -57,13 +78,22 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised inverse checkpoint folder, target latent, 32 px, of the real diffusers classes."""
+    return _tiny_denoiser(tmp_path_factory.mktemp("inverse"), "inverse")
+
+
+@pytest.fixture(scope="session")
+def tiny_forward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A forward checkpoint folder, otherwise as :func:`tiny_inverse`."""
+    return _tiny_denoiser(tmp_path_factory.mktemp("forward"), "forward")
+
+
+def _tiny_denoiser(folder: Path, direction: str) -> Path:
     import torch
     from diffusers import AutoencoderKL
 
     from harmonygen.models.denoiser import Denoiser, DenoiserSpec, new_scheduler, small_unet
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("inverse")
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -82,7 +112,7 @@ def tiny_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "norm_num_groups": 4,
         }
     )
-    spec = DenoiserSpec(direction="inverse", resolution=32)
+    spec = DenoiserSpec(direction=direction, resolution=32)
     Denoiser(unet, vae, new_scheduler("epsilon"), torch.zeros(1, 1, 8), spec).save_pretrained(folder)
     return folder
 

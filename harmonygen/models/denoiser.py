@@ -13,22 +13,29 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    UNet2DConditionModel,
+)
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.config import Settings
+from harmonygen.config import Sampler, Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
+from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
 _NULL_EMBEDDING = "null_embedding.safetensors"
+_SAMPLERS = {"euler-ancestral": EulerAncestralDiscreteScheduler, "euler": EulerDiscreteScheduler}
 
 
-from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 class DenoiserSpec(Settings):
     """What a denoiser checkpoint says of itself in ``harmonygen.json``.
 
@@ -73,6 +80,7 @@ class Denoiser:
                 f"the empty prompt's embedding is {null_embedding.shape[-1]} wide, the UNet takes {width}: "
                 "take both from the same model"
             )
+        check_direction(vae, spec.direction)
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
 
@@ -80,7 +88,6 @@ class Denoiser:
     def from_pretrained(
         cls, folder: Path, direction: Direction = "inverse", device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Denoiser:
-        check_direction(vae, spec.direction)
         """Load a diffusers-format folder (``unet/ vae/ scheduler/ harmonygen.json``).
 
         A plain Stable Diffusion inpainting folder has no ``harmonygen.json``: :func:`adopt` gives it one.
@@ -177,20 +184,28 @@ class Denoiser:
         return pool_mask(mask, self.factor, self.spec.mask_pooling)
 
     @torch.no_grad()
-    def sample(self, condition: Tensor, mask: Tensor, seeds: Sequence[int], steps: int = 5) -> Tensor:
+    def sample(
+        self,
+        condition: Tensor,
+        mask: Tensor,
+        seeds: Sequence[int],
+        steps: int = 5,
+        sampler: Sampler = "euler-ancestral",
+    ) -> Tensor:
         """Draw one target latent for each seed, given one condition.
 
         Args:
             condition: scaled latent (1, 4, h, w) of the condition image.
             mask: latent mask (1, 1, h, w).
             seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
-            steps: Euler ancestral steps (5 in the papers), guidance 1.
+            steps: sampling steps (5 in the papers), guidance 1.
+            sampler: ``euler-ancestral`` (the papers) or ``euler``: from the same first noise, with none added later.
 
         Returns:
             Scaled latents (B, 4, h, w), float32, of the target (also where the model predicts a residual).
         """
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        scheduler = EulerAncestralDiscreteScheduler.from_config(self.scheduler.config)
+        scheduler = _SAMPLERS[sampler].from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
@@ -234,6 +249,7 @@ def load_parts(
         CheckpointError: a part is missing or damaged.
     """
     read_json(folder / "unet" / "config.json")
+    vae = load_autoencoder(folder / "vae")
     try:
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
         config = EulerAncestralDiscreteScheduler.load_config(folder / "scheduler")
@@ -248,7 +264,6 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
-    vae = load_autoencoder(folder / "vae")
         beta_schedule="scaled_linear",
         prediction_type=prediction_type,
         timestep_spacing="linspace",

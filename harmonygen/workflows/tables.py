@@ -13,8 +13,8 @@ from harmonygen.config import SynthesizeSettings
 from harmonygen.features import IMAGE, image_cell, schema
 from harmonygen.images import ImageU8, encode
 from harmonygen.masks import fg_ratio
+from harmonygen.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
-from harmonygen.synthesis.photo import Photo
 
 CANDIDATE_COLUMNS = {
     "pair_id": "string",

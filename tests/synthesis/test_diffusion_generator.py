@@ -40,7 +40,7 @@ def test_batch_size_changes_no_noise_and_no_composite(generator, make_photo, dra
     made, noise = {}, {}
     for size in (1, 4, 10):
         noises.clear()
-        generator.batch_size = size
+        generator.draw.batch_size = size
         made[size] = np.stack(list(generator(photo, draw(photo, 10)))).astype(int)
         noise[size] = torch.cat(noises)
     assert noise[1].shape == (10, 4, 4, 5)
@@ -59,7 +59,7 @@ def test_candidates_are_distinct_in_noise_and_pixels(generator, make_photo, draw
 
 def test_a_candidate_does_not_depend_on_its_company(generator, make_photo, draw):
     photo = make_photo(detail="decode")
-    generator.batch_size = 1  # the same batch shape: bit for bit
+    generator.draw.batch_size = 1  # the same batch shape: bit for bit
     six = list(generator(photo, draw(photo, 6)))
     assert np.array_equal(six[5], next(iter(generator(photo, draw(photo, 6)[5:]))))
     assert np.array_equal(six[2], list(generator(photo, draw(photo, 6)[::-1]))[3])
@@ -71,7 +71,7 @@ def test_the_ancestral_noise_of_later_steps_is_each_candidates_own(generator, ma
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(denoiser, "draw_noise", lambda shape, source, share: torch.ones(shape))
         four = list(generator(photo, draw(photo, 4)))
-        generator.batch_size = 1
+        generator.draw.batch_size = 1
         alone = list(generator(photo, draw(photo, 4)))
     assert len({composite.tobytes() for composite in four}) == 4
     assert np.abs(np.stack(four).astype(int) - np.stack(alone)).max() <= TOLERANCE
@@ -99,8 +99,8 @@ def test_max_side_is_the_size_of_the_composite(generator, make_photo, draw):
 
 def test_the_photo_is_encoded_once(generator, make_photo, draw, monkeypatch):
     calls = []
-    encode = generator.model.encode
-    monkeypatch.setattr(generator.model, "encode", lambda *inputs: calls.append(1) or encode(*inputs))
+    encode = generator.draw.model.encode
+    monkeypatch.setattr(generator.draw.model, "encode", lambda *inputs: calls.append(1) or encode(*inputs))
     photo = make_photo(detail="decode")
     list(generator(photo, draw(photo, 9)))
     assert len(calls) == 1
@@ -108,19 +108,19 @@ def test_the_photo_is_encoded_once(generator, make_photo, draw, monkeypatch):
 
 def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost(generator, make_photo, draw, monkeypatch):
     photo = make_photo(detail="decode")
-    generator.batch_size = 2
+    generator.draw.batch_size = 2
     expected = list(generator(photo, draw(photo, 5)))
-    sample, seen = generator.model.sample, []
+    sample, seen = generator.draw.model.sample, []
 
-    def scarce(condition, mask, seeds, steps):
+    def scarce(condition, mask, seeds, *how):
         seen.append(len(seeds))
         if len(seeds) > 2:
             raise torch.OutOfMemoryError("no memory")
-        return sample(condition, mask, seeds, steps)
+        return sample(condition, mask, seeds, *how)
 
-    monkeypatch.setattr(generator.model, "sample", scarce)
+    monkeypatch.setattr(generator.draw.model, "sample", scarce)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    generator.batch_size = 8
+    generator.draw.batch_size = 8
     made = list(generator(photo, draw(photo, 5)))
     assert seen == [5, 4, 2, 2, 1]
     assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
@@ -138,9 +138,7 @@ def residual(tiny_inverse: Path) -> Denoiser:
 def test_a_residual_model_decodes_the_difference(residual, make_photo, draw, monkeypatch):
     """No change of the latent gives the photo back bit for bit, whatever the autoencoder's own error."""
     photo = make_photo(detail="decode")
-    monkeypatch.setattr(
-        residual, "sample", lambda condition, mask, seeds, steps: condition.expand(len(seeds), -1, -1, -1)
-    )
+    monkeypatch.setattr(residual, "sample", lambda condition, mask, seeds, *_: condition.expand(len(seeds), -1, -1, -1))
     for composite in DiffusionGenerator(residual, detail="decode")(photo, draw(photo, 2)):
         assert np.array_equal(composite, photo.image_u8)
 

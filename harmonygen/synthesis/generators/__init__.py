@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from harmonygen.images import ImageU8
+from harmonygen.photo import Photo
 from harmonygen.records import Candidate
-from harmonygen.synthesis.photo import Photo
 
 
 class Generator(Protocol):

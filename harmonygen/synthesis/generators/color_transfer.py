@@ -12,11 +12,11 @@ import numpy as np
 from harmonygen.errors import InputError, UsageError
 from harmonygen.images import ImageU8, Mask, read_image
 from harmonygen.masks import read_mask
+from harmonygen.photo import Photo
 from harmonygen.recipes import nearest
 from harmonygen.recolor import METHODS, transfer_foreground
 from harmonygen.records import Candidate, Pair
 from harmonygen.seeds import numpy_rng
-from harmonygen.synthesis.photo import Photo
 
 _CACHED_REFERENCES = 64
 _REFERENCE_SIDE = 512

@@ -1,4 +1,4 @@
-"""Bring a pair to the sizes synthesis works at: the composite's own size, and the model's."""
+"""Bring a photo and its mask to the two sizes work is done at: the output's own, and the model's."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from harmonygen.errors import InputError
 from harmonygen.images import Decoded
+from harmonygen.photo import Sizing, load_photo, model_size, output_size, shrink_mask, size_photo
 from harmonygen.records import FileSource, Pair
-from harmonygen.synthesis.photo import Sizing, load_photo, model_size, output_size, shrink_mask, size_photo
 
 PAIR = Pair("a/0", "a", "0", FileSource(Path("a.png")), FileSource(Path("a-mask.png")))
 
