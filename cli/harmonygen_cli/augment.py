@@ -39,6 +39,9 @@ def augment(
     leak_guard: Annotated[
         str | None, typer.Option("--leak-guard", help="hash: by photo id and perceptual hash; ids: by id (hash).")
     ] = None,
+    allow_fewer: Annotated[
+        bool | None, typer.Option("--allow-fewer", help="Pairs with too few that pass the gates get those (refuse).")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the arithmetic; write nothing.")] = False,
     seed: Seed = None,
     json_output: Json = False,
@@ -87,6 +90,8 @@ def _exact(ratio: Any) -> str:
 def _print_result(reporter: Reporter, result: AugmentResult) -> None:
     if result.skipped_pairs:
         reporter.line(f"{len(result.skipped_pairs)} pairs were quarantined by the run and got no candidate")
+    if result.short_pairs:
+        reporter.line(f"{len(result.short_pairs)} pairs got fewer than gamma asks for: no more passed the gates")
     if result.gated or result.unused:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
     guard = f"{result.compared} photos compared with the test split by hash; " if result.compared else ""

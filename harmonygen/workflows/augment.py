@@ -35,7 +35,7 @@ class AugmentResult:
 
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
-    candidates belong to pairs that the list leaves out. ``compared`` photos were hashed by the leak guard.
+    candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for. ``compared`` photos were hashed by the leak guard.
     ``finished_before`` is true when the folder was whole already and nothing was written.
     """
 
@@ -47,6 +47,7 @@ class AugmentResult:
     gated: int
     skipped_pairs: tuple[str, ...]
     unused: int
+    short_pairs: tuple[str, ...]
     compared: int
     seconds: float
     finished_before: bool
@@ -62,6 +63,7 @@ class AugmentResult:
             "gated": self.gated,
             "skipped_pairs": list(self.skipped_pairs),
             "unused": self.unused,
+            "short_pairs": list(self.short_pairs),
             "compared": self.compared,
             "seconds": round(self.seconds, 3),
             "finished_before": self.finished_before,
@@ -130,6 +132,7 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
         gated=mix.picks.gated,
         skipped_pairs=mix.picks.skipped_pairs,
         unused=mix.picks.unused,
+        short_pairs=mix.picks.short_pairs,
         compared=compared,
         seconds=seconds,
         finished_before=finished_before,
@@ -157,7 +160,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     run = picks.read_run(settings.candidates)
     _guard_ids(run, dataset)
     needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
-    chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed)
+    chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
     originals.refuse_missing(dataset)
     test = originals.heldout_on_disk(dataset)
     if settings.format == "iharmony4":

@@ -136,13 +136,14 @@ class Picks:
     """Picked candidate rows by pair (metadata only).
 
     ``gated`` candidates had failed a gate; ``skipped_pairs`` were quarantined by the run; ``unused`` candidates are of
-    pairs that were not asked for.
+    pairs that were not asked for; ``short_pairs`` got fewer than gamma asks for, since no more passed the gates.
     """
 
     by_pair: dict[str, list[dict[str, Any]]]
     gated: int
     skipped_pairs: tuple[str, ...]
     unused: int
+    short_pairs: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -150,7 +151,9 @@ class Picks:
         return sum(len(rows) for rows in self.by_pair.values())
 
 
-def pick_all(run: Run, needed: Mapping[str, int], gamma: float, rule: Rule, seed: int) -> Picks:
+def pick_all(
+    run: Run, needed: Mapping[str, int], gamma: float, rule: Rule, seed: int, allow_fewer: bool = False
+) -> Picks:
     """Pick ``needed[pair_id]`` candidates for every pair.
 
     Pairs that the run has quarantined get none and are told; candidates that failed a gate are not eligible.
@@ -165,14 +168,16 @@ def pick_all(run: Run, needed: Mapping[str, int], gamma: float, rule: Rule, seed
     _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])
     passed, scores = pc.equal(table["gate"], "").to_pylist(), table["p_composite"].to_pylist()
     eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
-    _refuse_short(eligible, rows, wanted, gamma)
+    short = tuple(pair_id for pair_id, own in eligible.items() if len(own) < wanted[pair_id])
+    if not allow_fewer:
+        _refuse_short(short, eligible, rows, wanted, gamma)
     by_pair = {}
     for pair_id, own in eligible.items():
         chosen = pick([scores[row] for row in own], wanted[pair_id], rule, seed, pair_id)
         by_pair[pair_id] = [own[index] for index in chosen]
     gated = sum(len(rows[pair_id]) - len(own) for pair_id, own in eligible.items())
     unused = sum(len(own) for pair_id, own in rows.items() if pair_id not in needed)
-    return Picks(_records(table, by_pair), gated, skipped, unused)
+    return Picks(_records(table, by_pair), gated, skipped, unused, short)
 
 
 def _records(table: pa.Table, by_pair: Mapping[str, Sequence[int]]) -> dict[str, list[dict[str, Any]]]:
@@ -190,9 +195,12 @@ def _refuse_without(run: Run, missing: Collection[str]) -> None:
 
 
 def _refuse_short(
-    eligible: Mapping[str, Sequence[int]], rows: Mapping[str, Sequence[int]], needed: Mapping[str, int], gamma: float
+    short: Collection[str],
+    eligible: Mapping[str, Sequence[int]],
+    rows: Mapping[str, Sequence[int]],
+    needed: Mapping[str, int],
+    gamma: float,
 ) -> None:
-    short = [pair_id for pair_id, own in eligible.items() if len(own) < needed[pair_id]]
     if not short:
         return
     most = max(needed[pair_id] for pair_id in short)
@@ -207,7 +215,7 @@ def _refuse_short(
     raise UsageError(
         f"gamma {gamma:g} needs {most} candidates a pair that pass the gates; {len(short)} pairs have fewer: "
         f"{shown(worst, 'pairs')}: synthesize with --k over {most}, loosen the gates with harmonygen select, "
-        "or lower --gamma"
+        "lower --gamma, or pass --allow-fewer to take what passed"
     )
 
 

@@ -1,0 +1,150 @@
+"""Write a finished synthesize run as a harmonization dataset of its own, in iHarmony4 layout.
+
+Photos and masks without composites (a folder, a COCO file) become a dataset that any trainer reads, and that
+`augment` can mix further candidates into: pair ids stay what they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import harmonygen
+from harmonygen import shards
+from harmonygen.config import ExportSettings
+from harmonygen.data import write_iharmony4 as tree
+from harmonygen.errors import StorageError, UsageError
+from harmonygen.workflows import picks
+
+Progress = Callable[[int, int], None]
+_PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written: pairs and composites; ``gated`` candidates had failed a gate and were left out."""
+
+    folder: Path
+    pairs: int
+    composites: int
+    gated: int
+    finished_before: bool
+
+
+def export(settings: ExportSettings, progress: Progress | None = None) -> ExportResult:
+    """Write the run's candidates that passed the gates (or only the selected ones) as an iHarmony4 tree.
+
+    Raises:
+        UsageError: not a finished run, nothing to write, or a folder that holds something else.
+        StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
+    """
+    run = picks.read_run(settings.run)
+    wanted, gated = _wanted(run, settings.which)
+    plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
+    finished = _check_folder(settings.out, plan)
+    result = ExportResult(settings.out, len({row["pair_id"] for row in wanted}), len(wanted), gated, finished)
+    if finished:
+        return result
+    with shards.locked(shards.make_folder(settings.out), "export"), shards.storage_errors(f"'{settings.out}'"):
+        shards.write_json(settings.out / "plan.json", plan)
+        _write(settings, run, wanted, progress)
+        counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
+        shards.write_json(settings.out / "summary.json", {**plan, **counts})
+    return result
+
+
+def _wanted(run: picks.Run, which: str) -> tuple[list[dict[str, Any]], int]:
+    table = run.candidates
+    passed = table.filter(pc.equal(table["gate"], ""))
+    rows: list[dict[str, Any]] = passed.to_pylist()
+    if which == "selected":
+        chosen = {
+            (row["pair_id"], row["k"])
+            for part in run.parts
+            for row in pq.read_table(part, columns=["pair_id", "k", "selected"]).to_pylist()
+            if row["selected"]
+        }
+        rows = [row for row in rows if (row["pair_id"], row["k"]) in chosen]
+    if not rows:
+        raise UsageError(f"no candidate of '{run.folder}' passed the gates: loosen them with harmonygen select")
+    return rows, table.num_rows - passed.num_rows
+
+
+def _identity(settings: ExportSettings, run: picks.Run) -> dict[str, Any]:
+    selection = run.folder / "selection.json"
+    chosen = json.loads(selection.read_text()) if selection.is_file() else None
+    return {"run": run.plan_digest, "which": settings.which, "link": settings.link, "selection": chosen}
+
+
+def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
+    """Tell whether ``out`` holds this very export, finished."""
+    written = out / "plan.json"
+    if not written.is_file():
+        found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+        if found:
+            raise UsageError(f"--out '{out}' is not empty (it has {picks.shown(found)}): choose a new folder")
+        return False
+    before = json.loads(written.read_text())
+    if {**before, "harmonygen": ""} != {**plan, "harmonygen": ""}:
+        raise UsageError(f"--out '{out}' holds another export or run: choose a new folder")
+    return (out / "summary.json").is_file()
+
+
+def _write(settings: ExportSettings, run: picks.Run, rows: list[dict[str, Any]], progress: Progress | None) -> None:
+    by_part: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_part.setdefault(row["part"], []).append(row)
+    manifest: list[dict[str, Any]] = []
+    for part, own in sorted(by_part.items()):
+        names = _write_pairs(settings, run.folder / "pairs" / run.parts[part].name, {row["pair_id"] for row in own})
+        for row, encoded in picks.read_composites(run, own):
+            pair = names[row["pair_id"]]
+            composite = _composite_name(pair["mask"], row["k"], tree.image_suffix(encoded, row["pair_id"]))
+            shards.write_bytes(shards.make_folder((settings.out / composite).parent) / Path(composite).name, encoded)
+            provenance = {name: row[name] for name in _PROVENANCE}
+            manifest.append(
+                {**pair, "composite": composite, "source": "harmonygen", "run": run.plan_digest, **provenance}
+            )
+        if progress is not None:
+            progress(len(manifest), len(rows))
+    tree.write_lists(settings.out, [row["composite"] for row in manifest], "train")
+    tree.write_manifest(settings.out, manifest, run.plan_digest)
+
+
+def _composite_name(mask: str, k: int, suffix: str) -> str:
+    path = PurePosixPath(mask)
+    return str(path.parent.parent / tree.COMPOSITES / f"{path.stem}_{k}{suffix}")
+
+
+def _write_pairs(settings: ExportSettings, path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Write the photos and masks of a shard; return each pair's names for the manifest."""
+    names = {}
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=1, columns=_PAIR_COLUMNS):
+        row = batch.to_pylist()[0]
+        if row["pair_id"] not in wanted:
+            continue
+        subset, photo = row["subset"] or "photos", row["real_id"].rpartition("/")[2]
+        cell = row["real"]
+        suffix = Path(cell["path"]).suffix.lower() if cell["bytes"] is None else ".png"
+        real = f"{subset}/{tree.REALS}/{photo}{suffix}"
+        mask = f"{subset}/{tree.MASKS}/{photo}_{row['mask_id']}.png"
+        for name in (real, mask):
+            shards.make_folder((settings.out / name).parent)
+        if cell["bytes"] is None:
+            if not Path(cell["path"]).is_file():
+                raise StorageError(f"photo '{cell['path']}' of {row['pair_id']} is gone: bring it back, then repeat")
+            tree.place(Path(cell["path"]), settings.out / real, settings.link)
+        else:
+            shards.write_bytes(settings.out / real, cell["bytes"])
+        shards.write_bytes(settings.out / mask, row["mask"]["bytes"])
+        names[row["pair_id"]] = {"real": real, "mask": mask, "subset": subset, "pair_id": row["pair_id"]}
+    return names
+
+
+_PAIR_COLUMNS = ["pair_id", "real_id", "mask_id", "subset", "real", "mask"]
