@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from harmonygen.config import AugmentSettings, Settings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
@@ -32,6 +32,9 @@ class TrainSettings(Settings):
 
     data: str = "sample"
     layout: str | None = None
+    source: Literal["on-the-fly", "stored"] = Field(
+        "on-the-fly", description="composites made from the photos, or those the data set has"
+    )
     split_file: Path | None = Field(None, description="CSV with the columns kind, name and split")
     split: str = "train"
     exclude: tuple[str, ...] = Field((), description="names of photos left out of the split")
@@ -41,7 +44,10 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     resolution: int = Field(128, ge=32)
     random_flip: bool = True
-    crop_scale: float = Field(1.2, ge=1, description="short side before the random crop, over resolution")
+    crop: Literal["random", "center", "square"] = Field("random", description="square: the whole photo, squeezed")
+    crop_scale: float = Field(1.2, ge=1, description="short side before the crop, over resolution")
+    photo_memory_gb: float = Field(4.0, ge=0, description="photos that would take more are decoded at each use")
+    max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of photos or composites that may be bad")
     composites: CompositeSettings = CompositeSettings()
 
     train_batch_size: int = Field(16, ge=1)
@@ -50,19 +56,33 @@ class TrainSettings(Settings):
     learning_rate: float = Field(1e-4, gt=0)
     lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
     lr_warmup_steps: int = Field(0, ge=0)
+    lr_warmup_ratio: float = Field(0.0, ge=0, lt=1, description="warm-up as a share of max_train_steps instead")
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
     ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps no moving average")
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time, the same losses")
     dataloader_num_workers: int = Field(0, ge=0)
     checkpointing_steps: int = Field(500, ge=1)
     checkpoints_total_limit: int = Field(2, ge=1)
     validation_steps: int = Field(500, ge=1)
     logging_steps: int = Field(25, ge=1)
     resume_from_checkpoint: str | None = None
+    overwrite: bool = Field(False, description="start anew in a folder that has checkpoints, and remove them")
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
+
+    @model_validator(mode="after")
+    def _one_warm_up(self) -> Self:
+        if self.lr_warmup_steps and self.lr_warmup_ratio:
+            raise ValueError("lr_warmup_steps and lr_warmup_ratio are two ways to say one thing: give one of them")
+        return self
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimiser steps of warm-up."""
+        return self.lr_warmup_steps or round(self.lr_warmup_ratio * self.max_train_steps)
 
 
 class AutoencoderTraining(TrainSettings):
@@ -106,6 +126,16 @@ class DenoiserTraining(TrainSettings):
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     loss_region: Literal["foreground", "image"] = "foreground"
     max_foreground_weight: float = Field(5.0, ge=1)
+    snr_gamma: float = Field(0.0, ge=0, description="min-SNR weighting of the timesteps; 5 is usual, 0 is off")
+
+    @model_validator(mode="after")
+    def _share_of_shared_noise(self) -> Self:
+        if (self.noise == "shared") != (self.noise_share > 0):
+            raise ValueError(
+                f"noise is {self.noise!r} but noise_share is {self.noise_share}: shared noise needs a share over 0 "
+                "(0.5 for small models), white noise has none"
+            )
+        return self
 
 
 class InverseTraining(DenoiserTraining):
