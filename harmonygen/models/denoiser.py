@@ -32,7 +32,7 @@ from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_d
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
-_NULL_EMBEDDING = "null_embedding.safetensors"
+NULL_EMBEDDING = "null_embedding.safetensors"
 _SAMPLERS = {"euler-ancestral": EulerAncestralDiscreteScheduler, "euler": EulerDiscreteScheduler}
 
 
@@ -90,7 +90,8 @@ class Denoiser:
     ) -> Denoiser:
         """Load a diffusers-format folder (``unet/ vae/ scheduler/ harmonygen.json``).
 
-        A plain Stable Diffusion inpainting folder has no ``harmonygen.json``: :func:`adopt` gives it one.
+        A plain Stable Diffusion folder has no ``harmonygen.json``: training starts from it (``initialise``), or
+        ``harmonygen import-weights`` gives it one.
 
         Raises:
             CheckpointError: of another kind or direction, incomplete, or with other channels.
@@ -107,7 +108,7 @@ class Denoiser:
                 f"checkpoint '{folder}' is a {spec.direction} model, {needed} one is needed: choose another folder"
             )
         parts = load_parts(folder)
-        model = cls(*parts, load_weights(folder / _NULL_EMBEDDING)["null_embedding"].float(), spec)
+        model = cls(*parts, load_weights(folder / NULL_EMBEDDING)["null_embedding"].float(), spec)
         return model.to(device, dtype)
 
     def to(self, device: str, dtype: torch.dtype) -> Denoiser:
@@ -124,7 +125,7 @@ class Denoiser:
         for part, module in (("unet", self.unet), ("vae", self.vae)):
             nn.Module.to(module, dtype=dtype).save_pretrained(folder / part, safe_serialization=True)
         self.scheduler.save_pretrained(folder / "scheduler")
-        save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / _NULL_EMBEDDING)
+        save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / NULL_EMBEDDING)
         write_spec(folder, self.spec)
 
     @property

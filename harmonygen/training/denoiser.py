@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from harmonygen.errors import UsageError
@@ -14,32 +13,24 @@ from harmonygen.models.denoiser import (
     Denoiser,
     DenoiserSpec,
     draw_noise,
-    new_scheduler,
-    small_unet,
     training_scheduler,
 )
 from harmonygen.models.harmony_vae import load_autoencoder
+from harmonygen.models.initialise import start_denoiser, stated_choices
 from harmonygen.seeds import stable_seed
 from harmonygen.training.composites import Batch
 from harmonygen.training.loop import Losses
 from harmonygen.training.settings import DenoiserTraining
 from harmonygen.training.sheets import save_rows
 
-_NULL_TOKENS = 1
-
 
 class DenoiserTask:
     """Noise or velocity MSE, weighted to the foreground; the autoencoder is frozen."""
 
     def __init__(self, settings: DenoiserTraining, calibration: list[Batch], device: str = "cpu") -> None:
-        self.settings = settings
-        vae = load_autoencoder(vae_folder(settings.vae)).to(device).eval().requires_grad_(False)
-        unet = (
-            UNet2DConditionModel.from_pretrained(Path(settings.init) / "unet")
-            if settings.init
-            else small_unet(settings.model)
-        )
-        null = torch.zeros(1, _NULL_TOKENS, unet.config.cross_attention_dim)
+        self.settings = settings = settled(settings)
+        vae = load_autoencoder(vae_folder(settings.vae or settings.init)).to(device).eval().requires_grad_(False)
+        start = start_denoiser(settings.init, settings.model, settings.prediction_type, settings.null_embedding)
         spec = DenoiserSpec(
             direction="inverse" if settings.task == "inverse" else "forward",
             target=settings.target,
@@ -50,10 +41,9 @@ class DenoiserTask:
             resolution=settings.resolution,
             training_data=settings.data,
         )
-        scheduler = new_scheduler(settings.prediction_type)
-        self.model = Denoiser(unet, vae, scheduler, null.to(device), spec)
-        self.schedule = training_scheduler(scheduler)
-        self.module: nn.Module = unet
+        self.model = Denoiser(start.unet, vae, start.scheduler, start.null_embedding.to(device), spec)
+        self.schedule = training_scheduler(start.scheduler)
+        self.module: nn.Module = start.unet
         if settings.target == "residual":
             scale = self._foreground_std(calibration)
             self.model.spec = spec.model_copy(update={"residual_scale": scale})
@@ -145,6 +135,18 @@ class DenoiserTask:
         drawn = [self._draw(batch, row, [1, 2, 3, 4]) for row in range(count)]
         rows = [batch["real"][:count], batch["composite"][:count]]
         save_rows([*rows, *(torch.stack([picture[k] for picture in drawn]) for k in range(4))], path)
+
+
+def settled(settings: DenoiserTraining) -> DenoiserTraining:
+    """Fill in what the recipe leaves open and ``init`` states: prediction type, target, noise and so on.
+
+    Raises:
+        CheckpointError: there is no such folder, or it has no usable scheduler.
+    """
+    stated = stated_choices(settings.init)
+    return settings.model_copy(
+        update={name: value for name, value in stated.items() if name not in settings.model_fields_set}
+    )
 
 
 def vae_folder(name: str) -> Path:

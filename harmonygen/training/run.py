@@ -14,7 +14,7 @@ from harmonygen.records import Pair
 from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import OnTheFlyComposites, hold_out, load_photos
-from harmonygen.training.denoiser import DenoiserTask
+from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.harmony_vae import HarmonyVaeTask
 from harmonygen.training.loop import Log, Task, TrainResult, collate, fit
 from harmonygen.training.settings import (
@@ -34,6 +34,8 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
     Raises:
         UsageError: no readable photo, an empty split, or no checkpoint to resume from.
     """
+    if isinstance(settings, DenoiserTraining):
+        settings = settled(settings)
     pairs = select_split(read_pairs(settings.data, layout=settings.layout), settings.split_file, settings.split)
     pairs = [pair for pair in pairs if pair.real_id.rpartition("/")[2] not in settings.exclude]
     photos, bad = load_photos(pairs, round(settings.resolution * settings.crop_scale))

@@ -115,8 +115,15 @@ class HarmonyVaeTraining(TrainSettings):
 class DenoiserTraining(TrainSettings):
     """Train a denoiser (REFERENCE section 2); the starter's choices are those of section 10."""
 
-    vae: str = Field("", description="folder of the autoencoder, or of a checkpoint that has vae/")
-    init: str = Field("", description="a diffusers folder to start from; empty: a new UNet of ``model``")
+    vae: str = Field("", description="folder of the autoencoder, or of a checkpoint that has vae/; empty: init's")
+    init: str = Field(
+        "",
+        description="a Stable Diffusion folder (9 or 4 channels) or a checkpoint to start from, which states "
+        "prediction_type (a checkpoint: target and noise too) unless given here; empty: a new UNet of ``model``",
+    )
+    null_embedding: str = Field(
+        "", description="safetensors file of the empty prompt's embedding; empty: init's, or a zero token without init"
+    )
     model: dict[str, Any] = Field(default_factory=dict, description="diffusers UNet2DConditionModel configuration")
     target: Literal["latent", "residual"] = "latent"
     noise: Literal["white", "shared"] = "white"
