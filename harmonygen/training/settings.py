@@ -107,7 +107,6 @@ class HarmonyVaeTraining(TrainSettings):
     loss: Literal["l1", "l2"] = Field("l1", description="l1 in the authors' code, l2 in the paper (Eq. 2)")
     foreground_weight: float = Field(1.0, ge=1, description="how often a foreground pixel counts")
     train_decoder: bool = Field(True, description="false trains the conditional encoder alone (the ablation)")
-    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     resolution: int = Field(256, ge=32)
     adam_weight_decay: float = 0.0
 
