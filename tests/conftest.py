@@ -118,6 +118,22 @@ def _tiny_denoiser(folder: Path, direction: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_direct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised direct harmonizer's folder, 32 px; its last convolution is random too."""
+    import torch
+
+    from harmonygen.models.refiner import RefinementUNet, RefinerSpec
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("direct")
+    sizes = {"widths": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
+    model = RefinementUNet(RefinerSpec(kind="direct", resolution=32, **sizes))
+    torch.nn.init.normal_(model.conv_out.weight, std=0.1)
+    model.save_pretrained(folder, dtype=torch.float32)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The local data folder; tests that use it are skipped where it is absent."""
     if not SHARED.is_dir():
@@ -135,3 +151,69 @@ def small_photos_fixture() -> Callable[..., list[np.ndarray]]:
 def ellipse_fixture() -> Callable[..., np.ndarray]:
     """:func:`ellipse`, for test files: they cannot import this one."""
     return ellipse
+
+
+@pytest.fixture(scope="session")
+def make_stable_diffusion() -> Callable[..., Path]:
+    """Write a Stable Diffusion 1.5 folder of the real classes, block for block, at a fortieth of its widths."""
+    return write_stable_diffusion
+
+
+def write_stable_diffusion(folder: Path, in_channels: int = 9, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+    """Random weights; the tokenizer knows two words, enough for the empty prompt; sides are 77 tokens, 8 wide."""
+    import torch
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(seed)
+    UNet2DConditionModel(
+        in_channels=in_channels,
+        block_out_channels=(8, 8, 16, 16),
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=2,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "vae")
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        skip_prk_steps=True,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    text = CLIPTextConfig(
+        vocab_size=4,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir()
+    (tokenizer / "vocab.json").write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2, "a</w>": 3}')
+    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
+    (tokenizer / "tokenizer_config.json").write_text('{"model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion inpainting folder: do not write into it."""
+    return write_stable_diffusion(tmp_path_factory.mktemp("sd") / "inpainting")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd_plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion folder whose UNet takes 4 channels: do not write into it."""
+    return write_stable_diffusion(tmp_path_factory.mktemp("sd") / "plain", in_channels=4)
