@@ -82,7 +82,8 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Sync a folder's entries to disk, so that a rename in it outlives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,7 +96,7 @@ def commit(temporary: Path, final: Path) -> None:
     with open(temporary, "rb") as written:
         os.fsync(written.fileno())
     temporary.replace(final)
-    _sync_folder(final.parent)
+    sync_folder(final.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
