@@ -10,11 +10,12 @@ import typer
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
+_MODELS = "autoencoder, harmony-vae, inverse, forward, refiner, direct or classifier."
 Steps = Annotated[int | None, typer.Option("--max-train-steps", help="Optimiser steps.")]
 
 
 def train(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="autoencoder, inverse, forward or classifier.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODELS)],
     overrides: Overrides = None,
     recipe: Recipe = None,
     data: Annotated[str | None, typer.Option("--data", help="Photos and masks: any input layout (sample).")] = None,

@@ -8,7 +8,7 @@ names of a diffusers UNet2DModel without its time embedding. Legend: B batch, H 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2D, U
 from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from harmonygen.config import Settings
 from harmonygen.errors import CheckpointError
@@ -61,6 +62,7 @@ class RefinementUNet(nn.Module):
         super().__init__()
         _check_widths(spec)
         self.spec = spec
+        self.gradient_checkpointing = False
         widths, groups = spec.widths, spec.norm_num_groups
         self.conv_in = nn.Conv2d(spec.in_channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(_down_blocks(spec))
@@ -119,15 +121,21 @@ class RefinementUNet(nn.Module):
         hidden = self.conv_in(padded.to(self.conv_in.weight.dtype))
         skips = (hidden,)
         for block in self.down_blocks:
-            hidden, states = block(hidden)
+            hidden, states = self._through(block, hidden)
             skips += states
-        hidden = self.mid_block(hidden)
+        hidden = self._through(self.mid_block, hidden)
         count = self.spec.layers_per_block + 1  # one more a level on the way up
         for block in self.up_blocks:
-            hidden = block(hidden, skips[-count:])
+            hidden = self._through(block, hidden, skips[-count:])
             skips = skips[:-count]
         correction: Tensor = self.conv_out(F.silu(self.conv_norm_out(hidden)))
         return correction[..., :height, :width]
+
+    def _through(self, block: nn.Module, *states: Any) -> Any:
+        """Run a block; with ``gradient_checkpointing`` its insides are computed again for the gradient."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *states, use_reentrant=False)
+        return block(*states)
 
     @classmethod
     def from_pretrained(

@@ -15,13 +15,17 @@ from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import OnTheFlyComposites, hold_out, load_photos
 from harmonygen.training.denoiser import DenoiserTask, settled
+from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
 from harmonygen.training.loop import Log, Task, TrainResult, collate, fit
+from harmonygen.training.refiner import RefinerTask
 from harmonygen.training.settings import (
     AutoencoderTraining,
     ClassifierTraining,
     DenoiserTraining,
+    DirectTraining,
     HarmonyVaeTraining,
+    RefinerTraining,
     TrainSettings,
 )
 
@@ -59,6 +63,10 @@ def build(settings: TrainSettings, data: OnTheFlyComposites) -> Task:
         return HarmonyVaeTask(settings)
     if isinstance(settings, DenoiserTraining):
         return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])])
+    if isinstance(settings, RefinerTraining):
+        return RefinerTask(settings)
+    if isinstance(settings, DirectTraining):
+        return DirectTask(settings)
     if isinstance(settings, ClassifierTraining):
         return ClassifierTask(settings)
     raise UsageError(f"no task for settings of kind {type(settings).__name__}: see harmonygen.training.settings.TASKS")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harmonygen.config import AugmentSettings, Settings, SynthesizeSettings, resolve
+from harmonygen.config import AugmentSettings, Sampler, Settings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
 
 
@@ -156,6 +156,41 @@ class ForwardTraining(DenoiserTraining):
     task: ClassVar[str] = "forward"
 
 
+class RefinementTraining(TrainSettings):
+    """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
+
+    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1, description="channels a block, finest first")
+    layers_per_block: int = Field(2, ge=1)
+    norm_num_groups: int = Field(32, ge=1)
+    attention_head_dim: int = Field(8, ge=1, description="of the mid block, the only one with attention")
+    resolution: int = Field(256, ge=32)
+
+
+class RefinerTraining(RefinementTraining):
+    """Harmonized image, mask and composite in, real photo out; stage 1 is frozen and runs on each batch.
+
+    ``resolution`` is the side of the crops, and stage 1 runs on them as they are.
+    """
+
+    task: ClassVar[str] = "refiner"
+
+    pipeline: str = Field("starter", description="checkpoint of the forward denoiser, stage 1")
+    sampling_steps: int = Field(5, ge=1)
+    sampler: Sampler = "euler-ancestral"
+    refiner_resolution: int | None = Field(None, ge=32, description="what stage 1's output is shrunk to first")
+
+
+class DirectTraining(RefinementTraining):
+    """Composite and mask in, real photo out, by plain regression."""
+
+    task: ClassVar[str] = "direct"
+
+    loss: Literal["l1", "l2"] = "l2"
+    loss_region: Literal["foreground", "image"] = Field(
+        "foreground", description="foreground: the mean over each photo's foreground pixels, as fMSE"
+    )
+
+
 class ClassifierTraining(TrainSettings):
     """Train the harmony classifier (REFERENCE section 5)."""
 
@@ -170,7 +205,15 @@ class ClassifierTraining(TrainSettings):
 
 TASKS: dict[str, type[TrainSettings]] = {
     kind.task: kind
-    for kind in (AutoencoderTraining, HarmonyVaeTraining, InverseTraining, ForwardTraining, ClassifierTraining)
+    for kind in (
+        AutoencoderTraining,
+        HarmonyVaeTraining,
+        InverseTraining,
+        ForwardTraining,
+        RefinerTraining,
+        DirectTraining,
+        ClassifierTraining,
+    )
 }
 
 
