@@ -8,13 +8,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Harmonizer": "harmonygen.api",
     "HarmonyClassifier": "harmonygen.api",
     "InverseHarmonizer": "harmonygen.api",
     "data": "harmonygen.data",
     "metrics": "harmonygen.metrics",
 }
 
-__all__ = ["HarmonyClassifier", "InverseHarmonizer", "__version__", "data", "metrics"]
+__all__ = ["Harmonizer", "HarmonyClassifier", "InverseHarmonizer", "__version__", "data", "metrics"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harmonygen.config import Detail, Fit
+from harmonygen import harmonizers
+from harmonygen.config import Detail, Fit, Method, Sampler
 from harmonygen.errors import UsageError
 from harmonygen.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.masks import check_mask, to_mask
-from harmonygen.photo import Sizing, size_photo
+from harmonygen.photo import Photo, Sizing, size_photo
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
@@ -76,14 +77,72 @@ class InverseHarmonizer:
             UsageError: an input of a kind that is not accepted.
             InputError: the mask is empty, full, or not of the photo's size.
         """
-        image, foreground = as_image_u8(real), as_mask(mask)
-        if foreground.shape != image.shape[:2]:
-            raise UsageError(f"mask is {foreground.shape[::-1]} but its photo is {image.shape[1::-1]}: resize it")
         generator = self.generator
-        sizing = Sizing(resolution or generator.resolution, generator.multiple, self.fit, self.detail)
-        photo = size_photo(_MEMORY, Decoded(image, image.shape[1::-1], 1), check_mask(foreground, "mask"), sizing)
+        photo = _sized(
+            real, mask, Sizing(resolution or generator.resolution, generator.multiple, self.fit, self.detail)
+        )
         candidates = [Candidate("memory", index, candidate_seed(seed, "memory", index)) for index in range(k)]
         return [Image.fromarray(composite) for composite in generator(photo, candidates)]
+
+
+class Harmonizer:
+    """Turns a composite and its mask into a harmonious picture, by the method's model.
+
+    ``Harmonizer.from_pretrained("starter")(composite, mask, seed=0, draws=1)`` gives one PIL image.
+    """
+
+    def __init__(self, harmonizer: harmonizers.Harmonizer, fit: Fit = "native") -> None:
+        self.harmonizer, self.fit = harmonizer, fit
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path = "starter",
+        *,
+        method: Method = "diffharmony",
+        refine: str | Path | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        steps: int = 5,
+        sampler: Sampler = "euler-ancestral",
+        batch_size: str = "auto",
+        fit: Fit = "native",
+        detail: Detail = "transfer",
+    ) -> Harmonizer:
+        """Load ``starter`` or a checkpoint folder of the method: a forward model, or a ``direct`` network.
+
+        Raises:
+            UsageError: a method that is not built yet.
+            CheckpointError: no such folder, or a checkpoint of another kind or direction.
+        """
+        where = pick_device(device)
+        precision, batch = pick_dtype(dtype, where), pick_batch(batch_size, where)
+        loaded = harmonizers.load_harmonizer(
+            method, name, refine, where, precision, steps, batch, sampler=sampler, detail=detail
+        )
+        return cls(loaded, fit)
+
+    def __call__(
+        self, composite: Any, mask: Any, seed: int = 0, draws: int = 1, resolution: int | None = None
+    ) -> Image.Image:
+        """Return the harmonized picture; its background is the composite's own, bit for bit.
+
+        Args:
+            composite: the picture to harmonize.
+            mask: its foreground, of its size.
+            seed: each seed is another result, where the method draws any.
+            draws: how many results are averaged: more of them lower the expected squared error.
+            resolution: short side the model works at, pixels; its own if not given.
+
+        Raises:
+            UsageError: an input of a kind that is not accepted, or under one draw.
+            InputError: the mask is empty, full, or not of the composite's size.
+        """
+        if draws < 1:
+            raise UsageError(f"draws is {draws}: it must be 1 or more")
+        sizing = Sizing(resolution or self.harmonizer.resolution, self.harmonizer.multiple, self.fit)
+        photo = _sized(composite, mask, sizing)
+        return Image.fromarray(self.harmonizer(photo, candidate_seed(seed, "memory", 0), draws))
 
 
 class HarmonyClassifier:
@@ -119,6 +178,15 @@ class HarmonyClassifier:
             raise UsageError(f"{len(images)} images but {len(masks)} masks: give one mask an image")
         pairs = zip(images, masks, strict=True)
         return [self.scorer([as_image_u8(image)], as_mask(mask))[0] for image, mask in pairs]
+
+
+def _sized(image: Any, mask: Any, sizing: Sizing) -> Photo:
+    """Return any accepted image and mask as a sized photo."""
+    image_u8, foreground = as_image_u8(image), as_mask(mask)
+    if foreground.shape != image_u8.shape[:2]:
+        raise UsageError(f"mask is {foreground.shape[::-1]} but its photo is {image_u8.shape[1::-1]}: resize it")
+    decoded = Decoded(image_u8, image_u8.shape[1::-1], 1)
+    return size_photo(_MEMORY, decoded, check_mask(foreground, "mask"), sizing)
 
 
 def as_image_u8(image: Any) -> ImageU8:

@@ -18,6 +18,7 @@ Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
+Method = Literal["diffharmony", "diffharmony++", "direct", "zero-shot"]
 Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 
@@ -83,6 +84,23 @@ class SelectSettings(Settings):
     rule: Rule | None = None
     count: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0)
+    gates: GateSettings = GateSettings()
+
+
+class ScoreSettings(Settings):
+    """What `harmonygen score` can be told."""
+
+    classifier: str = "starter"
+    device: str = "auto"
+
+
+class ReportSettings(Settings):
+    """What `harmonygen report` can be told."""
+
+    out: Path | None = None
+    pairs: tuple[str, ...] = ()
+    max_candidates: int | None = Field(None, ge=1)
+    contact_sheet: Path | None = None
 
 
 class AugmentSettings(Settings):
@@ -100,8 +118,42 @@ class AugmentSettings(Settings):
     list_file: str | None = None
     test_list: str | None = None
     leak_guard: Literal["hash", "ids"] = "hash"
-    allow_fewer: bool = Field(False, description="pairs with too few candidates that pass the gates get those they have")
+    allow_fewer: bool = Field(
+        False, description="pairs with too few candidates that pass the gates get those they have"
+    )
     seed: int = Field(0, ge=0)
+
+
+class HarmonizeSettings(Settings):
+    """Everything that `harmonygen harmonize` can be told. ``image`` with ``mask`` is one composite."""
+
+    image: Path | None = None
+    mask: Path | None = None
+    data: str = "sample"
+    composites: Path | None = None
+    masks: Path | None = None
+    list_file: str | None = None
+    subset: str | None = None
+    limit: int | None = Field(None, ge=1)
+    out: Path = Path("outputs/harmonize")
+    method: Method = "diffharmony"
+    model: str = "starter"
+    refine: str | None = None
+    seed: int = Field(0, ge=0)
+    draws: int = Field(1, ge=1)
+    steps: int = Field(5, ge=1)
+    sampler: Sampler = "euler-ancestral"
+    resolution: int | None = Field(None, ge=32)
+    fit: Fit = "native"
+    detail: Detail = "transfer"
+    max_side: int | None = Field(None, ge=32)
+    batch_size: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    image_format: ImageFormat = "png"
+    mask_resize: MaskResize = "refuse"
+    max_pixels: int = Field(178_956_970, ge=1)
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
 
 
 class ExportSettings(Settings):

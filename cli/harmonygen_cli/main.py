@@ -17,7 +17,19 @@ from harmonygen_cli.console import Reporter
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 
-VERBS = ("quickstart", "synthesize", "score", "select", "augment", "export", "report", "train", "recipes", "doctor")
+VERBS = (
+    "quickstart",
+    "synthesize",
+    "score",
+    "select",
+    "augment",
+    "export",
+    "harmonize",
+    "report",
+    "train",
+    "recipes",
+    "doctor",
+)
 """Each verb is the module of its name (``-`` as ``_``), which holds the command, or an ``app``, of its name."""
 
 

@@ -85,6 +85,23 @@ def read_folders(data: Path, subset: str | None = None) -> PairSet:
     return PairSet(tuple(sorted(pairs, key=lambda pair: pair.pair_id)), "folders", data, tuple(faults))
 
 
+def read_two_folders(photos: Path, masks: Path) -> PairSet:
+    """Read a folder of photos (or of composites) with a folder of their masks, wherever they lie.
+
+    Raises:
+        UsageError: one is not a folder, two files share a stem, ids cannot name files, or no pair is found.
+    """
+    for folder in (photos, masks):
+        if not folder.is_dir():
+            raise UsageError(f"'{folder}' is not a folder: give the folder of the photos and that of their masks")
+    pairs, faults = _read_group(Group("", photos, masks))
+    if not pairs:
+        raise UsageError(
+            f"no mask in '{masks}' belongs to a photo in '{photos}': name masks <photo>.png or <photo>_<n>.png"
+        )
+    return PairSet(tuple(sorted(pairs, key=lambda pair: pair.pair_id)), "folders", photos, tuple(faults))
+
+
 def _read_group(group: Group) -> tuple[list[Pair], list[Quarantined]]:
     photos, masks = _by_stem(group.photos), _by_stem(group.masks)
     refuse_unsafe((stem for _, stem in {*photos, *masks}), "photo or mask name")

@@ -28,9 +28,15 @@ def locate(name: str | Path, part: str) -> Path:
     """Return the folder of a checkpoint: ``starter`` is the shipped one for ``part``, anything else is a path.
 
     Raises:
-        CheckpointError: there is no such folder.
+        CheckpointError: there is no such folder, or the starter has no such part.
     """
     folder = STARTER / part if str(name) == "starter" else Path(name)
+    if not folder.is_dir() and str(name) == "starter":
+        shipped = ", ".join(sorted(entry.name for entry in STARTER.glob("*/"))) or "nothing"
+        raise CheckpointError(
+            f"the starter weights have no '{part}' (they have {shipped}): train one with 'harmonygen train {part}' "
+            "and give its folder"
+        )
     if not folder.is_dir():
         raise CheckpointError(
             f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,14 @@ def adopt(plan: Plan, out: Path) -> bool:
     Raises:
         UsageError: the folder holds another plan (the changed settings are named), or files that are not a run.
     """
+    return adopt_json(plan.to_json(), out, HOW_ONLY, "choose another --out, or pass --overwrite")
+
+
+def adopt_json(plan: Mapping[str, Any], out: Path, how_only: Sequence[str], remedy: str) -> bool:
+    """Do what :func:`adopt` does with any verb's plan: ``verb``, ``settings``, ``plan_digest`` and other digests.
+
+    ``how_only`` names the settings that may change between resumes; ``remedy`` ends the message of a refusal.
+    """
     path = out / PLAN
     if not path.exists():
         strangers = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.exists() else []
@@ -122,39 +130,37 @@ def adopt(plan: Plan, out: Path) -> bool:
                 f"'{out}' is not empty and not a run (found {', '.join(sorted(strangers)[:3])}): choose another --out"
             )
         if not strangers:
-            write_json(path, plan.to_json())
+            write_json(path, plan)
             return False
-    old = read_plan(out)
-    if old["plan_digest"] != plan.digest:
+    old = read_plan(out, plan["verb"])
+    if old["plan_digest"] != plan["plan_digest"]:
         raise UsageError(
-            f"'{out}' holds a run with other options ({_differences(old, plan.to_json())}): "
-            "repeat them, choose another --out, or pass --overwrite"
+            f"'{out}' holds a run with other options ({_differences(old, plan, how_only)}): repeat them, {remedy}"
         )
     return True
 
 
-def read_plan(out: Path) -> dict[str, Any]:
+def read_plan(out: Path, verb: str = "synthesize") -> dict[str, Any]:
     """Read a run's ``plan.json``.
 
     Raises:
-        UsageError: there is none, or it is not a plan of synthesize.
+        UsageError: there is none, or it is not a plan of ``verb``.
     """
     try:
         plan: dict[str, Any] = json.loads((out / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{out}' is not a run folder ({error}): give the --out of a synthesize run") from error
-    if plan.get("verb") != "synthesize":
-        raise UsageError(f"'{out}' holds a {plan.get('verb')!r} plan, a synthesize run is needed: give another folder")
+        raise UsageError(f"'{out}' is not a run folder ({error}): give the --out of a {verb} run") from error
+    if plan.get("verb") != verb:
+        raise UsageError(f"'{out}' holds a {plan.get('verb')!r} plan, a {verb} run is needed: give another folder")
     return plan
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], how_only: Sequence[str]) -> str:
     changed = [
         f"{key}: {old['settings'].get(key)!r} then, {value!r} now"
         for key, value in new["settings"].items()
-        if key not in HOW_ONLY and old["settings"].get(key) != value
+        if key not in how_only and old["settings"].get(key) != value
     ]
-    changed += [
-        f"{key} changed" for key in ("inputs_digest", "model_digest", "classifier_digest") if old[key] != new[key]
-    ]
+    digests = [key for key in new if key.endswith("_digest") and key not in ("plan_digest", "params_digest")]
+    changed += [f"{key} changed" for key in digests if old.get(key) != new[key]]
     return "; ".join(changed[:5]) or "another version of harmonygen"

@@ -74,7 +74,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
         _Writer(beside, pair_schema()) as photos,
         ThreadPoolExecutor(_THREADS) as threads,
     ):
-        for pair, loaded in _decoded(pairs, context.sizing, threads):
+        for pair, loaded in load_ahead(pairs, context.sizing, threads):
             try:
                 photo = loaded.result()
                 composites, outcomes = composites_of(photo, context)
@@ -92,7 +92,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
     return ShardResult(done, stored, len(bad))
 
 
-def _decoded(
+def load_ahead(
     pairs: Sequence[Pair], sizing: Sizing, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Pair, Future[Photo]]]:
     """Yield each pair with its photo's future, a few pairs ahead of the model."""

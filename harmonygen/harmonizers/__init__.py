@@ -1,0 +1,61 @@
+"""Harmonizers: a sized composite in, the same picture with a foreground that fits its background out.
+
+All give (H, W, 3) uint8 at the composite's own size; background pixels are the composite's, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harmonygen.config import Detail, Method, Sampler
+from harmonygen.errors import UsageError
+from harmonygen.images import ImageU8
+from harmonygen.photo import Photo
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Harmonizer(Protocol):
+    """What harmonization needs of a method; ``photo`` is a composite, sized with ``detail="transfer"``."""
+
+    digest: str
+    resolution: int
+    multiple: int
+
+    def __call__(self, photo: Photo, seed: int, draws: int = 1) -> ImageU8:
+        """Return the harmonized picture; ``draws`` results from ``seed`` are averaged where a method draws any."""
+
+
+def load_harmonizer(
+    method: Method,
+    model: str | Path,
+    refine: str | Path | None,
+    device: str,
+    dtype: torch.dtype,
+    steps: int = 5,
+    batch_size: int = 16,
+    sampler: Sampler = "euler-ancestral",
+    detail: Detail = "transfer",
+) -> Harmonizer:
+    """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
+
+    Raises:
+        UsageError: a method that is not built yet, or a refiner for a method that takes none.
+        CheckpointError: not there, or of another kind or direction.
+    """
+    if method == "zero-shot":
+        raise UsageError("--method zero-shot is not built yet: choose diffharmony, diffharmony++ or direct")
+    if method == "direct":
+        if refine is not None:
+            raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
+        from harmonygen.harmonizers.direct import DirectHarmonizer
+
+        return DirectHarmonizer.from_pretrained(model, device, dtype, detail)
+    from harmonygen.harmonizers.diffusion import DiffusionHarmonizer
+
+    conditional = method == "diffharmony++"
+    return DiffusionHarmonizer.from_pretrained(
+        model, device, dtype, steps, batch_size, sampler, detail, refine=refine, harmony_vae=conditional
+    )

@@ -1,0 +1,43 @@
+"""The direct harmonizer: a plain regression from composite and mask, without randomness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harmonygen.config import Detail
+from harmonygen.harmonizers.full_size import full_size
+from harmonygen.images import ImageU8
+from harmonygen.models.checkpoints import locate, weights_digest
+from harmonygen.models.draw import to_pm1
+from harmonygen.models.refiner import RefinementUNet
+from harmonygen.photo import Photo
+
+
+class DirectHarmonizer:
+    """One pass of a ``direct`` network at its resolution, brought to the composite's own size."""
+
+    def __init__(self, model: RefinementUNet, digest: str = "", detail: Detail = "transfer") -> None:
+        self.model, self.digest, self.detail = model, digest, detail
+        self.resolution, self.multiple = model.spec.resolution, model.multiple
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype, detail: Detail) -> DirectHarmonizer:
+        """Load ``starter`` or a checkpoint folder of kind ``direct``.
+
+        Raises:
+            CheckpointError: no such folder, or of another kind.
+        """
+        folder = locate(name, "direct")
+        return cls(RefinementUNet.from_pretrained(folder, "direct", device, dtype), weights_digest(folder), detail)
+
+    @torch.no_grad()
+    def __call__(self, photo: Photo, seed: int = 0, draws: int = 1) -> ImageU8:
+        """Return the harmonized picture (H, W, 3); it is the same for every seed and number of draws."""
+        device = next(self.model.parameters()).device
+        mask = torch.from_numpy(photo.low_mask[None, None].astype(np.float32)).to(device)
+        harmonized = self.model(to_pm1(photo.low_u8).to(device), mask)
+        picture01 = ((harmonized[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()
+        return full_size(photo, photo.low_u8, picture01, self.detail)
