@@ -27,6 +27,7 @@ VERBS = (
     "harmonize",
     "report",
     "train",
+    "import-weights",
     "recipes",
     "doctor",
 )

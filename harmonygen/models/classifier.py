@@ -23,7 +23,7 @@ from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 
 _WEIGHTS = "model.safetensors"
-_DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
     "resnet10": (BasicBlock, [1, 1, 1, 1]),
     "resnet18": (BasicBlock, [2, 2, 2, 2]),
     "resnet34": (BasicBlock, [3, 4, 6, 3]),
@@ -37,7 +37,8 @@ Label = Literal["real", "composite"]
 class ClassifierSpec(Settings):
     """What a classifier checkpoint says of itself in ``harmonygen.json``.
 
-    ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1].
+    ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1]; ``mask_offset`` is
+    taken from the mask of 0 and 1, where it is an input.
     """
 
     kind: Literal["classifier"] = "classifier"
@@ -48,6 +49,7 @@ class ClassifierSpec(Settings):
     labels: tuple[Label, Label] = ("real", "composite")
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mask_offset: float = Field(0.5, ge=0, le=1)
     training_data: str = ""
 
 
@@ -56,14 +58,14 @@ class HarmonyResNet(nn.Module):
 
     def __init__(self, spec: ClassifierSpec) -> None:
         super().__init__()
-        if spec.depth not in _DEPTHS:
-            raise CheckpointError(f"classifier depth {spec.depth!r} is not known: choose one of {', '.join(_DEPTHS)}")
+        if spec.depth not in DEPTHS:
+            raise CheckpointError(f"classifier depth {spec.depth!r} is not known: choose one of {', '.join(DEPTHS)}")
         if set(spec.labels) != {"real", "composite"}:
             raise CheckpointError(
                 f"classifier labels are {spec.labels}, 'real' and 'composite' are needed, in the order of the outputs"
             )
         self.spec = spec
-        block, layers = _DEPTHS[spec.depth]
+        block, layers = DEPTHS[spec.depth]
         self.network = ResNet(block, layers, num_classes=2)
         if spec.in_channels == 4:
             self.network.conv1 = nn.Conv2d(4, 64, kernel_size=7, stride=2, padding=3, bias=False)
@@ -142,4 +144,4 @@ def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:
     normalised = (images01 - mean) / std
     if spec.in_channels == 3:
         return normalised
-    return torch.cat([normalised, masks.to(dtype) - 0.5], dim=1)
+    return torch.cat([normalised, masks.to(dtype) - spec.mask_offset], dim=1)
