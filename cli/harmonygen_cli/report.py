@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Quiet
+from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, or a built dataset's folder.")],
+    overrides: Overrides = None,
+    recipe: Recipe = None,
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file (DIR/report.html).")] = None,
     pairs: Annotated[
         list[str] | None, typer.Option("--pairs", help="Show pairs whose id fits this pattern, * and ? (all); repeat.")
@@ -31,18 +33,21 @@ def report(
 
     Example: `harmonygen report outputs/synthesize --pairs 'HFlickr*' --out flickr.html`
     """
+    options = {"out": out, "pairs": pairs, "max_candidates": max_candidates, "contact_sheet": contact_sheet}
+    from harmonygen.config import ReportSettings, resolve
     from harmonygen.report import write_contact_sheet, write_report
     from harmonygen.report.render import MAX_CANDIDATES
 
+    settings = resolve(ReportSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)
-    if contact_sheet is not None:
-        path = write_contact_sheet(folder, contact_sheet)
+    if settings.contact_sheet is not None:
+        path = write_contact_sheet(folder, settings.contact_sheet)
         reporter.line(f"contact sheet: {path}")
         reporter.result({"path": path})
         return
     with reporter.progress("report", "pictures") as advance:
-        limit = max_candidates or MAX_CANDIDATES
-        result = write_report(folder, out, pairs=pairs or (), max_candidates=limit, progress=advance)
+        limit = settings.max_candidates or MAX_CANDIDATES
+        result = write_report(folder, settings.out, pairs=settings.pairs, max_candidates=limit, progress=advance)
     shown = f"{result.pairs_shown} of {result.pairs} pairs, {result.candidates_shown} of {result.candidates} candidates"
     reporter.line(f"{result.path}: {shown}, {result.bytes / 1e6:.1f} MB")
     if result.unreadable:

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Quiet
+from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 from harmonygen_cli.select import show
 
 
 def score(
     run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
-    classifier: Annotated[str, typer.Option(help="Classifier folder (starter).")] = "starter",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps (auto).")] = "auto",
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    classifier: Annotated[str | None, typer.Option(help="Classifier folder (starter).")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps (auto).")] = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -23,11 +25,14 @@ def score(
 
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
+    from harmonygen.config import ScoreSettings, resolve
     from harmonygen.synthesis.score import ClassifierScorer
     from harmonygen.workflows.context import pick_device
     from harmonygen.workflows.reselect import reselect
 
-    scorer = ClassifierScorer.from_pretrained(classifier, pick_device(device))
+    options = {"classifier": classifier, "device": device}
+    settings = resolve(ScoreSettings, recipe, options, overrides or ())
+    scorer = ClassifierScorer.from_pretrained(settings.classifier, pick_device(settings.device))
     reporter = Reporter(json_output, quiet)
     with reporter.progress("score", "shards") as progress:
         result = reselect(run, scorer=scorer, scorer_digest=scorer.digest, progress=progress)

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Quiet, Seed
+from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 
 def select(
     run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
+    overrides: Overrides = None,
+    recipe: Recipe = None,
     rule: Annotated[str | None, typer.Option(help="max-composite, random, quantile or diverse (as it was).")] = None,
     count: Annotated[int | None, typer.Option(help="Candidates selected a pair (as it was).")] = None,
     max_clipped: Annotated[float | None, typer.Option(help="Gate: share of values newly clipped.")] = None,
@@ -28,15 +30,15 @@ def select(
     Example: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`
     """
     gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
-    from harmonygen.config import GateSettings, SelectSettings, resolve
+    from harmonygen.config import SelectSettings, resolve
     from harmonygen.workflows.reselect import reselect
 
-    settings = resolve(SelectSettings, options={"rule": rule, "count": count, "seed": seed})
-    given = any(value is not None for value in gates.values())
-    limits = resolve(GateSettings, options=gates) if given else None
+    typed = {name: value for name, value in gates.items() if value is not None}
+    options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None}
+    settings = resolve(SelectSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)
     with reporter.progress("select", "shards") as progress:
-        result = reselect(run, settings.rule, limits, settings.count, settings.seed, progress=progress)
+        result = reselect(run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress)
     show(reporter, result)
 
 

@@ -35,7 +35,8 @@ class AugmentResult:
 
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
-    candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for. ``compared`` photos were hashed by the leak guard.
+    candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
+    ``compared`` photos were hashed by the leak guard.
     ``finished_before`` is true when the folder was whole already and nothing was written.
     """
 

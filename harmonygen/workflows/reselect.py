@@ -124,7 +124,7 @@ class _Choice:
         wanted = count if count is not None else int(last["count"])
         return cls(
             rule or last["rule"],
-            gates or GateSettings.model_validate(last["gates"]),
+            _changed(last["gates"], gates),
             keep_count(str(wanted), k),
             seed if seed is not None else int(last["seed"]),
             scorer_digest or last["classifier_digest"],
@@ -142,6 +142,11 @@ class _Choice:
     @property
     def digest(self) -> str:
         return digest_of(self.to_json())
+
+
+def _changed(held: dict[str, Any], gates: GateSettings | None) -> GateSettings:
+    """Return the gates that the run holds, with those that ``gates`` was given explicitly."""
+    return GateSettings.model_validate({**held, **(gates.model_dump(exclude_unset=True) if gates else {})})
 
 
 def _last(out: Path, plan: dict[str, Any]) -> dict[str, Any]:

@@ -184,3 +184,12 @@ def test_a_second_one_at_work_is_refused(run, lock, tree):
     with locked(run, lock), pytest.raises(UsageError, match="another run is writing"):
         reselect(run, rule="random")
     assert {name: file for name, file in tree(run).items() if ".lock" not in name} == before
+
+
+def test_a_gate_that_is_not_given_stays_as_the_run_has_it(settings_of, rows_of):
+    settings = settings_of(gates={"min_fmse": 900.0})
+    synthesize(settings)
+    low = {(row["pair_id"], row["k"]) for row in rows_of(settings.out) if row["gate"] == "fmse-low"}
+    reselect(settings.out, gates=GateSettings(max_fmse=100_000.0))
+    assert low
+    assert low == {(row["pair_id"], row["k"]) for row in rows_of(settings.out) if row["gate"] == "fmse-low"}
