@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import harmonygen
-from harmonygen.api import HarmonyClassifier, InverseHarmonizer, as_image_u8, as_mask
+from harmonygen.api import Harmonizer, HarmonyClassifier, InverseHarmonizer, as_image_u8, as_mask
 from harmonygen.errors import CheckpointError, HarmonygenError, InputError, UsageError
 
 
@@ -48,6 +48,29 @@ def test_candidate_k_depends_on_the_seed_and_not_on_how_many_are_asked_for(model
     for one, again in zip(four, two, strict=False):
         assert np.abs(np.asarray(one).astype(int) - np.asarray(again)).max() <= 1  # another batch shape
     assert np.abs(np.asarray(two[0]).astype(int) - np.asarray(other[0])).max() > 1
+
+
+def test_a_harmonized_picture_is_of_the_composites_size_over_its_own_background(tiny_forward, real, mask):
+    model = Harmonizer.from_pretrained(tiny_forward, device="cpu")
+    made = model(real, mask, seed=0)
+    assert (type(made), made.size) == (Image.Image, (64, 48))
+    assert np.array_equal(np.asarray(made)[~mask], real[~mask])
+    assert not np.array_equal(np.asarray(made), real)
+    assert made.tobytes() == model(Image.fromarray(real), torch.from_numpy(mask)).tobytes()
+    assert len({model(real, mask, seed=seed, draws=draws).tobytes() for seed in (0, 1) for draws in (1, 3)}) == 4
+    with pytest.raises(UsageError, match="draws is 0"):
+        model(real, mask, draws=0)
+    with pytest.raises(UsageError, match="resize it"):
+        model(real, mask[:-1])
+
+
+def test_a_harmonizer_of_each_method(tiny_direct, tiny_inverse, real, mask):
+    made = Harmonizer.from_pretrained(tiny_direct, method="direct", device="cpu")(real, mask)
+    assert np.array_equal(np.asarray(made)[~mask], real[~mask])
+    with pytest.raises(CheckpointError, match="a forward one is needed"):
+        Harmonizer.from_pretrained(tiny_inverse, device="cpu")
+    with pytest.raises(UsageError, match="not built yet"):
+        Harmonizer.from_pretrained("starter", method="zero-shot", device="cpu")
 
 
 def test_every_accepted_form_means_the_same(real, mask):
@@ -138,6 +161,7 @@ def test_the_wrong_kind_of_checkpoint_is_refused(tiny_classifier, tiny_inverse):
 def test_the_names_are_at_the_door():
     assert harmonygen.InverseHarmonizer is InverseHarmonizer
     assert harmonygen.HarmonyClassifier is HarmonyClassifier
+    assert harmonygen.Harmonizer is Harmonizer
     assert issubclass(CheckpointError, HarmonygenError)
 
 

@@ -1,0 +1,141 @@
+"""Composites with their masks, from every layout that has them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from harmonygen.data.composites import read_composite_folders, read_composites
+from harmonygen.errors import UsageError
+from harmonygen.features import IMAGE, image_cell, schema
+from harmonygen.images import encode, read_image
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels).save(path)
+
+
+@pytest.fixture
+def pictures(small_photos, ellipse):
+    photos = small_photos(3, 48, 64)
+    return photos, ellipse(48, 64)
+
+
+@pytest.fixture
+def tree(tmp_path, pictures):
+    """An iHarmony4 tree: two subsets, three composites of two photos in the list and one that is not."""
+    photos, mask = pictures
+    root = tmp_path / "tree"
+    for line in ("HFlickr/f1_1_1", "HFlickr/f1_1_2", "Hday2night/d90-2_1_1", "Hday2night/d90-2_1_9"):
+        subset, name = line.split("/")
+        real = name.rsplit("_", 2)[0]
+        save(root / subset / "composite_images" / f"{name}.jpg", photos[1])
+        save(root / subset / "masks" / f"{name.rpartition('_')[0]}.png", mask)
+        save(root / subset / "real_images" / f"{real}.jpg", photos[0])
+    lines = ("HFlickr/composite_images/f1_1_2.jpg", "Hday2night/composite_images/d90-2_1_1.jpg")
+    (root / "IHD_test.txt").write_text("HFlickr/composite_images/f1_1_1.jpg\n" + "\n".join(lines) + "\n")
+    return root
+
+
+def test_every_composite_of_the_list_is_named_by_its_subset_and_stem(tree):
+    found = read_composites(tree)
+    assert [pair.pair_id for pair in found] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2", "Hday2night/d90-2_1_1"]
+    assert [Path(str(pair.real)).name for pair in found] == ["f1_1_1.jpg", "f1_1_2.jpg", "d90-2_1_1.jpg"]
+    assert {Path(str(pair.real)).parent.name for pair in found} == {"composite_images"}
+    assert [Path(str(pair.mask)).name for pair in found] == ["f1_1.png", "f1_1.png", "d90-2_1.png"]
+    assert all(Path(str(pair.real)).is_file() and Path(str(pair.mask)).is_file() for pair in found)
+
+
+def test_subset_list_and_limit_choose(tree):
+    (tree / "few.txt").write_text("Hday2night/composite_images/d90-2_1_9.jpg\n")
+    assert [pair.pair_id for pair in read_composites(tree, subset="Hday2night")] == ["Hday2night/d90-2_1_1"]
+    assert [pair.pair_id for pair in read_composites(tree, list_file="few.txt")] == ["Hday2night/d90-2_1_9"]
+    assert [pair.pair_id for pair in read_composites(tree / "few.txt")] == ["Hday2night/d90-2_1_9"]
+    assert [pair.pair_id for pair in read_composites(tree, limit=2)] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2"]
+    with pytest.raises(UsageError, match="HCOCO"):
+        read_composites(tree, subset="HCOCO")
+
+
+def test_two_composites_whose_results_would_share_a_name_are_refused(tree, pictures):
+    save(tree / "HFlickr" / "composite_images" / "f1_1_2.png", pictures[0][2])
+    with (tree / "IHD_test.txt").open("a") as opened:
+        opened.write("HFlickr/composite_images/f1_1_2.png\n")
+    with pytest.raises(UsageError, match="'HFlickr/f1_1_2'"):
+        read_composites(tree)
+
+
+def test_two_folders_are_matched_by_name_and_named_by_the_mask(tmp_path, pictures):
+    photos, mask = pictures
+    for name, photo in zip(("a", "b", "inner/c"), photos, strict=True):
+        save(tmp_path / "pasted" / f"{name}.jpg", photo)
+    for name in ("a", "b_1", "b_2", "inner/c", "nobody"):
+        save(tmp_path / "cut" / f"{name}.png", mask)
+    save(tmp_path / "pasted" / "lonely.jpg", photos[0])
+    found = read_composite_folders(tmp_path / "pasted", tmp_path / "cut")
+    assert [(pair.pair_id, Path(str(pair.real)).name) for pair in found] == [
+        ("a", "a.jpg"),
+        ("b_1", "b.jpg"),
+        ("b_2", "b.jpg"),
+        ("inner/c", "c.jpg"),
+    ]
+    assert sorted(Path(row.id).name for row in found.bad) == ["lonely.jpg", "nobody.png"]
+    assert len(read_composite_folders(tmp_path / "pasted", tmp_path / "cut", limit=1)) == 1
+
+
+def test_folders_that_do_not_match_are_refused(tmp_path, pictures):
+    save(tmp_path / "pasted" / "a.png", pictures[0][0])
+    save(tmp_path / "cut" / "b.png", pictures[1])
+    with pytest.raises(UsageError, match=r"no mask in .* belongs to a photo"):
+        read_composite_folders(tmp_path / "pasted", tmp_path / "cut")
+    with pytest.raises(UsageError, match="is not a folder"):
+        read_composite_folders(tmp_path / "nowhere", tmp_path / "cut")
+
+
+def test_a_folder_of_photos_has_no_composites(photo_folder):
+    with pytest.raises(UsageError, match=r"no composites: name the two folders with --composites and --masks"):
+        read_composites(photo_folder)
+
+
+def test_a_table_names_them_in_a_column(tmp_path, pictures):
+    photos, mask = pictures
+    for name, pixels in {"r.png": photos[0], "x1.png": photos[1], "x2.png": photos[2], "m.png": mask}.items():
+        save(tmp_path / name, pixels)
+    rows = [("r.png", "m.png", "x1.png", "p1"), ("r.png", "m.png", "x2.png", "p2"), ("r.png", "m.png", "", "p3")]
+    with (tmp_path / "table.csv").open("w", newline="") as opened:
+        csv.writer(opened).writerows([("real", "mask", "composite", "pair_id"), *rows])
+    found = read_composites(tmp_path / "table.csv")
+    assert [(pair.pair_id, str(pair.real)) for pair in found] == [
+        ("x1", str(tmp_path / "x1.png")),
+        ("x2", str(tmp_path / "x2.png")),
+    ]
+    assert ["no path in column composite" in row.message for row in found.bad] == [True]
+    (tmp_path / "table.csv").write_text("real,mask\nr.png,m.png\n")
+    with pytest.raises(UsageError, match="has no column 'composite'"):
+        read_composites(tmp_path / "table.csv")
+
+
+def test_parquet_gives_the_cells_of_every_row(tmp_path, pictures):
+    photos, mask = pictures
+    columns = schema({"real": IMAGE, "mask": IMAGE, "composite": IMAGE})
+    rows = [
+        {
+            "real": image_cell(encode(photos[0]), "r.png"),
+            "mask": image_cell(encode(mask), "m.png"),
+            "composite": image_cell(encode(photo), "c.png"),
+        }
+        for photo in photos
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=columns), tmp_path / "train-00000-of-00001.parquet")
+    found = read_composites(tmp_path)
+    assert [pair.pair_id for pair in found] == [f"train-00000-of-00001-{row:06d}" for row in range(3)]
+    for pair, photo in zip(found, photos, strict=True):
+        assert np.array_equal(read_image(pair.real).image_u8, photo)
+    with pytest.raises(UsageError, match="lists are for iharmony4 only"):
+        read_composites(tmp_path, list_file="x.txt")
