@@ -92,7 +92,7 @@ def read_parquet(data: str | Path) -> PairSet:
     faults: list[Quarantined] = []
     seen: set[tuple[str, str, str]] = set()
     for file in files:
-        for found in _read_file(file):
+        for found in read_rows(file):
             if isinstance(found, Quarantined):
                 faults.append(found)
             elif _first_of_its_ids(found, seen):
@@ -100,7 +100,12 @@ def read_parquet(data: str | Path) -> PairSet:
     return PairSet(tuple(pairs), "parquet", root, tuple(faults))
 
 
-def _read_file(file: Path) -> Iterator[Pair | Quarantined]:
+def read_rows(file: Path) -> Iterator[Pair | Quarantined]:
+    """Yield every row of a Parquet file as a pair, or as a quarantine row if its id is empty.
+
+    Raises:
+        UsageError: image columns are missing, or ids are refused.
+    """
     schema = read_schema(file)
     missing = [column for column in IMAGE_COLUMNS if not _is_image(schema, column)]
     if missing:

@@ -1,36 +1,45 @@
 """The one training loop: accelerate, EMA, exact resume, NaN guard, checkpoints that are whole or absent.
 
 A step's data and noise are functions of (seed, step) alone, so a resumed run needs only weights, optimiser,
-schedule, EMA and the step number to continue with the losses it would have had.
+schedule, EMA and the step number to continue with the losses it would have had. With several processes each has its
+own share of every batch; checkpoints, validation and reports come from the main one.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.seeds import stable_seed
-from harmonygen.shards import make_folder, write_json
-from harmonygen.training.composites import Batch, IndexRange, OnTheFlyComposites
+from harmonygen.shards import locked, make_folder, write_json
+from harmonygen.training import checkpoints, state, tracking
+from harmonygen.training.composites import Batch, IndexRange, Samples
+from harmonygen.training.history import Pace, last_figures
+from harmonygen.training.observe import Observer, collate
 from harmonygen.training.settings import TrainSettings
+from harmonygen.training.stop import StopSignals, ignore_interrupts
+
+__all__ = ["Log", "Losses", "Task", "TrainResult", "collate", "fit", "new_accelerator", "silent"]
 
 Log = Callable[[str], None]
 Losses = dict[str, float]
+_PATIENCE = timedelta(hours=2)  # what other processes wait while the main one validates
+MODEL = "model"
 
 
 class Task(Protocol):
@@ -53,7 +62,7 @@ class Task(Protocol):
 
 @dataclass
 class TrainResult:
-    """Where the finished model lies, and what was measured."""
+    """Where the finished model lies, and what was measured; ``main`` is false in all processes but one."""
 
     folder: Path
     steps: int
@@ -61,223 +70,228 @@ class TrainResult:
     losses: Losses
     validation: Losses
     history: list[dict[str, Any]] = field(default_factory=list)
+    main: bool = True
+
+
+def new_accelerator(settings: TrainSettings) -> Accelerator:
+    """Return the accelerator of a run; ``accelerate launch`` says how many processes there are.
+
+    Raises:
+        UsageError: the device cannot compute in this precision, or a tracker's package is missing.
+    """
+    AcceleratorState._reset_state()  # a process may train several models, each in its own precision
+    try:
+        return Accelerator(
+            mixed_precision=settings.mixed_precision,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            log_with=tracking.new_trackers(settings) or None,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"--mixed-precision {settings.mixed_precision} cannot be used here ({error}): use no or bf16"
+        ) from error
 
 
 def fit(
-    task: Task, data: OnTheFlyComposites, held_out: OnTheFlyComposites, settings: TrainSettings, log: Log
+    task: Task,
+    data: Samples,
+    held_out: Samples,
+    settings: TrainSettings,
+    log: Log,
+    accelerator: Accelerator | None = None,
 ) -> TrainResult:
     """Train ``task`` for ``max_train_steps`` and export it to ``output_dir/model``.
 
+    A signal (Ctrl-C, SIGTERM) waits for the step at work, and a checkpoint of it is written before it acts.
+
     Raises:
-        UsageError: ``--resume-from-checkpoint`` names no checkpoint.
-        HarmonygenError: the loss is not finite.
+        UsageError: ``--resume-from-checkpoint`` names no checkpoint or one of other settings, the folder has
+            checkpoints of a run that was not to be resumed, or another run is writing to it.
+        HarmonygenError: the loss or the gradient is not finite.
     """
-    accelerator = Accelerator(
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        log_with=None if settings.report_to == "none" else settings.report_to,
-        project_dir=settings.output_dir,
-    )
+    accelerator = accelerator or new_accelerator(settings)
+    main = accelerator.is_main_process
     make_folder(settings.output_dir)
-    if accelerator.is_main_process:
-        write_json(settings.output_dir / "settings.json", settings.model_dump(mode="json"))
-    run = _Run(task, settings, accelerator)
-    start = run.resume() if settings.resume_from_checkpoint else 0
-    if start:
-        log(f"resumed at step {start}")
-    return run.train(data, held_out, start, log)
+    with locked(settings.output_dir, "train") if main else nullcontext():
+        run = _Run(task, settings, accelerator, data.digest, log if main else silent)
+        result = run.train(data, held_out, run.begin())
+    accelerator.end_training()
+    return result
+
+
+def silent(_: str) -> None:
+    """Say nothing: the log of all processes but the main one."""
 
 
 class _Run:
     """The moving parts of one training run."""
 
-    def __init__(self, task: Task, settings: TrainSettings, accelerator: Accelerator) -> None:
+    def __init__(self, task: Task, settings: TrainSettings, accelerator: Accelerator, digest: str, log: Log) -> None:
         self.task, self.settings, self.accelerator = task, settings, accelerator
+        self.digest, self.log = digest, log
         task.module.to(accelerator.device)
         task.module.to(memory_format=torch.channels_last)  # what convolutions run fastest in
-        self.parameters = [p for p in task.module.parameters() if p.requires_grad]
-        self.ema = EMAModel(self.parameters, decay=settings.ema_decay) if settings.ema_decay else None
-        optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            betas=(settings.adam_beta1, settings.adam_beta2),
-            weight_decay=settings.adam_weight_decay,
+        if settings.gradient_checkpointing:
+            state.checkpoint_gradients(task.module)
+        self.parts = state.new_parts(task.module, settings, self._schedule)
+        self.parameters = self.parts.parameters
+        self.module, self.parts.optimizer, self.parts.schedule = accelerator.prepare(
+            task.module, self.parts.optimizer, self.parts.schedule
         )
-        schedule = get_scheduler(
-            settings.lr_scheduler,
-            optimizer,
-            num_warmup_steps=settings.lr_warmup_steps * accelerator.num_processes,
-            num_training_steps=settings.max_train_steps * accelerator.num_processes,
-        )
-        self.module, self.optimizer, self.schedule = accelerator.prepare(task.module, optimizer, schedule)
-        self.history: list[dict[str, Any]] = []
+        self.parts.scaler = accelerator.scaler
+        self.observer = Observer(task, self.parts, settings, accelerator, log)
 
-    def train(self, data: OnTheFlyComposites, held_out: OnTheFlyComposites, start: int, log: Log) -> TrainResult:
-        settings = self.settings
-        began, losses, validation = time.monotonic(), {}, {}
-        batches = [collate([held_out[i] for i in chunk]) for chunk in _chunks(settings)]
-        loader = iter(self._loader(data, start))
-        for step in range(start, settings.max_train_steps):
-            losses = self._step(loader, step)
-            done = step + 1
-            last = done == settings.max_train_steps
-            if done % settings.logging_steps == 0 or last:
-                self._record(done, losses, log, done - start, time.monotonic() - began)
-            if done % settings.checkpointing_steps == 0 or last:
-                self._checkpoint(done)
-            if done % settings.validation_steps == 0 or last:
-                validation = self._validate(batches, done, log)
-        folder = self._export()
-        seconds = time.monotonic() - began
-        return TrainResult(folder, settings.max_train_steps, seconds, losses, validation, self.history)
-
-    def _loader(self, data: OnTheFlyComposites, start: int) -> Any:
-        settings = self.settings
-        micro = settings.train_batch_size * settings.gradient_accumulation_steps
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Return the learning rate's schedule; accelerate takes one step of it a process."""
         processes = self.accelerator.num_processes
-        sampler = IndexRange(start * micro * processes, settings.max_train_steps * micro * processes)
+        return get_scheduler(
+            self.settings.lr_scheduler,
+            optimizer,
+            num_warmup_steps=self.settings.warmup_steps * processes,
+            num_training_steps=self.settings.max_train_steps * processes,
+        )
+
+    def begin(self) -> int:
+        """Load the checkpoint to resume from, or make sure that the folder is free; return the first step."""
+        settings = self.settings
+        if not settings.resume_from_checkpoint and not settings.overwrite:
+            checkpoints.refuse_unasked(settings.output_dir)
+        start = self.resume() if settings.resume_from_checkpoint else 0
+        self.accelerator.wait_for_everyone()  # all have read what is there
+        if self.accelerator.is_main_process:
+            checkpoints.sweep(settings.output_dir)
+            if not settings.resume_from_checkpoint:
+                checkpoints.prune(settings.output_dir, newest=-1, limit=1)
+            write_json(settings.output_dir / "settings.json", self._written_settings())
+            tracking.start_trackers(self.accelerator, settings)
+        return start
+
+    def resume(self) -> int:
+        """Load the checkpoint that the settings name and return its step."""
+        settings = self.settings
+        folder = checkpoints.find(str(settings.resume_from_checkpoint), settings.output_dir)
+        found = checkpoints.read_state(folder)
+        checkpoints.check(folder, found, settings, self.digest, self.accelerator.num_processes)
+        self.parts.load(folder, found)
+        self.observer.history = list(found["history"])
+        self.log(f"resumed at step {found['step']}")
+        before = (found.get("settings") or {}).get("max_train_steps", settings.max_train_steps)
+        if before != settings.max_train_steps:
+            self.log(f"max_train_steps was {before}: the schedule is that of {settings.max_train_steps} from here on")
+        return int(found["step"])
+
+    def train(self, data: Samples, held_out: Samples, start: int) -> TrainResult:
+        """Train from step ``start`` to the end, and export."""
+        settings, began = self.settings, time.monotonic()
+        self.observer.hold(held_out)
+        if start % settings.validation_steps == 0 or start == settings.max_train_steps:
+            self.observer.validate(start)  # the run may have been killed before it could
+        loader = iter(self._loader(data, start))
+        with StopSignals(enabled=self.accelerator.num_processes == 1) as stop:
+            for step in range(start, settings.max_train_steps):
+                losses = self._step(loader, step)
+                self._after(step + 1, losses, Pace(step + 1 - start, time.monotonic() - began), stop)
+        folder = self._export()
+        history, seconds = self.observer.history, time.monotonic() - began
+        losses, validation = last_figures(history, validation=False), last_figures(history, validation=True)
+        main = self.accelerator.is_main_process
+        return TrainResult(folder, settings.max_train_steps, seconds, losses, validation, history, main)
+
+    def _after(self, done: int, losses: Losses, pace: Pace, stop: StopSignals) -> None:
+        """Log, save, validate and stop, where the step asks for it."""
+        settings = self.settings
+        last = done == settings.max_train_steps
+        if done % settings.logging_steps == 0 or last:
+            self.observer.record(done, losses, pace)
+        if done % settings.checkpointing_steps == 0 or last or stop.received:
+            self._checkpoint(done)
+        if stop.received:
+            self.log(f"stopped after step {done}: --resume-from-checkpoint latest goes on from there")
+            stop.act()
+        if done % settings.validation_steps == 0 or last:
+            self.observer.validate(done)
+
+    def _loader(self, data: Samples, start: int) -> Any:
+        settings = self.settings
+        batches = settings.gradient_accumulation_steps * self.accelerator.num_processes
+        samples = settings.train_batch_size * batches  # of one step: accelerate deals the batches out to the processes
         loader = DataLoader(
-            data,
+            cast("Dataset[Batch]", data),
             batch_size=settings.train_batch_size,
-            sampler=sampler,
+            sampler=IndexRange(start * samples, settings.max_train_steps * samples),
             num_workers=settings.dataloader_num_workers,
             drop_last=True,
             persistent_workers=settings.dataloader_num_workers > 0,
+            worker_init_fn=ignore_interrupts,
+            pin_memory=self.accelerator.device.type == "cuda",
         )
         return self.accelerator.prepare(loader)
 
     def _step(self, loader: Any, step: int) -> Losses:
-        settings = self.settings
-        figures: Losses = {}
-        for micro in range(settings.gradient_accumulation_steps):
+        """Take one optimiser step; return the mean figures of its batches."""
+        figures: list[Losses] = []
+        for micro in range(self.settings.gradient_accumulation_steps):
             with self.accelerator.accumulate(self.module):
-                generator = torch.Generator("cpu").manual_seed(
-                    stable_seed("loss", settings.seed, step, micro, self.accelerator.process_index)
-                )
-                loss, figures = self.task.loss(self.module, next(loader), generator)
-                if not math.isfinite(float(loss.detach())):
-                    raise HarmonygenError(
-                        f"the loss is {float(loss.detach())} at step {step + 1}: lower learning_rate or resume earlier"
-                    )
-                self.accelerator.backward(loss)
-                if self.accelerator.sync_gradients and settings.max_grad_norm:
-                    self.accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
-                self.optimizer.step()
-                self.schedule.step()
-                self.optimizer.zero_grad(set_to_none=True)
-        if self.ema:
-            self.ema.step(self.parameters)
+                figures.append(self._micro(_fetch(loader), step, micro))
+        if self.parts.ema:
+            self.parts.ema.step(self.parameters)
+        return {name: sum(one[name] for one in figures) / len(figures) for name in figures[0]}
+
+    def _micro(self, batch: Batch, step: int, micro: int) -> Losses:
+        """Descend on one batch; its noise, and dropout's, are functions of (seed, step, micro, process)."""
+        seed = stable_seed("loss", self.settings.seed, step, micro, self.accelerator.process_index)
+        torch.manual_seed(seed + 1)
+        loss, figures = self.task.loss(self.module, batch, torch.Generator("cpu").manual_seed(seed))
+        self._guard("loss", loss.detach(), step)
+        self.accelerator.backward(loss)
+        if self.accelerator.sync_gradients and self.settings.max_grad_norm:
+            norm = self.accelerator.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+            if self.accelerator.scaler is None:  # else the scaler leaves such a step out
+                self._guard("gradient", norm, step)
+        self.parts.optimizer.step()
+        self.parts.schedule.step()
+        self.parts.optimizer.zero_grad(set_to_none=True)
         return {"loss": float(loss.detach()), **figures}
 
-    def _record(self, done: int, losses: Losses, log: Log, steps: int, seconds: float) -> None:
-        left = seconds / steps * (self.settings.max_train_steps - done)
-        self.history.append({"step": done, **losses})
-        figures = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        rate = f"{steps / seconds:.2f} steps/s, {left / 60:.1f} min left"
-        log(f"step {done}/{self.settings.max_train_steps} {figures} | {rate}")
-
-    def _validate(self, batches: list[Batch], done: int, log: Log) -> Losses:
-        with self._averaged():
-            figures = self.task.validate(batches)
-            if self.accelerator.is_main_process:
-                self.task.sheet(batches, self.settings.output_dir / "sheet.png")
-        self.history.append({"step": done, **{f"validation_{name}": value for name, value in figures.items()}})
-        write_json(self.settings.output_dir / "history.json", self.history)
-        log(f"validation at step {done}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-        return figures
-
-    def _averaged(self) -> _Averaged:
-        return _Averaged(self)
+    def _guard(self, what: str, value: Tensor, step: int) -> None:
+        if not math.isfinite(float(value)):
+            raise HarmonygenError(
+                f"the {what} is {float(value)} at step {step + 1}: resume from an earlier checkpoint, or start anew "
+                "with a lower learning_rate"
+            )
 
     def _export(self) -> Path:
-        folder = self.settings.output_dir / "model"
+        folder = self.settings.output_dir / MODEL
         if self.accelerator.is_main_process:
-            temporary = self.settings.output_dir / ".model.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            with self._averaged():
-                self.task.export(temporary)
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
+            with self.parts.averaged():
+                checkpoints.replace_folder(folder, self.task.export)
         self.accelerator.wait_for_everyone()
         return folder
 
+    def _written_settings(self) -> dict[str, Any]:
+        return {"task": self.settings.task, **self.settings.model_dump(mode="json")}
+
     def _checkpoint(self, done: int) -> None:
+        """Write a checkpoint, and prune the older ones once it stands; the live weights are only read."""
         if not self.accelerator.is_main_process:
             return
-        folder = self.settings.output_dir / f"checkpoint-{done:07d}"
-        temporary = self.settings.output_dir / f".checkpoint-{done:07d}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        module = self.accelerator.unwrap_model(self.module)
-        save_file(_contiguous(module.state_dict()), temporary / "model.safetensors")
-        if self.ema:
-            save_file(
-                {str(i): p.detach().cpu().contiguous() for i, p in enumerate(self.ema.shadow_params)},
-                temporary / "ema.safetensors",
-            )
-        torch.save(
-            {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()},
-            temporary / "optimizer.pt",
-        )
-        write_json(
-            temporary / "step.json",
-            {"step": done, "history": self.history, "ema_steps": self.ema.optimization_step if self.ema else 0},
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-        for old in sorted(self.settings.output_dir.glob("checkpoint-*"))[: -self.settings.checkpoints_total_limit]:
-            shutil.rmtree(old)
-
-    def resume(self) -> int:
-        """Load the checkpoint that the settings name and return its step."""
-        name = str(self.settings.resume_from_checkpoint)
-        found = sorted(self.settings.output_dir.glob("checkpoint-*"))
-        folder = (found[-1] if found else None) if name == "latest" else Path(name)
-        if folder is None or not (folder / "step.json").is_file():
-            raise UsageError(
-                f"--resume-from-checkpoint {name}: no checkpoint in '{folder or self.settings.output_dir}': "
-                "leave the option out to start anew"
-            )
-        state: dict[str, Any] = json.loads((folder / "step.json").read_text())
-        self.accelerator.unwrap_model(self.module).load_state_dict(load_file(folder / "model.safetensors"))
-        if self.ema:
-            shadow = load_file(folder / "ema.safetensors")
-            self.ema.shadow_params = [shadow[str(i)].to(p.device) for i, p in enumerate(self.ema.shadow_params)]
-            self.ema.optimization_step = int(state["ema_steps"])
-        saved = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.history = list(state["history"])
-        return int(state["step"])
+        about = {
+            "step": done,
+            "history": self.observer.history,
+            "settings": self._written_settings(),
+            "data_digest": self.digest,
+            "processes": self.accelerator.num_processes,
+        }
+        checkpoints.write(self.settings.output_dir, done, lambda folder: self.parts.save(folder, about))
+        checkpoints.prune(self.settings.output_dir, done, self.settings.checkpoints_total_limit)
 
 
-class _Averaged:
-    """Puts the EMA's weights into the module for a block, and the live weights back after it."""
-
-    def __init__(self, run: _Run) -> None:
-        self.run = run
-
-    def __enter__(self) -> None:
-        self.run.task.module.eval()
-        if self.run.ema:
-            self.run.ema.store(self.run.parameters)
-            self.run.ema.copy_to(self.run.parameters)
-
-    def __exit__(self, *_: object) -> None:
-        if self.run.ema:
-            self.run.ema.restore(self.run.parameters)
-        self.run.task.module.train()
-
-
-def _chunks(settings: TrainSettings) -> list[range]:
-    total, size = settings.validation_samples, settings.train_batch_size
-    return [range(start, min(start + size, total)) for start in range(0, total, size)]
-
-
-def collate(samples: list[Batch]) -> Batch:
-    """Stack samples into a batch."""
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-
-def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+def _fetch(loader: Any) -> Batch:
+    """Return the next batch; what stopped a loader's worker is said in its own words, without the traceback."""
+    try:
+        batch: Batch = next(loader)
+    except HarmonygenError as error:
+        kind, _, message = str(error).strip().rpartition("\n")[2].partition(": ")
+        raise type(error)(message if kind.endswith(type(error).__name__) else str(error)) from error
+    return batch

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path
+import shutil
 
 from accelerate.utils import set_seed
 
-from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
-from harmonygen.records import Pair
 from harmonygen.training.autoencoder import AutoencoderTask
+from harmonygen.training.bad_samples import QUARANTINE
 from harmonygen.training.classifier import ClassifierTask
-from harmonygen.training.composites import OnTheFlyComposites, hold_out, load_photos
+from harmonygen.training.composites import Samples
+from harmonygen.training.data_sets import read_samples, select_split
 from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
-from harmonygen.training.loop import Log, Task, TrainResult, collate, fit
+from harmonygen.training.loop import Log, Task, TrainResult, collate, fit, new_accelerator, silent
 from harmonygen.training.refiner import RefinerTask
 from harmonygen.training.settings import (
     AutoencoderTraining,
@@ -29,6 +27,8 @@ from harmonygen.training.settings import (
     TrainSettings,
 )
 
+__all__ = ["build", "select_split", "train"]
+
 _CALIBRATION_SAMPLES = 128
 
 
@@ -36,26 +36,29 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
     """Train the model that ``settings`` describe; the finished checkpoint is ``output_dir/model``.
 
     Raises:
-        UsageError: no readable photo, an empty split, or no checkpoint to resume from.
+        UsageError: no readable photo, an empty split, photos of a test list alone, or no checkpoint to resume from.
+        TooManyBadInputsError: more photos or composites are bad than ``max_bad_fraction`` allows.
     """
     if isinstance(settings, DenoiserTraining):
         settings = settled(settings)
-    pairs = select_split(read_pairs(settings.data, layout=settings.layout), settings.split_file, settings.split)
-    pairs = [pair for pair in pairs if pair.real_id.rpartition("/")[2] not in settings.exclude]
-    photos, bad = load_photos(pairs, round(settings.resolution * settings.crop_scale))
-    training, validation = hold_out(photos, settings.validation_fraction)
-    log(f"{len(training)} photos to train on, {len(validation)} held out, {len(bad)} unreadable")
-    for message in bad[:10]:
-        log(f"left out: {message}")
-    data = OnTheFlyComposites(training, settings, "train")
-    held_out = OnTheFlyComposites(validation, settings, "validation", augment=False)
+    accelerator = new_accelerator(settings)
+    quarantine = settings.output_dir / QUARANTINE
+    say = log if accelerator.is_main_process else silent
+    if accelerator.is_main_process and not settings.resume_from_checkpoint:
+        shutil.rmtree(quarantine, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    data, held_out = read_samples(settings, say)
     set_seed(settings.seed)  # of the new weights; samples and noise have seeds of their own
     task = build(settings, data)
-    log(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
-    return fit(task, data, held_out, settings, log)
+    say(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
+    result = fit(task, data, held_out, settings, say, accelerator)
+    bad = len(list(quarantine.glob("*.json")))
+    if bad:
+        say(f"{bad} inputs could not be read and were left out: see '{quarantine}'")
+    return result
 
 
-def build(settings: TrainSettings, data: OnTheFlyComposites) -> Task:
+def build(settings: TrainSettings, data: Samples) -> Task:
     """Build the task that fits the kind of settings."""
     if isinstance(settings, AutoencoderTraining):
         return AutoencoderTask(settings)
@@ -70,27 +73,3 @@ def build(settings: TrainSettings, data: OnTheFlyComposites) -> Task:
     if isinstance(settings, ClassifierTraining):
         return ClassifierTask(settings)
     raise UsageError(f"no task for settings of kind {type(settings).__name__}: see harmonygen.training.settings.TASKS")
-
-
-def select_split(pairs: Sequence[Pair], split_file: Path | None, split: str) -> list[Pair]:
-    """Keep the pairs that a CSV (columns ``kind name split``; kind is the subset) puts into ``split``.
-
-    Raises:
-        UsageError: a column is missing, or nothing is left.
-    """
-    if split_file is None:
-        return list(pairs)
-    try:
-        with open(split_file, newline="", encoding="utf-8") as opened:
-            rows = list(csv.DictReader(opened))
-        wanted = {(row["kind"], row["name"]) for row in rows if row["split"] == split}
-    except (OSError, KeyError) as error:
-        raise UsageError(
-            f"cannot use --split-file '{split_file}' ({error!r}): a CSV with kind, name and split is needed"
-        ) from error
-    kept = [pair for pair in pairs if (pair.subset, pair.real_id.rpartition("/")[2]) in wanted]
-    if not kept:
-        raise UsageError(
-            f"no photo of the data is in split {split!r} of '{split_file}' ({len(wanted)} names): check both"
-        )
-    return kept

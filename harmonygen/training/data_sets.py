@@ -1,0 +1,149 @@
+"""From a data set to samples: read it, keep the split, leave test photos out, hold some out for validation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from harmonygen.data import read_pairs
+from harmonygen.data.triplets import is_test_part, photos_of_test_lists, read_triplets
+from harmonygen.errors import UsageError
+from harmonygen.recipes import nearest
+from harmonygen.records import Pair
+from harmonygen.training.bad_samples import QUARANTINE, BadSamples
+from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
+from harmonygen.training.photos import OfPhotoT, Photo, PhotosOnDisk, hold_out, load_photos
+from harmonygen.training.settings import TrainSettings
+from harmonygen.training.stored import StoredComposites
+
+Log = Callable[[str], None]
+_GIGABYTE = 1e9
+_NAMED = 10
+
+
+def read_samples(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+    """Return the samples to train on and those of the held-out photos.
+
+    Raises:
+        UsageError: nothing to read, photos of a test list alone, or an exclusion or split that fits nothing.
+        TooManyBadInputsError: more photos are bad than ``max_bad_fraction`` allows.
+    """
+    if is_test_part(settings.data):
+        raise UsageError(f"'{settings.data}' is a test split: a model never trains on it; give the training split")
+    return (_stored if settings.source == "stored" else _on_the_fly)(settings, log)
+
+
+def _on_the_fly(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+    pairs = read_pairs(settings.data, layout=settings.layout)
+    kept = chosen(select_split(pairs, settings.split_file, settings.split), settings, log)
+    bad, size = _bad(settings, len(kept)), sizing(settings)
+    photos: Sequence[Photo]
+    if size.bytes_of(len(kept)) > settings.photo_memory_gb * _GIGABYTE:
+        need = size.bytes_of(len(kept)) / _GIGABYTE
+        log(f"{len(kept)} photos would take about {need:.1f} GB: each is decoded when it is drawn")
+        training, validation = (PhotosOnDisk(part, size) for part in hold_out(kept, settings.validation_fraction))
+        log(f"{len(training)} photos to train on, {len(validation)} held out")
+        return (
+            OnTheFlyComposites(training, settings, "train", bad=bad),
+            OnTheFlyComposites(validation, settings, "validation", augment=False, bad=bad),
+        )
+    photos, messages = load_photos(kept, size.short_side, size.square, bad)
+    _say_bad(messages, log)
+    train, held = hold_out(photos, settings.validation_fraction)
+    log(f"{len(train)} photos to train on, {len(held)} held out, {len(messages)} unreadable")
+    return OnTheFlyComposites(train, settings, "train"), OnTheFlyComposites(held, settings, "validation", augment=False)
+
+
+def _stored(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+    if settings.split_file is not None:
+        raise UsageError("--split-file splits photos; stored composites have lists: give the training list as --data")
+    triplets, faults = read_triplets(settings.data, settings.layout)
+    _say_bad([row.message for row in faults], log)
+    kept = chosen(triplets, settings, log)
+    train, held = hold_out(kept, settings.validation_fraction)
+    bad = _bad(settings, len(kept))
+    photos = len({item.real_id for item in train}), len({item.real_id for item in held})
+    log(f"{len(train)} composites of {photos[0]} photos to train on, {len(held)} of {photos[1]} held out")
+    return (
+        StoredComposites(train, settings, "train", bad=bad),
+        StoredComposites(held, settings, "validation", augment=False, bad=bad),
+    )
+
+
+def _bad(settings: TrainSettings, total: int) -> BadSamples:
+    return BadSamples(settings.output_dir / QUARANTINE, total, settings.max_bad_fraction)
+
+
+def _say_bad(messages: Sequence[str], log: Log) -> None:
+    for message in messages[:_NAMED]:
+        log(f"left out: {message}")
+    if len(messages) > _NAMED:
+        log(f"left out: {len(messages) - _NAMED} more")
+
+
+def chosen(items: Sequence[OfPhotoT], settings: TrainSettings, log: Log) -> list[OfPhotoT]:
+    """Leave out the photos that the settings exclude, and those of the data set's own test lists.
+
+    Raises:
+        UsageError: a name excluded is of no photo here, or nothing is left.
+    """
+    kept = _without(items, settings.exclude)
+    test = photos_of_test_lists(settings.data)
+    trained = [item for item in kept if item.real_id not in test]
+    if not trained:
+        raise UsageError(
+            f"all {len(kept)} inputs of '{settings.data}' are of photos in its test list: a model never trains on "
+            "these; give the training list"
+        )
+    if len(trained) < len(kept):
+        log(f"left out: {len(kept) - len(trained)} inputs whose photos are in a test list of '{settings.data}'")
+    return trained
+
+
+def _without(items: Sequence[OfPhotoT], exclude: Collection[str]) -> list[OfPhotoT]:
+    """Drop the items whose photo's id, or its last part, is in ``exclude``; every name has to fit one."""
+    names = {name for item in items for name in (item.real_id, _short(item.real_id))}
+    unknown = sorted(set(exclude) - names)
+    if unknown:
+        hint = nearest(unknown[0], names)
+        raise UsageError(
+            f"exclude names {len(unknown)} photos that are not in the data or its split, as '{unknown[0]}'{hint}: "
+            "correct or drop them"
+        )
+    return [item for item in items if not {item.real_id, _short(item.real_id)} & set(exclude)]
+
+
+def _short(real_id: str) -> str:
+    return real_id.rpartition("/")[2]
+
+
+def select_split(pairs: Sequence[Pair], split_file: Path | None, split: str) -> list[Pair]:
+    """Keep the pairs that a CSV (columns ``kind name split``; kind is the subset) puts into ``split``.
+
+    Raises:
+        UsageError: a column is missing, or nothing is left.
+    """
+    if split_file is None:
+        return list(pairs)
+    wanted = _named_in(split_file, split)
+    kept = [pair for pair in pairs if (pair.subset, _short(pair.real_id)) in wanted]
+    if not kept:
+        raise UsageError(
+            f"no photo of the data is in split {split!r} of '{split_file}' ({len(wanted)} names): check both"
+        )
+    return kept
+
+
+def _named_in(split_file: Path, split: str) -> set[tuple[str, str]]:
+    try:
+        with open(split_file, newline="", encoding="utf-8-sig") as opened:
+            table = csv.DictReader(opened)
+            missing = {"kind", "name", "split"} - set(table.fieldnames or ())
+            if missing:
+                raise ValueError(f"no column {', '.join(sorted(missing))}")
+            return {(row["kind"], row["name"]) for row in table if row["split"] == split}
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(
+            f"cannot use --split-file '{split_file}' ({error}): a CSV with kind, name and split is needed"
+        ) from error

@@ -1,0 +1,84 @@
+"""What is seen of a run while it trains: the log, the history, validation, sample sheets and trackers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import default_collate
+
+from harmonygen.shards import make_folder, write_json
+from harmonygen.training import tracking
+from harmonygen.training.composites import Batch, Samples
+from harmonygen.training.history import Pace, is_validation
+from harmonygen.training.settings import TrainSettings
+from harmonygen.training.state import Parts
+
+if TYPE_CHECKING:
+    from harmonygen.training.loop import Losses, Task
+
+SHEET = "sheet.png"
+
+
+def collate(samples: list[Batch]) -> Batch:
+    """Stack samples into a batch."""
+    batch: Batch = default_collate(samples)
+    return batch
+
+
+class Observer:
+    """Records figures and validates with the averaged weights; only the main process says, draws and writes."""
+
+    def __init__(
+        self, task: Task, parts: Parts, settings: TrainSettings, accelerator: Accelerator, log: Callable[[str], None]
+    ) -> None:
+        self.task, self.parts, self.settings, self.accelerator, self.log = task, parts, settings, accelerator, log
+        self.history: list[dict[str, Any]] = []
+        self._batches: list[Batch] = []
+
+    def hold(self, held_out: Samples) -> None:
+        """Read the samples to validate on, ``validation_samples`` of them, the same in every run."""
+        if self.accelerator.is_main_process:
+            total, size = self.settings.validation_samples, self.settings.train_batch_size
+            starts = range(0, total, size)
+            self._batches = [collate([held_out[i] for i in range(s, min(s + size, total))]) for s in starts]
+
+    def record(self, done: int, losses: Losses, pace: Pace) -> None:
+        """Write the mean figures of all processes after step ``done`` into the history, the log and the trackers."""
+        device, settings = self.accelerator.device, self.settings
+        if self.accelerator.num_processes > 1:
+            mean = self.accelerator.reduce(torch.tensor(list(losses.values()), device=device), "mean")
+            losses = dict(zip(losses, mean.tolist(), strict=True))
+        self.history.append({"step": done, **losses})
+        images = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
+        figures = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        said = pace.said(settings.max_train_steps - done, images)
+        self.log(f"step {done}/{settings.max_train_steps} {figures} | {said}")
+        rates = {"lr": self.parts.schedule.get_last_lr()[0], "steps_per_second": pace.rate}
+        self._track({**losses, **rates}, "train", done)
+
+    def validate(self, done: int) -> None:
+        """Validate on the main process, unless this step's figures are there; nothing is trained yet at step 0."""
+        known = any(row["step"] == done and is_validation(row) for row in self.history)
+        if self.accelerator.is_main_process and done and not known:
+            self._validate(done)
+        self.accelerator.wait_for_everyone()
+
+    def _validate(self, done: int) -> None:
+        sheet = make_folder(self.settings.output_dir / "sheets") / f"step-{done:07d}.png"
+        with self.parts.averaged():
+            figures = self.task.validate(self._batches)
+            self.task.sheet(self._batches, sheet)
+        if sheet.is_file():
+            shutil.copyfile(sheet, self.settings.output_dir / SHEET)  # the newest, under one name
+        self.history.append({"step": done, **{f"validation_{name}": value for name, value in figures.items()}})
+        write_json(self.settings.output_dir / "history.json", self.history)
+        self.log(f"validation at step {done}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        self._track(figures, "validation", done)
+        tracking.log_sheet(self.accelerator, sheet, done)
+
+    def _track(self, figures: Losses, kind: str, done: int) -> None:
+        self.accelerator.log({f"{kind}/{name}": value for name, value in figures.items()}, step=done)

@@ -1,0 +1,181 @@
+"""Photos for training: decoded once and kept while they fit in memory, else decoded at each use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, overload
+
+import numpy as np
+
+from harmonygen.errors import InputError, UsageError
+from harmonygen.images import Decoded, ImageU8, Mask, resize
+from harmonygen.masks import resize_mask
+from harmonygen.records import ImageSource, MaskSource, Pair
+from harmonygen.seeds import stable_seed
+from harmonygen.training.bad_samples import BadSamples
+from harmonygen.training.sources import Sources
+
+Crop = Literal["random", "center", "square"]
+_MIN_FOREGROUND = 0.01
+_CROP_TRIES = 8
+_ASPECT = 1.5  # of a usual camera: what a photo's size is guessed by before it is opened
+_BYTES = 4  # a pixel: red, green, blue and the mask
+
+
+class OfPhoto(Protocol):
+    """Anything that belongs to one photo."""
+
+    @property
+    def real_id(self) -> str:
+        """The photo's id."""
+
+
+OfPhotoT = TypeVar("OfPhotoT", bound=OfPhoto)
+PixelsT = TypeVar("PixelsT", ImageU8, Mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded photo (H, W, 3) uint8 and its mask (H, W) bool, shrunk for training."""
+
+    real_id: str
+    image_u8: ImageU8
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What photos are shrunk to: short side ``short_side``, or with ``square`` that side both ways."""
+
+    short_side: int
+    square: bool = False
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) that a photo of ``height`` x ``width`` is brought to."""
+        if self.square:
+            return self.short_side, self.short_side
+        scale = self.short_side / min(height, width)
+        return max(self.short_side, round(height * scale)), max(self.short_side, round(width * scale))
+
+    def bytes_of(self, photos: int) -> int:
+        """Estimate the memory that ``photos`` decoded photos take: 3:2 pictures at 4 bytes a pixel."""
+        return int(photos * _BYTES * self.short_side**2 * (1 if self.square else _ASPECT))
+
+
+class PhotosOnDisk(Sequence[Photo]):
+    """Photos that are decoded each time they are asked for; a bad one raises InputError then."""
+
+    def __init__(self, pairs: Sequence[Pair], sizing: Sizing) -> None:
+        self.pairs, self.sizing = pairs, sizing
+        self.sources = Sources(source for pair in pairs for source in (pair.real, pair.mask))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Photo: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PhotosOnDisk: ...
+
+    def __getitem__(self, index: int | slice) -> Photo | PhotosOnDisk:
+        if isinstance(index, slice):
+            return PhotosOnDisk(self.pairs[index], self.sizing)
+        return self.load(self.pairs[index])
+
+    def load(self, pair: Pair) -> Photo:
+        """Decode a pair; raise InputError if it is bad."""
+        decoded, mask = read_pixels(self.sources, pair.real, pair.mask)
+        size = self.sizing.of(*mask.shape)
+        return Photo(pair.real_id, resize(decoded.image_u8, *size), shrink_mask(mask, size, str(pair.mask)))
+
+
+def read_pixels(sources: Sources, real: ImageSource, mask: MaskSource) -> tuple[Decoded, Mask]:
+    """Decode a photo and its mask; raise InputError if either is bad."""
+    decoded = sources.image(real)
+    return decoded, sources.mask(mask, decoded)
+
+
+def shrink_mask(mask: Mask, size: tuple[int, int], name: str) -> Mask:
+    """Resize a mask to (height, width); raise InputError if nothing of its foreground is left."""
+    shrunk = resize_mask(mask, *size)
+    if not shrunk.any():
+        raise InputError(f"mask '{name}' has no foreground left at {size[1]}x{size[0]}: draw it larger or drop it")
+    return shrunk
+
+
+def load_photos(
+    pairs: Sequence[Pair], short_side: int, square: bool = False, bad: BadSamples | None = None
+) -> tuple[list[Photo], list[str]]:
+    """Decode pairs to short side ``short_side`` in threads; return the photos and the messages of the bad ones.
+
+    Raises:
+        UsageError: none could be read.
+        TooManyBadInputsError: more are bad than ``bad`` allows.
+    """
+    on_disk = PhotosOnDisk(pairs, Sizing(short_side, square))
+    photos: list[Photo] = []
+    messages: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        for pair, loaded in zip(pairs, pool.map(lambda pair: _load(on_disk, pair), pairs), strict=True):
+            if isinstance(loaded, Photo):
+                photos.append(loaded)
+                continue
+            messages.append(str(loaded))
+            if bad:
+                bad.record(pair.pair_id, loaded)
+    if not photos:
+        raise UsageError(
+            f"none of {len(pairs)} photos could be read: {'; '.join(messages[:3]) or 'the data set is empty'}"
+        )
+    return photos, messages
+
+
+def _load(photos: PhotosOnDisk, pair: Pair) -> Photo | InputError:
+    try:
+        return photos.load(pair)
+    except InputError as error:
+        return error
+
+
+def hold_out(items: Sequence[OfPhotoT], fraction: float) -> tuple[list[OfPhotoT], list[OfPhotoT]]:
+    """Split items into training and validation by a hash of their photo's id, the same in every run."""
+    held = [stable_seed("hold out", item.real_id) % 10_000 < fraction * 10_000 for item in items]
+    training = [item for item, out in zip(items, held, strict=True) if not out]
+    validation = [item for item, out in zip(items, held, strict=True) if out]
+    if not training or not validation:  # a handful of photos: one of them is held out, with all its masks
+        one = min({item.real_id for item in items}, key=lambda real_id: stable_seed("hold out", real_id))
+        training = [item for item in items if item.real_id != one] or list(items)
+        validation = [item for item in items if item.real_id == one]
+    return training, validation
+
+
+def ids_digest(ids: Iterable[str]) -> str:
+    """Return 16 hex digits over ids in order: data that differ in them are not resumed on."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def crop_corner(mask: Mask, side: int, rng: np.random.Generator, at_random: bool) -> tuple[int, int]:
+    """Return (top, left) of a square of ``side`` that has foreground and background.
+
+    Drawn at random up to eight times, or the most central; if none will do, the one around the foreground's median.
+    """
+    height, width = mask.shape
+    for _ in range(_CROP_TRIES if at_random else 1):
+        top = int(rng.integers(height - side + 1)) if at_random else (height - side) // 2
+        left = int(rng.integers(width - side + 1)) if at_random else (width - side) // 2
+        if _MIN_FOREGROUND < mask[top : top + side, left : left + side].mean() < 1 - _MIN_FOREGROUND:
+            return top, left
+    rows, columns = np.nonzero(mask)
+    top = int(np.clip(int(np.median(rows)) - side // 2, 0, height - side))
+    return top, int(np.clip(int(np.median(columns)) - side // 2, 0, width - side))
+
+
+def cut(pixels: PixelsT, corner: tuple[int, int], side: int, flipped: bool) -> PixelsT:
+    """Cut a square out of pixels (H, W, ...) and mirror it if ``flipped``."""
+    top, left = corner
+    square: PixelsT = pixels[top : top + side, left : left + side]
+    return square[:, ::-1] if flipped else square

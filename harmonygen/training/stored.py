@@ -1,0 +1,99 @@
+"""Training samples from stored composites: sample ``i`` is a function of (seed, i) alone.
+
+Each epoch is a permutation of its own, so that every composite is met once an epoch and the order survives a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from harmonygen.data.triplets import Triplet
+from harmonygen.errors import InputError, TooManyBadInputsError
+from harmonygen.images import resize
+from harmonygen.seeds import numpy_rng
+from harmonygen.training.bad_samples import BadSamples
+from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sizing, to_pm1
+from harmonygen.training.photos import crop_corner, cut, ids_digest, read_pixels, shrink_mask
+from harmonygen.training.settings import TrainSettings
+from harmonygen.training.sources import Sources
+
+
+class EpochOrder:
+    """Index ``i`` -> item: epoch ``i // count`` goes through all ``count`` items in an order drawn from its seed."""
+
+    def __init__(self, count: int, *seed: int | str) -> None:
+        self.count, self.seed = count, seed
+        self._epoch, self._drawn = -1, np.empty(0, dtype=np.int64)
+
+    def __call__(self, index: int) -> int:
+        """Return the item of sample ``index``."""
+        epoch, place = divmod(index, self.count)
+        if epoch != self._epoch:
+            self._epoch, self._drawn = epoch, numpy_rng("order", *self.seed, epoch).permutation(self.count)
+        return int(self._drawn[place])
+
+
+class StoredComposites(Dataset[Batch]):
+    """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1, decoded on demand.
+
+    A composite that cannot be read is recorded in ``bad``, and the next of the epoch stands in for it.
+    """
+
+    def __init__(
+        self,
+        triplets: Sequence[Triplet],
+        settings: TrainSettings,
+        name: str,
+        augment: bool = True,
+        bad: BadSamples | None = None,
+    ) -> None:
+        self.triplets, self.settings, self.name, self.augment, self.bad = triplets, settings, name, augment, bad
+        self.order = EpochOrder(len(triplets), settings.seed, name)
+        self.sources = Sources(s for item in triplets for s in (item.real, item.mask, item.composite))
+        self._known_bad: set[int] = set()
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits over the composites' ids in order."""
+        return ids_digest(item.triplet_id for item in self.triplets)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return sample ``index``, the same whenever it is asked for.
+
+        Raises:
+            TooManyBadInputsError: too many are bad, in all or in a row.
+        """
+        tried = 0
+        while tried < min(MOST_BAD_IN_A_ROW, len(self.triplets)):
+            item = self.order(index + tried)
+            tried += 1
+            if item in self._known_bad:
+                continue
+            try:
+                return self._sample(self.triplets[item], index)
+            except InputError as error:
+                self._known_bad.add(item)
+                if self.bad:
+                    self.bad.record(self.triplets[item].triplet_id, error)
+        raise TooManyBadInputsError(f"{tried} composites in a row could not be read from sample {index} on: mend them")
+
+    def _sample(self, triplet: Triplet, index: int) -> Batch:
+        settings, rng = self.settings, numpy_rng("stored", self.settings.seed, self.name, index)
+        decoded, mask = read_pixels(self.sources, triplet.real, triplet.mask)
+        made = self.sources.image(triplet.composite).image_u8
+        if made.shape != decoded.image_u8.shape:
+            found = f"{made.shape[1]}x{made.shape[0]}, its photo {mask.shape[1]}x{mask.shape[0]}"
+            raise InputError(f"composite '{triplet.composite}' is {found}: make it again at the photo's size")
+        size = sizing(settings).of(*mask.shape)
+        shrunk = shrink_mask(mask, size, str(triplet.mask))
+        corner = crop_corner(shrunk, settings.resolution, rng, self.augment and settings.crop == "random")
+        flipped = bool(self.augment and settings.random_flip and rng.random() < 0.5)
+        pictures = (resize(pixels, *size) for pixels in (decoded.image_u8, made))
+        real, composite = (cut(picture, corner, settings.resolution, flipped) for picture in pictures)
+        square = cut(shrunk, corner, settings.resolution, flipped)
+        tensor = torch.from_numpy(square[None].astype(np.float32))
+        return {"real": to_pm1(real), "composite": to_pm1(composite), "mask": tensor}
