@@ -90,7 +90,7 @@ def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
         if found:
             raise UsageError(f"--out '{out}' is not empty (it has {picks.shown(found)}): choose a new folder")
         return False
-    before = json.loads(written.read_text())
+    before: dict[str, Any] = json.loads(written.read_text())
     if {**before, "harmonygen": ""} != {**plan, "harmonygen": ""}:
         raise UsageError(f"--out '{out}' holds another export or run: choose a new folder")
     return (out / "summary.json").is_file()
@@ -103,11 +103,11 @@ def _write(settings: ExportSettings, run: picks.Run, rows: list[dict[str, Any]],
     manifest: list[dict[str, Any]] = []
     for part, own in sorted(by_part.items()):
         names = _write_pairs(settings, run.folder / "pairs" / run.parts[part].name, {row["pair_id"] for row in own})
-        for row, encoded in picks.read_composites(run, own):
-            pair = names[row["pair_id"]]
-            composite = _composite_name(pair["mask"], row["k"], tree.image_suffix(encoded, row["pair_id"]))
+        for picked, encoded in picks.read_composites(run, own):
+            pair = names[picked["pair_id"]]
+            composite = _composite_name(pair["mask"], picked["k"], tree.image_suffix(encoded, picked["pair_id"]))
             shards.write_bytes(shards.make_folder((settings.out / composite).parent) / Path(composite).name, encoded)
-            provenance = {name: row[name] for name in _PROVENANCE}
+            provenance = {name: picked[name] for name in _PROVENANCE}
             manifest.append(
                 {**pair, "composite": composite, "source": "harmonygen", "run": run.plan_digest, **provenance}
             )
