@@ -194,6 +194,8 @@ def resolve(
 
 def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
+    if not path:  # two settings that do not go together: the message names both
+        return str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] != "extra_forbidden":
         return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}"
     return f"unknown key '{'.'.join(path)}'{recipes.nearest(path[-1], _known(kind, path[:-1]))}"

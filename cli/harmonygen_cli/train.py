@@ -19,6 +19,7 @@ def train(
     overrides: Overrides = None,
     recipe: Recipe = None,
     data: Annotated[str | None, typer.Option("--data", help="Photos and masks: any input layout (sample).")] = None,
+    source: Annotated[str | None, typer.Option(help="on-the-fly, or stored: composites the data have.")] = None,
     split_file: Annotated[Path | None, typer.Option("--split-file", help="CSV: kind, name, split.")] = None,
     output_dir: Annotated[Path | None, typer.Option("--output-dir", help="Where it all goes.")] = None,
     resolution: Annotated[int | None, typer.Option("--resolution", help="Side of the square crops, pixels.")] = None,
@@ -28,9 +29,17 @@ def train(
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="AdamW's.")] = None,
     lr_scheduler: Annotated[str | None, typer.Option("--lr-scheduler", help="constant, cosine ...")] = None,
     lr_warmup_steps: Annotated[int | None, typer.Option("--lr-warmup-steps", help="Steps.")] = None,
+    lr_warmup_ratio: Annotated[float | None, typer.Option(help="Warm-up as a share of all steps, instead.")] = None,
     mixed_precision: Annotated[str | None, typer.Option("--mixed-precision", help="no, fp16 or bf16.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Save memory.")
+    ] = None,
     checkpointing_steps: Annotated[int | None, typer.Option("--checkpointing-steps", help="Steps between.")] = None,
     checkpoints_total_limit: Annotated[int | None, typer.Option(help="How many are kept.")] = None,
+    validation_steps: Annotated[int | None, typer.Option("--validation-steps", help="Steps between.")] = None,
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Remove the checkpoints there, start anew.")
+    ] = None,
     resume_from_checkpoint: Annotated[str | None, typer.Option(help="latest, or a checkpoint's path.")] = None,
     dataloader_num_workers: Annotated[int | None, typer.Option(help="Processes that make batches.")] = None,
     report_to: Annotated[str | None, typer.Option("--report-to", help="none, tensorboard or wandb.")] = None,
@@ -41,6 +50,8 @@ def train(
     """Train a model; the finished checkpoint is OUTPUT_DIR/model.
 
     Example: `harmonygen train inverse --recipe starter/inverse --data photos --max-train-steps 2000`
+
+    On several GPUs: `accelerate launch $(which harmonygen) train ...`; the batch size is that of each process.
     """
     options: dict[str, Any] = {
         key: value for key, value in locals().items() if key not in _NOT_SETTINGS and value is not None
@@ -60,6 +71,8 @@ def train(
 
     reporter = Reporter(json_output, quiet)
     result = run_training(settings, reporter.line)
+    if not result.main:
+        return
     figures = {**result.losses, **{f"validation_{name}": value for name, value in result.validation.items()}}
     reporter.table(f"{model}: {result.folder}", ["figure", "value"], sorted(figures.items()))
     reporter.result({"folder": result.folder, "steps": result.steps, "seconds": result.seconds, **figures})

@@ -61,6 +61,8 @@ class DenoiserTask:
         prompt = self.model.null_embedding.to(device).expand(len(clean), -1, -1)
         predicted = module(torch.cat([noisy, mask, condition], dim=1), steps, prompt).sample.float()
         squared = (predicted - goal) ** 2
+        if settings.snr_gamma:
+            squared = squared * self._snr_weight(steps)[:, None, None, None]
         if settings.loss_region == "image":
             loss = squared.mean()
         else:
@@ -68,9 +70,20 @@ class DenoiserTask:
             loss = ((squared * mask).mean(dim=(1, 2, 3)) * weight).mean()
         return loss, {}
 
+    def _snr_weight(self, steps: Tensor) -> Tensor:
+        """Return min-SNR weights (B,): they make the loss min(SNR, gamma) times the clean latent's squared error.
+
+        In terms of it, epsilon's squared error counts SNR times and velocity's SNR + 1 times.
+        """
+        kept = self.schedule.alphas_cumprod.to(steps.device)[steps]
+        snr, gamma = kept / (1 - kept), self.settings.snr_gamma
+        if self.settings.prediction_type == "epsilon":
+            return (gamma / snr).clamp(max=1)
+        return snr.clamp(max=gamma) / (snr + 1)
+
     def _latents(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the clean target of diffusion, the condition latent and the latent mask."""
-        model, inverse = self.model, self.model.spec.direction == "inverse"
+        model, inverse = self._on(batch["real"].device), self.model.spec.direction == "inverse"
         source, goal = ("real", "composite") if inverse else ("composite", "real")
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.settings.mixed_precision)
         with torch.autocast(model.device.type, dtype=half or torch.bfloat16, enabled=half is not None):
@@ -79,6 +92,13 @@ class DenoiserTask:
         if model.spec.target == "residual":
             target = (target - condition) / model.spec.residual_scale * mask
         return target, condition, mask
+
+    def _on(self, device: torch.device) -> Denoiser:
+        """Return the model with its frozen parts on ``device``: the loop moves only what it trains."""
+        if self.model.vae.device != device:
+            nn.Module.to(self.model.vae, device=device)
+            self.model.null_embedding = self.model.null_embedding.to(device)
+        return self.model
 
     def _foreground_std(self, batches: list[Batch]) -> float:
         """Standard deviation of the residual inside the foreground, over the calibration batches."""
@@ -111,7 +131,7 @@ class DenoiserTask:
         return changes
 
     def _draw(self, batch: Batch, row: int, seeds: list[int]) -> Tensor:
-        model = self.model
+        model = self._on(torch.device(self.model.unet.device))
         source = "real" if model.spec.direction == "inverse" else "composite"
         image = batch[source][row : row + 1].to(model.device)
         condition = model.encode(image)
