@@ -77,9 +77,9 @@ class DenoiserTask:
         """
         kept = self.schedule.alphas_cumprod.to(steps.device)[steps]
         snr, gamma = kept / (1 - kept), self.settings.snr_gamma
-        if self.settings.prediction_type == "epsilon":
-            return (gamma / snr).clamp(max=1)
-        return snr.clamp(max=gamma) / (snr + 1)
+        epsilon = self.settings.prediction_type == "epsilon"
+        weight: Tensor = (gamma / snr).clamp(max=1) if epsilon else snr.clamp(max=gamma) / (snr + 1)
+        return weight
 
     def _latents(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the clean target of diffusion, the condition latent and the latent mask."""
