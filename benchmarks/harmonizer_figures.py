@@ -1,0 +1,172 @@
+"""Figures of autoencoders and harmonizers on held-out photos, each with n and a bootstrap 95 % interval over photos.
+
+    python benchmarks/harmonizer_figures.py decoder photos256 split.csv PLAIN_VAE HARMONY_VAE --direction inverse
+    python benchmarks/harmonizer_figures.py harmonize photos256 split.csv [--method diffharmony++ --draws 4]
+    python benchmarks/harmonizer_figures.py authentic TRIPLETS [--method diffharmony++ --draws 4]
+
+decoder: PSNR inside the mask (8-bit, 0..255) of the target decoded from its own latent, by the plain autoencoder and
+by the Harmony-VAE. harmonize: composites by colour transfer and LUT made on the fly at 256 px, one a photo of split
+`study`; foreground MSE (8-bit squared, mean over photos) before and after. authentic: the same for real composites in
+iHarmony4 layout, at their own size, each listed, with the classifier's score of composite and photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Floats = npt.NDArray[np.float64]
+_RESAMPLES = 2000
+
+
+def interval(values: Floats) -> str:
+    """Return the mean with its 95 % bootstrap interval."""
+    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return f"{values.mean():.4g} [{low:.4g}, {high:.4g}]"
+
+
+def relative(before: Floats, after: Floats) -> str:
+    """Return the change of the mean, in per cent, with its paired 95 % bootstrap interval."""
+    draws = np.random.default_rng(0).integers(len(before), size=(_RESAMPLES, len(before)))
+    changes = 100 * (after[draws].mean(axis=1) / before[draws].mean(axis=1) - 1)
+    low, high = np.percentile(changes, [2.5, 97.5])
+    return f"{100 * (after.mean() / before.mean() - 1):+.1f} % [{low:+.1f}, {high:+.1f}]"
+
+
+def triplets(data: str, split_file: Path, resolution: int, limit: int) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
+    """Yield ``real composite`` (R, R, 3) uint8 and ``mask`` (R, R) bool of split `study`, one a photo."""
+    from harmonygen.data import read_pairs
+    from harmonygen.training.composites import OnTheFlyComposites
+    from harmonygen.training.data_sets import select_split
+    from harmonygen.training.photos import load_photos
+    from harmonygen.training.settings import ClassifierTraining
+
+    pairs = select_split(read_pairs(data), split_file, "study")
+    pairs = pairs[:: max(1, len(pairs) // limit)][:limit]
+    settings = ClassifierTraining(resolution=resolution, random_flip=False)
+    photos = load_photos(pairs, resolution)[0]
+    made = OnTheFlyComposites(photos, settings, "figures", augment=False)
+    for index in range(len(photos)):
+        sample = made[index]
+        pictures = {
+            name: np.rint((sample[name].permute(1, 2, 0).numpy() + 1) * 127.5).astype(np.uint8)
+            for name in ("real", "composite")
+        }
+        yield {**pictures, "mask": sample["mask"][0].numpy() > 0}
+
+
+def decoder(options: argparse.Namespace) -> None:
+    """Print the PSNR inside the mask of both decoders."""
+    import torch
+
+    from harmonygen.models.harmony_vae import load_autoencoder
+    from harmonygen.training.harmony_vae import foreground_psnr
+
+    plain, harmony = (load_autoencoder(Path(name)).eval() for name in (options.plain, options.harmony))
+    source, goal = ("real", "composite") if options.direction == "inverse" else ("composite", "real")
+    rows = []
+    with torch.no_grad():
+        for made in triplets(options.data, options.split_file, options.resolution, options.limit):
+            condition, target = (
+                torch.from_numpy(made[name]).permute(2, 0, 1)[None].float() / 127.5 - 1 for name in (source, goal)
+            )
+            mask = torch.from_numpy(made["mask"])[None, None].float()
+            latent = harmony.encode(target).latent_dist.mode()
+            decoded = [
+                plain.decode(plain.encode(target).latent_dist.mode()).sample,
+                harmony.decode(latent, harmony.features(condition, mask)),
+            ]
+            rows.append([float(foreground_psnr(image.clamp(-1, 1), target, mask)) for image in decoded])
+    figures = np.array(rows)
+    print(f"{options.direction}, {options.resolution} px, n = {len(rows)} photos; dB [95 % interval]\n")
+    print("| decoder | PSNR inside the mask |\n|---|---|")
+    for name, column in zip(("plain", "Harmony-VAE"), figures.T, strict=True):
+        print(f"| {name} | {interval(column)} |")
+    print(f"| difference | {interval(figures[:, 1] - figures[:, 0])} |")
+
+
+def harmonizer(options: argparse.Namespace):
+    """Load the harmonizer that the options name."""
+    from harmonygen.api import Harmonizer
+
+    return Harmonizer.from_pretrained(options.model, method=options.method, sampler=options.sampler, device="cpu")
+
+
+def harmonize(options: argparse.Namespace) -> None:
+    """Print foreground MSE before and after, over composites of held-out photos."""
+    from harmonygen.metrics import fmse
+
+    model = harmonizer(options)
+    rows = []
+    for made in triplets(options.data, options.split_file, 256, options.limit):
+        output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], draws=options.draws))
+        rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
+    before, after = np.array(rows, dtype=np.float64).T
+    print(f"{options.method}, draws {options.draws}, 256 px, background composite's, n = {len(rows)} photos\n")
+    print("| figure | value [95 % interval] |\n|---|---|")
+    print(f"| fMSE of the composite | {interval(before)} |\n| fMSE of the harmonized | {interval(after)} |")
+    print(f"| change of mean fMSE | {relative(before, after)} |\n| photos improved | {np.mean(after < before):.1%} |")
+
+
+def authentic(options: argparse.Namespace) -> None:
+    """List foreground MSE before and after, and the classifier's scores, of real composites."""
+    from harmonygen.api import HarmonyClassifier
+    from harmonygen.data import read_pairs
+    from harmonygen.metrics import fmse
+    from harmonygen.training.classifier import auc
+
+    model, judge = harmonizer(options), HarmonyClassifier.from_pretrained("starter", device="cpu")
+    print("| composite | fMSE | harmonized | P(composite) of it | of the photo | of the harmonized |")
+    print("|---|---:|---:|---:|---:|---:|")
+    rows = []
+    for pair in read_pairs(options.data):
+        real, mask = (Image.open(source.path) for source in (pair.real, pair.mask))
+        foreground = np.asarray(mask.convert("L")) > 127
+        for name in pair.originals:
+            composite = Image.open(Path(options.data) / name).convert("RGB")
+            output = model(composite, foreground, draws=options.draws)
+            photo = real.convert("RGB")
+            scores = judge([composite, photo, output], [foreground] * 3)
+            errors = [fmse(np.asarray(image), np.asarray(photo), foreground) for image in (composite, output)]
+            rows.append([*errors, *scores])
+            cells = [f"{value:.0f}" for value in errors] + [f"{score:.3f}" for score in scores]
+            print(f"| {Path(name).stem} | {' | '.join(cells)} |", flush=True)
+    table = np.array(rows, dtype=np.float64)
+    print(f"\nn = {len(rows)}; change of mean fMSE {relative(table[:, 0], table[:, 1])}")
+    labels = np.repeat([True, False], len(rows))
+    print(f"AUC of the classifier on them against their photos: {auc(table[:, 2:4].T.ravel(), labels):.3f}")
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(required=True)
+    for run in (decoder, harmonize, authentic):
+        kind = kinds.add_parser(run.__name__)
+        kind.set_defaults(run=run)
+        kind.add_argument("data")
+        if run is not authentic:
+            kind.add_argument("split_file", type=Path)
+            kind.add_argument("--limit", type=int, default=200, help="photos, evenly spaced over the split")
+        if run is decoder:
+            kind.add_argument("plain")
+            kind.add_argument("harmony")
+            kind.add_argument("--direction", choices=("inverse", "forward"), default="inverse")
+            kind.add_argument("--resolution", type=int, default=128)
+        else:
+            kind.add_argument("--model", default="starter")
+            kind.add_argument("--method", default="diffharmony++")
+            kind.add_argument("--sampler", default="euler-ancestral")
+            kind.add_argument("--draws", type=int, default=1)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
