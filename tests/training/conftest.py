@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from harmonygen.training.loop import fit
 from harmonygen.training.settings import AutoencoderTraining, ClassifierTraining, InverseTraining, TrainSettings
+from harmonygen.training.sheets import save_rows
 
 VAE = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
@@ -60,3 +64,67 @@ def tiny_settings(photo_folder: Path, tiny_inverse: Path, tmp_path: Path) -> Cal
         return kind(**{**common, **extra, **changes})
 
     return make
+
+
+class Noise(torch.utils.data.Dataset):
+    """Samples of the shape of photos, a function of their index, which they carry."""
+
+    digest = "noise"
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(index)
+        real, composite = (torch.rand(3, 4, 4, generator=generator) * 2 - 1 for _ in range(2))
+        return {"real": real, "composite": composite, "mask": torch.ones(1, 4, 4), "index": torch.tensor(index)}
+
+
+class ToyTask:
+    """The smallest real task: a convolution, dropout unless it is 0, and the loop's own noise unless it is off."""
+
+    def __init__(self, dropout: float = 0.5, noise: float = 0.1) -> None:
+        torch.manual_seed(0)
+        self.module = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.Dropout(dropout))
+        self.noise, self.seen = noise, []
+
+    def loss(self, module, batch, generator):
+        self.seen.append(batch["index"].tolist())
+        noise = self.noise * torch.randn(batch["real"].shape, generator=generator)
+        loss = ((module(batch["composite"]) - batch["real"] + noise) ** 2).mean()
+        return loss, {"first": float(batch["index"][0])}
+
+    def validate(self, batches):
+        with torch.no_grad():
+            return {"mse": float(((self.module(batches[0]["composite"]) - batches[0]["real"]) ** 2).mean())}
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        save_file({name: w.contiguous() for name, w in self.module.state_dict().items()}, folder / "model.safetensors")
+
+    def sheet(self, batches, path: Path) -> None:
+        save_rows([batches[0]["real"]], path)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Callable[..., Any]:
+    """Train the toy task by :func:`fit`; keywords are settings, ``task`` and ``log`` may be given."""
+
+    def run(task: ToyTask | None = None, log: Callable[[str], None] = lambda _: None, **changes: Any):
+        common = {
+            "output_dir": tmp_path / "toy",
+            "train_batch_size": 2,
+            "max_train_steps": 8,
+            "checkpointing_steps": 3,
+            "validation_steps": 4,
+            "validation_samples": 2,
+            "logging_steps": 1,
+            "learning_rate": 1e-2,
+            "ema_decay": 0.9,
+        }
+        return fit(task or ToyTask(), Noise(), Noise(), TrainSettings(**{**common, **changes}), log)
+
+    return run
+
+
+@pytest.fixture(name="toy_task")
+def toy_task_fixture() -> type[ToyTask]:
+    """The class of the toy task."""
+    return ToyTask
