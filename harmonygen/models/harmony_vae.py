@@ -136,6 +136,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         if new or unknown:
             raise CheckpointError(f"the autoencoder lacks {new} and has {unknown} besides: use an AutoencoderKL")
         nn.Module.to(model, device=vae.device, dtype=vae.dtype)
+        model.train(vae.training)  # resnets lay their memory out otherwise while training: other last bits
         return model.freeze()
 
     def freeze(self, train_decoder: bool = True) -> HarmonyVAE:

@@ -30,9 +30,7 @@ class HarmonyVaeTask:
         self.settings = settings
         self.plain = _plain_autoencoder(settings.vae)
         self.vae = HarmonyVAE.from_autoencoder(self.plain, settings.direction).freeze(settings.train_decoder)
-        if settings.gradient_checkpointing:
-            self.vae.enable_gradient_checkpointing()
-        self.module: nn.Module = _Decoding(self.vae)
+        self.module: nn.Module = _Decoding(self.vae).train()
         inverse = settings.direction == "inverse"
         self._condition, self._target = ("real", "composite") if inverse else ("composite", "real")
 
