@@ -136,7 +136,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged pickle can raise anything at all
         raise CheckpointError(f"cannot read weights '{path}' ({_first_line(error)}): copy the file again") from error
-    return _one_set(raw, path)
+    return _parted(_one_set(raw, path))
+
+
+def _parted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give tensors that share memory, or are a view of a larger one, memory of their own: safetensors wants it."""
+    seen: set[int] = set()
+    for name, value in state.items():
+        storage = value.untyped_storage()
+        whole = storage.nbytes() == value.numel() * value.element_size() and value.is_contiguous()
+        if storage.data_ptr() in seen or not whole:
+            state[name] = value.clone(memory_format=torch.contiguous_format)
+        seen.add(storage.data_ptr())
+    return state
 
 
 def _one_set(raw: Any, path: Path) -> dict[str, Tensor]:
