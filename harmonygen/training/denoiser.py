@@ -23,13 +23,20 @@ from harmonygen.training.loop import Losses
 from harmonygen.training.settings import DenoiserTraining
 from harmonygen.training.sheets import save_rows
 
+_NOISE = {"noise", "noise_share"}
+
 
 class DenoiserTask:
     """Noise or velocity MSE, weighted to the foreground; the autoencoder is frozen."""
 
     def __init__(self, settings: DenoiserTraining, calibration: list[Batch], device: str = "cpu") -> None:
         self.settings = settings = settled(settings)
-        vae = load_autoencoder(vae_folder(settings.vae or settings.init)).to(device).eval().requires_grad_(False)
+        vae = (
+            load_autoencoder(vae_folder(settings.vae or settings.init, settings.task))
+            .to(device)
+            .eval()
+            .requires_grad_(False)
+        )
         start = start_denoiser(settings.init, settings.model, settings.prediction_type, settings.null_embedding)
         spec = DenoiserSpec(
             direction="inverse" if settings.task == "inverse" else "forward",
@@ -163,19 +170,23 @@ def settled(settings: DenoiserTraining) -> DenoiserTraining:
     Raises:
         CheckpointError: there is no such folder, or it has no usable scheduler.
     """
+    given = set(settings.model_fields_set)
+    if given & _NOISE:  # the kind of noise and its share are one choice
+        given |= _NOISE
     stated = stated_choices(settings.init)
-    return settings.model_copy(
-        update={name: value for name, value in stated.items() if name not in settings.model_fields_set}
-    )
+    return settings.model_copy(update={name: value for name, value in stated.items() if name not in given})
 
 
-def vae_folder(name: str) -> Path:
-    """Return the folder that holds the autoencoder's config: as given, or its ``vae`` subfolder; ``starter`` works.
+def vae_folder(name: str, direction: str = "inverse") -> Path:
+    """Return the folder that holds the autoencoder's config: as given, or its ``vae`` subfolder.
+
+    ``starter`` is the starter's of ``direction``, or its inverse model's where it has no other.
 
     Raises:
         UsageError: there is none.
     """
-    root = STARTER / "inverse" if name == "starter" else Path(name)
+    part = direction if (STARTER / direction).is_dir() else "inverse"
+    root = STARTER / part if name == "starter" else Path(name)
     for folder in (root / "vae", root):
         if (folder / "config.json").is_file():
             return folder

@@ -65,7 +65,8 @@ def build(settings: TrainSettings, data: Samples) -> Task:
     if isinstance(settings, HarmonyVaeTraining):
         return HarmonyVaeTask(settings)
     if isinstance(settings, DenoiserTraining):
-        return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])])
+        residual = settled(settings).target == "residual"
+        return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])] if residual else [])
     if isinstance(settings, RefinerTraining):
         return RefinerTask(settings)
     if isinstance(settings, DirectTraining):
