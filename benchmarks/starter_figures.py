@@ -74,9 +74,10 @@ def classifier(data: str, split_file: Path, name: str) -> None:
     from harmonygen.models.checkpoints import locate
     from harmonygen.models.classifier import HarmonyResNet
     from harmonygen.training.classifier import auc, both, ece
-    from harmonygen.training.composites import OnTheFlyComposites, load_photos
+    from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split
     from harmonygen.training.loop import collate
+    from harmonygen.training.photos import load_photos
     from harmonygen.training.settings import ClassifierTraining
 
     model = HarmonyResNet.from_pretrained(locate(name, "classifier"))
