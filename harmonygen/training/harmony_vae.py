@@ -6,14 +6,15 @@ target's own, so no denoiser is needed.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from harmonygen.errors import UsageError
-from harmonygen.models.harmony_vae import HarmonyVAE, load_autoencoder
+from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
 from harmonygen.training.loop import Losses
@@ -28,8 +29,8 @@ class HarmonyVaeTask:
 
     def __init__(self, settings: HarmonyVaeTraining) -> None:
         self.settings = settings
-        self.plain = _plain_autoencoder(settings.vae)
-        self.vae = HarmonyVAE.from_autoencoder(self.plain, settings.direction).freeze(settings.train_decoder)
+        self.start = load_autoencoder(vae_folder(settings.vae)).eval().requires_grad_(False)
+        self.vae = _begin(self.start, settings.direction).freeze(settings.train_decoder)
         self.module: nn.Module = _Decoding(self.vae).train()
         inverse = settings.direction == "inverse"
         self._condition, self._target = ("real", "composite") if inverse else ("composite", "real")
@@ -48,36 +49,33 @@ class HarmonyVaeTask:
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
-        """PSNR inside the mask of held-out targets: Harmony-VAE, the plain autoencoder, and the first's lead."""
-        ours, plain = [], []
+        """PSNR inside the mask of held-out targets: now, at the start (the plain autoencoder's), and the gain."""
+        now, start = [], []
         for target, before, after, mask in map(self._reconstruct, batches):
-            plain.append(foreground_psnr(before, target, mask))
-            ours.append(foreground_psnr(after, target, mask))
-        psnr, psnr_plain = float(torch.cat(ours).mean()), float(torch.cat(plain).mean())
-        return {
-            "psnr": psnr,
-            "psnr_plain": psnr_plain,
-            "psnr_gain": psnr - psnr_plain,
-            "n": float(len(torch.cat(ours))),
-        }
+            start.append(foreground_psnr(before, target, mask))
+            now.append(foreground_psnr(after, target, mask))
+        psnr, psnr_start = float(torch.cat(now).mean()), float(torch.cat(start).mean())
+        name = "psnr_start" if isinstance(self.start, HarmonyVAE) else "psnr_plain"
+        return {"psnr": psnr, name: psnr_start, "psnr_gain": psnr - psnr_start, "n": float(len(torch.cat(now)))}
 
     def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the target, its plain and its conditioned reconstruction (B, 3, R, R), and the mask (B, 1, R, R)."""
+        """Return the target, its reconstructions at the start and now (B, 3, R, R), and the mask (B, 1, R, R)."""
         device = self.vae.device
         target, condition, mask = (batch[name].to(device) for name in (self._target, self._condition, "mask"))
         latents = self.vae.encode(target).latent_dist.mode()
-        before = self.plain.to(device).decode(latents).sample.clamp(-1, 1)
-        return target, before, self.vae(latents, condition, mask).clamp(-1, 1), mask
+        start: Any = self.start.to(device)
+        given = isinstance(start, HarmonyVAE)
+        before: Tensor = start(latents, condition, mask) if given else start.decode(latents).sample
+        return target, before.clamp(-1, 1), self.vae(latents, condition, mask).clamp(-1, 1), mask
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
-        nn.Module.to(self.vae, torch.float16).save_pretrained(folder, safe_serialization=True)
-        nn.Module.to(self.vae, torch.float32)
+        nn.Module.to(deepcopy(self.vae), torch.float16).save_pretrained(folder, safe_serialization=True)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
-        """Rows: condition, target, the plain reconstruction, the Harmony-VAE's."""
+        """Rows: condition, target, the reconstruction at the start (the plain autoencoder's), and now."""
         few = {name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()}
         target, before, after, _ = self._reconstruct(few)
         save_rows([few[self._condition], target, before, after], path)
@@ -95,16 +93,18 @@ def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tens
     return torch.as_tensor(-10 * torch.log10(error))
 
 
-def _plain_autoencoder(name: str) -> AutoencoderKL:
-    """Load the autoencoder to start from, frozen.
+def _begin(start: AutoencoderKL | HarmonyVAE, direction: str) -> HarmonyVAE:
+    """Return a new Harmony-VAE of a plain autoencoder, or a copy of one to train on.
 
     Raises:
-        UsageError: none is named or there, or it is a Harmony-VAE already.
+        CheckpointError: it was trained for the other direction.
     """
-    vae = load_autoencoder(vae_folder(name))
-    if isinstance(vae, HarmonyVAE):
-        raise UsageError(f"'{name}' holds a Harmony-VAE: start from a plain autoencoder, or resume that run")
-    return vae.eval().requires_grad_(False)
+    if not isinstance(start, HarmonyVAE):
+        return HarmonyVAE.from_autoencoder(start, direction)
+    check_direction(start, direction)
+    copy = deepcopy(start)
+    copy.register_to_config(direction=direction)
+    return copy
 
 
 class _Decoding(nn.Module):

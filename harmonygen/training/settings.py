@@ -100,7 +100,7 @@ class HarmonyVaeTraining(TrainSettings):
 
     task: ClassVar[str] = "harmony-vae"
 
-    vae: str = Field("", description="folder of the plain autoencoder, or of a checkpoint that has vae/")
+    vae: str = Field("", description="folder of a plain autoencoder or Harmony-VAE, or of a checkpoint that has vae/")
     direction: Literal["inverse", "forward"] = Field(
         "inverse", description="inverse decodes composites given the real photo, forward real photos given a composite"
     )
