@@ -81,16 +81,19 @@ def new_accelerator(settings: TrainSettings) -> Accelerator:
     """
     AcceleratorState._reset_state()  # a process may train several models, each in its own precision
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
             gradient_accumulation_steps=settings.gradient_accumulation_steps,
             log_with=tracking.new_trackers(settings) or None,
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
+        if settings.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+            raise ValueError("the CPU would compute in full precision")
     except ValueError as error:
         raise UsageError(
             f"--mixed-precision {settings.mixed_precision} cannot be used here ({error}): use no or bf16"
         ) from error
+    return accelerator
 
 
 def fit(
@@ -185,7 +188,7 @@ class _Run:
         """Train from step ``start`` to the end, and export."""
         settings, began = self.settings, time.monotonic()
         self.observer.hold(held_out)
-        if start % settings.validation_steps == 0 or start == settings.max_train_steps:
+        if start and (start % settings.validation_steps == 0 or start == settings.max_train_steps):
             self.observer.validate(start)  # the run may have been killed before it could
         loader = iter(self._loader(data, start))
         with StopSignals(enabled=self.accelerator.num_processes == 1) as stop:

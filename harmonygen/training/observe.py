@@ -61,9 +61,9 @@ class Observer:
         self._track({**losses, **rates}, "train", done)
 
     def validate(self, done: int) -> None:
-        """Validate on the main process, unless this step's figures are there; nothing is trained yet at step 0."""
+        """Validate on the main process, unless this step's figures are there."""
         known = any(row["step"] == done and is_validation(row) for row in self.history)
-        if self.accelerator.is_main_process and done and not known:
+        if self.accelerator.is_main_process and not known:
             self._validate(done)
         self.accelerator.wait_for_everyone()
 
