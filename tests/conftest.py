@@ -168,7 +168,7 @@ def write_stable_diffusion(folder: Path, in_channels: int = 9, prediction_type: 
     torch.manual_seed(seed)
     UNet2DConditionModel(
         in_channels=in_channels,
-        block_out_channels=(8, 8, 16, 16),
+        block_out_channels=(8, 16, 32, 32),
         cross_attention_dim=8,
         attention_head_dim=2,
         norm_num_groups=4,
@@ -176,7 +176,7 @@ def write_stable_diffusion(folder: Path, in_channels: int = 9, prediction_type: 
     AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 8, 16, 16),
+        block_out_channels=(8, 16, 32, 32),
         layers_per_block=2,
         norm_num_groups=4,
     ).save_pretrained(folder / "vae")
