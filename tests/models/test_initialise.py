@@ -23,7 +23,7 @@ from harmonygen.models.initialise import (
     stated_choices,
     widen,
 )
-from harmonygen.training.denoiser import DenoiserTask
+from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.settings import ForwardTraining, InverseTraining
 
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -275,6 +275,12 @@ def test_training_from_the_starter_keeps_its_choices_and_its_embedding():
     assert spec.target != InverseTraining().target
     assert task.model.spec.mask_pooling == "nearest"
     assert {parameter.dtype for parameter in task.module.parameters()} == {torch.float32}
+
+
+def test_a_recipe_that_names_the_noise_does_not_get_the_starters_share_of_it():
+    settings = settled(InverseTraining(init="starter", noise="white"))
+    assert (settings.noise, settings.noise_share) == ("white", 0)
+    assert settings.target == stated_choices("starter")["target"]
 
 
 def test_an_embedding_of_another_width_is_refused(tiny_sd, tmp_path):
