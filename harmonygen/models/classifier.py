@@ -95,6 +95,23 @@ class HarmonyResNet(nn.Module):
         trunk = {key: value for key, value in state.items() if not key.startswith("fc.")} | {"conv1.weight": stem}
         self.network.load_state_dict(trunk, strict=False)
 
+    def load_classifier(self, other: HarmonyResNet) -> None:
+        """Take the weights of another classifier of this depth; a mask channel is dropped, or added as zeros.
+
+        Raises:
+            CheckpointError: of another depth, or with the labels the other way round.
+        """
+        if (other.spec.depth, other.spec.labels) != (self.spec.depth, self.spec.labels):
+            raise CheckpointError(
+                f"the classifier to start from is a {other.spec.depth} with outputs {other.spec.labels}, "
+                f"a {self.spec.depth} with {self.spec.labels} is needed: choose another, or set depth"
+            )
+        state = other.state_dict()
+        stem = torch.zeros_like(self.network.conv1.weight)
+        shared = min(stem.shape[1], other.spec.in_channels)
+        stem[:, :shared] = state["network.conv1.weight"][:, :shared]
+        self.load_state_dict({**state, "network.conv1.weight": stem})
+
     def freeze_trunk(self) -> None:
         """Leave only the linear head trainable: the papers' linear probe."""
         self.network.requires_grad_(False)

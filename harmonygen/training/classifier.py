@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harmonygen.models.checkpoints import locate
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.training.composites import Batch
 from harmonygen.training.loop import Losses
@@ -29,7 +30,9 @@ class ClassifierTask:
             training_data=settings.data,
         )
         self.model = HarmonyResNet(spec)
-        if settings.imagenet:
+        if settings.init:
+            self.model.load_classifier(HarmonyResNet.from_pretrained(locate(settings.init, "classifier")))
+        elif settings.imagenet:
             self.model.load_imagenet()
         if settings.linear_probe:
             self.model.freeze_trunk()

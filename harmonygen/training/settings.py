@@ -198,6 +198,9 @@ class ClassifierTraining(TrainSettings):
 
     depth: str = "resnet50"
     in_channels: Literal[3, 4] = 3
+    init: str = Field(
+        "", description="starter or a classifier folder to start from; its mask channel is dropped or added"
+    )
     imagenet: bool = Field(False, description="start from torchvision's ImageNet weights (needs a network)")
     linear_probe: bool = Field(False, description="train the head alone")
     label_smoothing: float = Field(0.0, ge=0, lt=1)

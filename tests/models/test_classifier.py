@@ -132,3 +132,16 @@ def test_a_wrong_or_damaged_classifier_is_refused_with_what_was_found(folder, da
     damage(folder)
     with pytest.raises(CheckpointError, match=message):
         HarmonyResNet.from_pretrained(folder)
+
+
+def test_a_classifier_starts_from_another_with_or_without_the_mask():
+    torch.manual_seed(0)
+    image, mask = torch.rand(2, 3, 32, 32), torch.zeros(2, 1, 32, 32)
+    three, four = (HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=n, input_size=32)).eval() for n in (3, 4))
+    four.load_classifier(three)
+    assert torch.equal(four(image, mask), three(image, mask))
+    back = HarmonyResNet(three.spec).eval()
+    back.load_classifier(four)
+    assert torch.equal(back(image, mask), three(image, mask))
+    with pytest.raises(CheckpointError, match="a resnet10 with outputs"):
+        HarmonyResNet(ClassifierSpec(depth="resnet18", input_size=32)).load_classifier(three)
