@@ -99,12 +99,11 @@ def _begin(start: AutoencoderKL | HarmonyVAE, direction: str) -> HarmonyVAE:
     Raises:
         CheckpointError: it was trained for the other direction.
     """
-    if not isinstance(start, HarmonyVAE):
-        return HarmonyVAE.from_autoencoder(start, direction)
     check_direction(start, direction)
-    copy = deepcopy(start)
-    copy.register_to_config(direction=direction)
-    return copy
+    given = isinstance(start, HarmonyVAE)
+    vae: HarmonyVAE = deepcopy(start) if given else HarmonyVAE.from_autoencoder(start, direction)
+    vae.register_to_config(direction=direction)
+    return vae
 
 
 class _Decoding(nn.Module):
