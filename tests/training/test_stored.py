@@ -1,0 +1,267 @@
+"""Training on composites that a data set has: which, in what order, and what bad ones do."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from harmonygen.config import AugmentSettings, ExportSettings, SynthesizeSettings
+from harmonygen.data.triplets import read_triplets
+from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.training.bad_samples import BadSamples
+from harmonygen.training.composites import IndexRange
+from harmonygen.training.data_sets import read_samples
+from harmonygen.training.run import train
+from harmonygen.training.settings import ClassifierTraining
+from harmonygen.training.stored import EpochOrder, StoredComposites
+from harmonygen.workflows.augment import augment
+from harmonygen.workflows.export import export
+from harmonygen.workflows.synthesize import synthesize
+
+
+@pytest.fixture
+def tree(tmp_path, small_photos, ellipse):
+    """An iHarmony4 tree: four photos, one mask each, three composites of foregrounds made darker and darker."""
+    root = tmp_path / "tree"
+    names = []
+    for folder in ("composite_images", "masks", "real_images"):
+        (root / "HFlickr" / folder).mkdir(parents=True)
+    for index, photo in enumerate(small_photos(4)):
+        mask = ellipse(*photo.shape[:2])
+        Image.fromarray(photo).save(root / "HFlickr" / "real_images" / f"f{index}.png")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(root / "HFlickr" / "masks" / f"f{index}_1.png")
+        for variant in range(3):
+            composite = np.where(mask[..., None], photo // (variant + 2), photo).astype(np.uint8)
+            names.append(f"HFlickr/composite_images/f{index}_1_{variant}.png")
+            Image.fromarray(composite).save(root / names[-1])
+    (root / "IHD_train.txt").write_text("\n".join(names) + "\n")
+    return root
+
+
+@pytest.fixture
+def of(tmp_path):
+    """Settings of a stored data set."""
+
+    def make(data, **changes):
+        common = {"data": str(data), "source": "stored", "resolution": 32, "output_dir": tmp_path / "out"}
+        return ClassifierTraining(**{**common, **changes})
+
+    return make
+
+
+@pytest.fixture
+def stored(of):
+    """The stored composites of a data set, all of them for training."""
+
+    def make(data, bad=None, augment=True, **changes):
+        return StoredComposites(read_triplets(data)[0], of(data, **changes), "train", augment, bad)
+
+    return make
+
+
+def quiet(_: str) -> None:
+    """A log that says nothing."""
+
+
+def equal(one: dict, other: dict) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(1, 40), seed=st.integers(0, 5), start=st.integers(0, 200))
+def test_every_epoch_meets_every_item_once_from_wherever_it_is_asked(count, seed, start):
+    order = EpochOrder(count, seed, "train")
+    first = [order(index) for index in range(3 * count)]
+    for epoch in range(3):
+        assert sorted(first[epoch * count : (epoch + 1) * count]) == list(range(count))
+    assert EpochOrder(count, seed, "train")(start) == order(start)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    order, other = EpochOrder(50, 0), EpochOrder(50, 1)
+    epochs = [[order(50 * epoch + place) for place in range(50)] for epoch in range(2)]
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != [other(place) for place in range(50)]
+
+
+def test_every_composite_of_a_tree_or_list_is_a_sample(tree):
+    names = [item.triplet_id for item in read_triplets(tree)[0]]
+    assert len(names) == len(set(names)) == 12
+    (tree / "some.txt").write_text("HFlickr/composite_images/f1_1_2.png\nHFlickr/composite_images/f0_1_0.png\n")
+    assert [str(item.composite) for item in read_triplets(tree / "some.txt")[0]] == [
+        str(tree / "HFlickr/composite_images/f0_1_0.png"),
+        str(tree / "HFlickr/composite_images/f1_1_2.png"),
+    ]
+
+
+def test_a_sample_is_the_stored_composite_with_its_photo(stored, tree):
+    data = stored(tree, crop="square", random_flip=False)
+    met = Counter()
+    for index in range(12):
+        sample, item = data[index], data.triplets[data.order(index)]
+        inside = sample["mask"].bool().expand(3, -1, -1)
+        assert sample["real"].shape == sample["composite"].shape == (3, 32, 32)
+        photo = np.asarray(Image.open(item.real.path).resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float32)
+        assert torch.allclose(sample["real"], torch.from_numpy(photo / 127.5 - 1).permute(2, 0, 1), atol=1e-6)
+        assert sample["composite"][inside].mean() < sample["real"][inside].mean()
+        met[item.triplet_id] += 1
+    assert set(met.values()) == {1}
+
+
+def test_sample_i_is_a_function_of_seed_and_i_for_any_number_of_workers(stored, tree):
+    data, fresh = stored(tree, seed=3), stored(tree, seed=3)
+    backwards = {index: data[index] for index in (30, 7, 0)}
+    assert all(equal(fresh[index], backwards[index]) for index in (0, 7, 30))
+    assert not equal(data[0], stored(tree, seed=4)[0])
+    loader = DataLoader(data, 2, sampler=IndexRange(3, 9), num_workers=2, multiprocessing_context="fork")
+    batches = list(loader)
+    assert torch.equal(
+        torch.cat([batch["real"] for batch in batches]), torch.stack([fresh[i]["real"] for i in range(3, 9)])
+    )
+
+
+def test_crops_keep_the_foreground_and_cut_photo_and_composite_alike(stored, tree):
+    data = stored(tree, crop="random", crop_scale=2.0)
+    corners = set()
+    for index in range(24):
+        sample = data[index]
+        outside = ~sample["mask"].bool().expand(3, -1, -1)
+        assert 0.01 < sample["mask"].mean() < 0.99
+        near = torch.nn.functional.max_pool2d(sample["mask"][None], 5, 1, 2)[0].bool().expand(3, -1, -1)
+        assert torch.equal(sample["real"][~near], sample["composite"][~near])
+        assert outside.any()
+        corners.add(sample["mask"].sum().item())
+    assert len(corners) > 4
+    still = stored(tree, augment=False)
+    assert equal(still[0], still[0])
+
+
+def test_a_run_its_export_and_its_augmentation_give_the_same_composites(
+    photo_folder, tiny_classifier, tmp_path, stored
+):
+    run = SynthesizeSettings(
+        data=str(photo_folder),
+        out=tmp_path / "run",
+        generator="lut",
+        classifier=str(tiny_classifier),
+        k=4,
+        device="cpu",
+    )
+    synthesize(run)
+    export(ExportSettings(run=run.out, out=tmp_path / "tree"))
+    of_run, of_tree = read_triplets(run.out)[0], read_triplets(tmp_path / "tree")[0]
+    assert 0 < len(of_run) == len(of_tree) <= 12
+    assert len({item.triplet_id for item in of_run}) == len(of_run)
+
+    more = run.model_copy(update={"data": str(tmp_path / "tree"), "out": tmp_path / "more", "seed": 9, "k": 6})
+    synthesize(more)
+    mixed = AugmentSettings(
+        data=str(tmp_path / "tree"), candidates=more.out, out=tmp_path / "mixed", format="parquet", gamma=0.5
+    )
+    result = augment(mixed)
+    assert len(read_triplets(tmp_path / "mixed")[0]) == result.originals + result.new
+
+    def pixels(data) -> Counter:
+        samples = stored(data, crop="square", random_flip=False)
+        return Counter(samples[index]["composite"].numpy().tobytes() for index in range(len(samples.triplets)))
+
+    assert pixels(run.out) == pixels(tmp_path / "tree")
+    assert len(pixels(run.out)) == len(of_run)
+    assert not pixels(tmp_path / "tree") - pixels(tmp_path / "mixed")
+
+
+def test_a_bad_composite_is_recorded_once_and_the_next_stands_in_for_it(stored, tree, tmp_path):
+    clean = stored(tree)
+    victim = clean.order(5)
+    clean.triplets[victim].composite.path.write_bytes(b"broken")
+    bad = BadSamples(tmp_path / "quarantine", 12, 0.1)
+    data = stored(tree, bad)
+    batches = list(DataLoader(data, 4, sampler=IndexRange(0, 36), num_workers=2, multiprocessing_context="fork"))
+    composites = torch.cat([batch["composite"] for batch in batches])
+    again = stored(tree, bad)
+    for index in range(36):  # from wherever it is asked, as after a resume
+        assert torch.equal(again[index]["composite"], composites[index])
+        if clean.order(index) != victim:
+            assert torch.equal(composites[index], clean[index]["composite"])
+    assert victim != clean.order(6)
+    assert [row.id for row in bad.rows()] == [clean.triplets[victim].triplet_id]
+    assert "not an image" in bad.rows()[0].message
+
+
+def test_a_composite_of_another_size_than_its_photo_is_bad(stored, tree, tmp_path):
+    data = stored(tree, BadSamples(tmp_path / "quarantine", 12, 0.5))
+    path = data.triplets[data.order(0)].composite.path
+    Image.open(path).resize((50, 50)).save(path)
+    data[0]
+    assert "is 50x50, its photo 128x96" in data.bad.rows()[0].message
+
+
+def test_too_many_bad_ones_end_the_run_with_what_to_do(tree, of, tmp_path):
+    for path in (tree / "HFlickr" / "composite_images").glob("f[012]*"):
+        path.write_bytes(b"")
+    with pytest.raises(TooManyBadInputsError, match=r"^2 of 12 inputs could not be used, 1 are allowed") as stopped:
+        train(of(tree, dataloader_num_workers=1, depth="resnet10", max_train_steps=50), quiet)
+    assert "\n" not in str(stopped.value)
+    assert "max_bad_fraction" in str(stopped.value)
+
+
+def test_training_on_stored_composites_resumes_exactly_with_a_bad_file(tree, of, tmp_path):
+    victim = sorted((tree / "HFlickr" / "composite_images").iterdir())[4]
+    victim.write_bytes(b"broken")
+    steps = {
+        "depth": "resnet10",
+        "max_train_steps": 6,
+        "checkpointing_steps": 3,
+        "train_batch_size": 4,
+        "logging_steps": 1,
+    }
+    straight = train(of(tree, **steps, validation_samples=2), quiet)
+    cut = of(tree, **steps, validation_samples=2, output_dir=tmp_path / "cut")
+    train(cut.model_copy(update={"max_train_steps": 3}), quiet)
+    resumed = train(cut.model_copy(update={"resume_from_checkpoint": "latest"}), quiet)
+    losses = [[row["loss"] for row in result.history if "loss" in row] for result in (straight, resumed)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 6
+    records = [json.loads(path.read_text()) for path in (tmp_path / "cut" / "quarantine").iterdir()]
+    assert [row["id"] for row in records] == [f"HFlickr/composite_images/{victim.name}"]
+
+
+def test_held_out_photos_share_no_composite_with_training(tree, of):
+    data, held_out = read_samples(of(tree), quiet)
+    photos = [{item.real_id for item in part.triplets} for part in (data, held_out)]
+    assert not photos[0] & photos[1]
+    assert len(data.triplets) + len(held_out.triplets) == 12
+    assert data.digest != held_out.digest
+
+
+def test_photos_of_a_test_list_are_never_trained_on(tree, of):
+    lines = (tree / "IHD_train.txt").read_text().splitlines()
+    (tree / "IHD_test.txt").write_text("\n".join(lines[:3]) + "\n")
+    said: list[str] = []
+    data, held_out = read_samples(of(tree), said.append)
+    assert {item.real_id for item in (*data.triplets, *held_out.triplets)} == {f"HFlickr/f{i}" for i in (1, 2, 3)}
+    assert any(line.startswith("left out: 3 inputs whose photos are in a test list") for line in said)
+    for source in ("stored", "on-the-fly"):
+        with pytest.raises(UsageError, match=r"all .* are of photos in its test list"):
+            read_samples(of(tree / "IHD_test.txt", source=source), quiet)
+    (tree / "IHD_train.txt").unlink()  # the reader would take the test list now
+    with pytest.raises(UsageError, match="all 3 inputs"):
+        read_samples(of(tree), quiet)
+
+
+def test_a_layout_without_composites_is_refused_with_the_way_out(photo_folder, of):
+    with pytest.raises(UsageError, match=r"layout 'folders', which holds no composites.*source=on-the-fly"):
+        read_samples(of(photo_folder), quiet)
+
+
+def test_a_test_part_of_a_parquet_data_set_is_refused(of):
+    with pytest.raises(UsageError, match="is a test split"):
+        read_samples(of("data/test-00000-of-00001.parquet"), quiet)
