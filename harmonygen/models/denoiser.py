@@ -216,7 +216,11 @@ class Denoiser:
         for timestep in scheduler.timesteps:
             unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
             predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
-            latents = scheduler.step(predicted, timestep, latents, generator=generators).prev_sample
+            if sampler == "euler-ancestral" and self.spec.noise_share:
+                added = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
+                latents = ancestral_step(scheduler, predicted, timestep, latents, added.to(self.device))
+            else:
+                latents = scheduler.step(predicted, timestep, latents, generator=generators).prev_sample
         if self.spec.target == "residual":
             latents = condition + latents * self.spec.residual_scale * mask
         sampled: Tensor = latents
@@ -274,6 +278,26 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
 def training_scheduler(scheduler: EulerAncestralDiscreteScheduler) -> DDPMScheduler:
     """Return the DDPM form of a sampler's schedule: it adds noise and gives the velocity in training."""
     return DDPMScheduler.from_config(scheduler.config)
+
+
+def ancestral_step(
+    scheduler: EulerAncestralDiscreteScheduler, predicted: Tensor, timestep: Tensor, latents: Tensor, noise: Tensor
+) -> Tensor:
+    """Take one Euler ancestral step with ``noise`` (B, C, h, w) of our own, of the kind the model was trained on.
+
+    diffusers' own step adds white noise, which a model of shared noise takes for the picture. The timesteps, the
+    sigmas and the arithmetic are the scheduler's; with white noise the result is its own.
+    """
+    index = int((scheduler.timesteps == timestep).nonzero()[0])
+    sigma, following = scheduler.sigmas[index], scheduler.sigmas[index + 1]
+    up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
+    down = (following**2 - up**2) ** 0.5
+    if scheduler.config.prediction_type == "epsilon":
+        clean = latents - sigma * predicted
+    else:
+        clean = predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
+    stepped: Tensor = latents + (latents - clean) / sigma * (down - sigma) + noise * up
+    return stepped
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:

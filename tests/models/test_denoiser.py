@@ -12,7 +12,15 @@ from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, weights_digest
-from harmonygen.models.denoiser import Denoiser, DenoiserSpec, load_parts, new_scheduler, pool_mask, small_unet
+from harmonygen.models.denoiser import (
+    Denoiser,
+    DenoiserSpec,
+    ancestral_step,
+    load_parts,
+    new_scheduler,
+    pool_mask,
+    small_unet,
+)
 
 SD15_INPAINTING = {
     "sample_size": 64,
@@ -185,3 +193,19 @@ def test_a_small_foreground_is_kept_by_either_pooling_and_only_for_its_own_photo
     assert pooled[1].flatten().tolist() == [1, 1, 1, 1]
     assert pool_mask(torch.full((1, 1, 8, 8), 0.49), 8, "max").sum() == 0
     assert pool_mask(torch.full((1, 1, 8, 8), 0.5), 8, "nearest").sum() == 1
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_ancestral_step_with_white_noise_is_the_schedulers_own(prediction_type):
+    scheduler = new_scheduler(prediction_type)
+    scheduler.set_timesteps(5)
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)) * scheduler.init_noise_sigma
+    for index, timestep in enumerate(scheduler.timesteps):
+        scheduler.scale_model_input(latents, timestep)
+        predicted = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(10 + index))
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(index))
+        ours = ancestral_step(scheduler, predicted, timestep, latents, noise)
+        latents = scheduler.step(
+            predicted, timestep, latents, generator=torch.Generator().manual_seed(index)
+        ).prev_sample
+        torch.testing.assert_close(ours, latents)
