@@ -44,10 +44,10 @@ def settings_of(name: str, *overrides: str) -> TrainSettings:
 def shrunk(name: str, tiny_sd: Path) -> TrainSettings:
     """The recipe on small pictures with Stable Diffusion's blocks at a fortieth of its widths, without downloads."""
     changes = ["resolution=64", "train_batch_size=2", "gradient_checkpointing=false", "mixed_precision=no"]
-    fields = TASKS[task_of(name)].model_fields
-    changes += [f"{key}={tiny_sd}" for key in ("init", "vae") if key in fields]
-    changes += ["imagenet=false"] if "imagenet" in fields else []
-    if "pipeline" in fields:
+    stated = recipes.load(name)
+    changes += [f"{key}={tiny_sd}" for key in ("init", "vae") if key in stated]
+    changes += ["imagenet=false"] if "imagenet" in stated else []
+    if "pipeline" in stated:
         changes += [f"pipeline={tiny_sd.parent / 'forward'}", "refiner_resolution=32", "sampling_steps=1"]
         changes += ["widths=[8,16,32,32]", "norm_num_groups=4"]
     return settings_of(name, *changes)
