@@ -13,11 +13,12 @@ from PIL import Image
 from skimage import data
 
 import harmonygen
-from harmonygen.config import HarmonizeSettings
+from harmonygen.config import HarmonizeSettings, SynthesizeSettings
 from harmonygen.errors import CheckpointError, InputError, StorageError, TooManyBadInputsError, UsageError
 from harmonygen.harmonizers.diffusion import DiffusionHarmonizer
 from harmonygen.shards import locked
 from harmonygen.workflows.harmonize import harmonize
+from harmonygen.workflows.synthesize import synthesize
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 
@@ -330,3 +331,17 @@ def test_an_input_is_never_overwritten(one, settings_of, dataset):
 def test_options_that_do_not_fit_are_refused(one, changes, message):
     with pytest.raises(UsageError, match=message):
         harmonize(one(**changes))
+
+
+def test_the_candidates_of_a_run_are_harmonized_under_their_own_names(
+    settings_of, six_photos, tiny_classifier, tmp_path
+):
+    run = tmp_path / "candidates"
+    how = {"generator": "lut", "classifier": str(tiny_classifier), "k": 2, "limit": 2, "device": "cpu"}
+    synthesize(SynthesizeSettings(data=str(six_photos), out=run, **how))
+    kept = [row for path in (run / "candidates").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    names = {f"{row['pair_id']}_hg{row['k']}" for row in kept if not row["gate"]}
+    settings = settings_of(data=str(run))
+    harmonize(settings)
+    assert {str(path.relative_to(settings.out).with_suffix("")) for path in results(settings.out)} == names
+    assert names
