@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ class ClassifierTask:
         if settings.linear_probe:
             self.model.freeze_trunk()
         self.module: nn.Module = self.model
+        self.calibration = (1.0, 0.0)
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
         """Cross entropy over the photos and the composites of a batch."""
@@ -49,7 +51,11 @@ class ClassifierTask:
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
-        """AUC, accuracy and expected calibration error (15 bins) on held-out pairs."""
+        """AUC, accuracy and expected calibration error (15 bins) on held-out pairs.
+
+        With ``calibrate`` the error is that after a scale and a shift fitted to these very pairs, which the export
+        gets: judge it on other photos.
+        """
         scores, labels = [], []
         device = next(self.model.parameters()).device
         for batch in batches:
@@ -57,11 +63,16 @@ class ClassifierTask:
             scores.append(self.model.p_composite(images, masks).cpu())
             labels.append(label.cpu())
         p, y = torch.cat(scores).double().numpy(), torch.cat(labels).numpy().astype(bool)
+        if self.settings.calibrate:
+            self.calibration = fit_calibration(p, y)
+            p = calibrated(p, self.calibration)
         return {"auc": auc(p, y), "accuracy": float(((p >= 0.5) == y).mean()), "ece": ece(p, y), "n": float(len(p))}
 
     def export(self, folder: Path) -> None:
-        """Write the classifier folder in half precision."""
-        self.model.save_pretrained(folder)
+        """Write the classifier folder in half precision, its head calibrated if that is asked for."""
+        exported = copy.deepcopy(self.model)
+        calibrate_head(exported, self.calibration)
+        exported.save_pretrained(folder)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
@@ -76,6 +87,48 @@ def both(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     count = len(batch["real"])
     labels = torch.cat([torch.zeros(count), torch.ones(count)]).long().to(images.device)
     return images, masks, labels
+
+
+def fit_calibration(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Fit P = sigmoid(scale * logit(p) + shift) to labels by maximum likelihood (Platt); return (scale, shift).
+
+    >>> labels = np.array([True, False] * 40 + [False, True] * 10)
+    >>> scale, shift = fit_calibration(np.array([0.99, 0.01] * 50), labels)
+    >>> bool(0 < scale < 0.5 and abs(shift) < 1e-6)
+    True
+    """
+    from scipy.optimize import minimize
+
+    logits, sign = logit(p), np.where(y, 1.0, -1.0)
+
+    def loss(values: npt.NDArray[np.float64]) -> float:
+        return float(np.logaddexp(0, -sign * (values[0] * logits + values[1])).mean())
+
+    found = minimize(loss, np.array([1.0, 0.0]), method="BFGS").x
+    return float(found[0]), float(found[1])
+
+
+def calibrated(p: npt.NDArray[np.float64], calibration: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Return probabilities after :func:`fit_calibration`'s scale and shift."""
+    scale, shift = calibration
+    fitted: npt.NDArray[np.float64] = 1 / (1 + np.exp(-(scale * logit(p) + shift)))
+    return fitted
+
+
+def logit(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log(p / (1 - p)), finite at 0 and 1."""
+    clipped = np.clip(p, 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+@torch.no_grad()
+def calibrate_head(model: HarmonyResNet, calibration: tuple[float, float]) -> None:
+    """Fold a scale and a shift of the logit of P(composite) into the head: what it outputs is then calibrated."""
+    scale, shift = calibration
+    head = model.network.fc
+    head.weight.mul_(scale)
+    head.bias.mul_(scale)
+    head.bias[model.spec.labels.index("composite")] += shift
 
 
 def auc(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> float:

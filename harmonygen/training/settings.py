@@ -204,6 +204,9 @@ class ClassifierTraining(TrainSettings):
     imagenet: bool = Field(False, description="start from torchvision's ImageNet weights (needs a network)")
     linear_probe: bool = Field(False, description="train the head alone")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    calibrate: bool = Field(
+        False, description="scale and shift the exported head so that its probabilities fit the held-out photos"
+    )
 
 
 TASKS: dict[str, type[TrainSettings]] = {

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harmonygen.training.classifier import auc, ece
+from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.training.classifier import auc, calibrate_head, calibrated, ece, fit_calibration
 
 SAMPLES = st.lists(st.tuples(st.integers(0, 20).map(lambda value: value / 20), st.booleans()), min_size=2, max_size=40)
 
@@ -48,3 +50,22 @@ def test_ece_weighs_bins_by_their_samples():
     p = np.array([0.1] * 30 + [0.9] * 10)
     y = np.array([False] * 30 + [False] * 10)
     assert ece(p, y) == pytest.approx(0.75 * 0.1 + 0.25 * 0.9)
+
+
+def test_a_calibrated_head_gives_the_fitted_probabilities():
+    torch.manual_seed(0)
+    model = HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=32)).eval()
+    images, masks = torch.rand(4, 3, 32, 32), torch.zeros(4, 1, 32, 32)
+    before = model.p_composite(images, masks).detach().double().numpy()
+    calibrate_head(model, (0.4, -0.7))
+    after = model.p_composite(images, masks).detach().double().numpy()
+    np.testing.assert_allclose(after, calibrated(before, (0.4, -0.7)), atol=1e-5)
+
+
+def test_calibration_mends_an_overconfident_classifier():
+    rng = np.random.default_rng(0)
+    truth = rng.random(4000)
+    labels = rng.random(4000) < truth
+    overconfident = calibrated(truth, (3.0, 0.5))
+    assert ece(overconfident, labels) > 0.1
+    assert ece(calibrated(overconfident, fit_calibration(overconfident, labels)), labels) < 0.03
