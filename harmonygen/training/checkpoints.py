@@ -32,7 +32,14 @@ HOW_ONLY = frozenset(
             "dataloader_num_workers",
         ),
         *("resume_from_checkpoint", "overwrite", "checkpointing_steps", "checkpoints_total_limit", "max_train_steps"),
-        *("validation_steps", "validation_samples", "logging_steps", "report_to", "gradient_checkpointing"),
+        *(
+            "validation_steps",
+            "validation_samples",
+            "logging_steps",
+            "report_to",
+            "gradient_checkpointing",
+            "calibrate",
+        ),
     }
 )
 """Settings that do not decide a step's loss: where, how often, how fast. The data go by digest, not by path."""
