@@ -20,28 +20,12 @@ from harmonygen.training.settings import TrainSettings
 
 STATE = "step.json"
 _NAME = "checkpoint-"
-HOW_ONLY = frozenset(
-    {
-        *(
-            "output_dir",
-            "data",
-            "layout",
-            "split_file",
-            "photo_memory_gb",
-            "max_bad_fraction",
-            "dataloader_num_workers",
-        ),
-        *("resume_from_checkpoint", "overwrite", "checkpointing_steps", "checkpoints_total_limit", "max_train_steps"),
-        *(
-            "validation_steps",
-            "validation_samples",
-            "logging_steps",
-            "report_to",
-            "gradient_checkpointing",
-            "calibrate",
-        ),
-    }
-)
+_WHERE = ("output_dir", "data", "layout", "split_file", "resume_from_checkpoint", "overwrite", "report_to")
+_HOW_OFTEN = ("checkpointing_steps", "validation_steps", "validation_samples", "logging_steps", "max_train_steps")
+_HOW_LARGE = ("checkpoints_total_limit", "photo_memory_gb", "max_bad_fraction")
+_HOW_FAST = ("dataloader_num_workers", "gradient_checkpointing")
+_AFTERWARDS = ("calibrate", "detail_radius")  # what is done with the finished model
+HOW_ONLY = frozenset((*_WHERE, *_HOW_OFTEN, *_HOW_LARGE, *_HOW_FAST, *_AFTERWARDS))
 """Settings that do not decide a step's loss: where, how often, how fast. The data go by digest, not by path."""
 
 

@@ -9,6 +9,7 @@ import torch
 
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.training import checkpoints, state
+from harmonygen.training.settings import TASKS
 
 
 class KilledError(Exception):
@@ -160,3 +161,8 @@ def test_the_loss_scaler_of_half_precision_is_kept(tmp_path):
     other = torch.amp.GradScaler("cpu", init_scale=2.0)
     parts(other).load(tmp_path, {"step": 1})
     assert other.get_scale() == 512.0
+
+
+def test_every_setting_that_is_free_to_change_is_a_setting():
+    known = {name for kind in TASKS.values() for name in kind.model_fields}
+    assert known >= checkpoints.HOW_ONLY
