@@ -104,7 +104,7 @@ class Harmonizer:
         device: str = "auto",
         dtype: str = "auto",
         steps: int = 5,
-        sampler: Sampler = "euler-ancestral",
+        sampler: Sampler | None = None,
         batch_size: str = "auto",
         fit: Fit = "native",
         detail: Detail = "transfer",

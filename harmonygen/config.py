@@ -142,7 +142,7 @@ class HarmonizeSettings(Settings):
     seed: int = Field(0, ge=0)
     draws: int = Field(1, ge=1)
     steps: int = Field(5, ge=1)
-    sampler: Sampler = "euler-ancestral"
+    sampler: Sampler | None = None
     resolution: int | None = Field(None, ge=32)
     fit: Fit = "native"
     detail: Detail = "transfer"

@@ -36,7 +36,7 @@ def load_harmonizer(
     dtype: torch.dtype,
     steps: int = 5,
     batch_size: int = 16,
-    sampler: Sampler = "euler-ancestral",
+    sampler: Sampler | None = None,
     detail: Detail = "transfer",
 ) -> Harmonizer:
     """Load the checkpoints of a method; ``starter`` stands for the shipped ones.

@@ -48,7 +48,7 @@ class DiffusionHarmonizer:
         dtype: torch.dtype,
         steps: int,
         batch_size: int,
-        sampler: Sampler,
+        sampler: Sampler | None,
         detail: Detail,
         *,
         refine: str | Path | None = None,

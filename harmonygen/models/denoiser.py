@@ -42,7 +42,8 @@ class DenoiserSpec(Settings):
     ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
-    cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel.
+    cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel. ``sampler`` is what
+    it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -54,6 +55,7 @@ class DenoiserSpec(Settings):
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
     resolution: int = 512
+    sampler: Sampler = "euler-ancestral"
     detail_radius: int = Field(4, ge=1)
     training_data: str = ""
 
@@ -191,7 +193,7 @@ class Denoiser:
         mask: Tensor,
         seeds: Sequence[int],
         steps: int = 5,
-        sampler: Sampler = "euler-ancestral",
+        sampler: Sampler | None = None,
     ) -> Tensor:
         """Draw one target latent for each seed, given one condition.
 
@@ -200,12 +202,14 @@ class Denoiser:
             mask: latent mask (1, 1, h, w).
             seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
             steps: sampling steps (5 in the papers), guidance 1.
-            sampler: ``euler-ancestral`` (the papers) or ``euler``: from the same first noise, with none added later.
+            sampler: ``euler-ancestral`` (the papers) or ``euler``: from the same first noise, with none added later;
+                what the checkpoint states if not given.
 
         Returns:
             Scaled latents (B, 4, h, w), float32, of the target (also where the model predicts a residual).
         """
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        sampler = sampler or self.spec.sampler
         scheduler = _SAMPLERS[sampler].from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])

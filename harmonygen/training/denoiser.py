@@ -45,6 +45,7 @@ class DenoiserTask:
             noise_share=settings.noise_share,
             mask_pooling=settings.mask_pooling,
             detail_radius=settings.detail_radius,
+            sampler=settings.sampler,
             resolution=settings.resolution,
             training_data=settings.data,
         )

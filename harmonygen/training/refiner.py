@@ -27,7 +27,7 @@ _DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class FrozenPipeline:
     """Stage 1: the forward denoiser, sampled for a batch of composites, one seed each."""
 
-    def __init__(self, model: Denoiser, steps: int = 5, sampler: Sampler = "euler-ancestral") -> None:
+    def __init__(self, model: Denoiser, steps: int = 5, sampler: Sampler | None = None) -> None:
         self.model, self.steps, self.sampler = model, steps, sampler
 
     @torch.no_grad()

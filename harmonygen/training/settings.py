@@ -128,6 +128,7 @@ class DenoiserTraining(TrainSettings):
     noise: Literal["white", "shared"] = "white"
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
+    sampler: Sampler = Field("euler-ancestral", description="what the checkpoint is sampled by")
     detail_radius: int = Field(4, ge=1, description="window of the detail transfer, low-resolution pixels")
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     loss_region: Literal["foreground", "image"] = "foreground"
@@ -176,7 +177,7 @@ class RefinerTraining(RefinementTraining):
 
     pipeline: str = Field("starter", description="checkpoint of the forward denoiser, stage 1")
     sampling_steps: int = Field(5, ge=1)
-    sampler: Sampler = "euler-ancestral"
+    sampler: Sampler | None = None
     refiner_resolution: int | None = Field(None, ge=32, description="what stage 1's output is shrunk to first")
 
 
