@@ -95,7 +95,9 @@ def harmonizer(options: argparse.Namespace):
     """Load the harmonizer that the options name."""
     from harmonygen.api import Harmonizer
 
-    return Harmonizer.from_pretrained(options.model, method=options.method, sampler=options.sampler, device="cpu")
+    return Harmonizer.from_pretrained(
+        options.model, method=options.method, sampler=options.sampler, steps=options.steps, device="cpu"
+    )
 
 
 def harmonize(options: argparse.Namespace) -> None:
@@ -108,7 +110,9 @@ def harmonize(options: argparse.Namespace) -> None:
         output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], draws=options.draws))
         rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
     before, after = np.array(rows, dtype=np.float64).T
-    print(f"{options.method}, draws {options.draws}, 256 px, background composite's, n = {len(rows)} photos\n")
+    print(
+        f"{options.method}, steps {options.steps}, draws {options.draws}, 256 px, background composite's, n = {len(rows)} photos\n"
+    )
     print("| figure | value [95 % interval] |\n|---|---|")
     print(f"| fMSE of the composite | {interval(before)} |\n| fMSE of the harmonized | {interval(after)} |")
     print(f"| change of mean fMSE | {relative(before, after)} |\n| photos improved | {np.mean(after < before):.1%} |")
@@ -162,7 +166,8 @@ def main() -> None:
         else:
             kind.add_argument("--model", default="starter")
             kind.add_argument("--method", default="diffharmony++")
-            kind.add_argument("--sampler", default="euler-ancestral")
+            kind.add_argument("--sampler", help="what the checkpoint states, if not given")
+            kind.add_argument("--steps", type=int, default=5)
             kind.add_argument("--draws", type=int, default=1)
     options = parser.parse_args()
     options.run(options)
