@@ -89,9 +89,9 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _failed(arguments, "stopped by the keyboard: the same command goes on from here", EXIT_INTERRUPTED)
+        return _failed(arguments, f"stopped by the keyboard: {_resuming(arguments)}", EXIT_INTERRUPTED)
     except Terminated:
-        return _failed(arguments, "stopped by SIGTERM: the same command goes on from here", EXIT_TERMINATED)
+        return _failed(arguments, f"stopped by SIGTERM: {_resuming(arguments)}", EXIT_TERMINATED)
     except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit
         return EXIT_STORAGE
     except OSError as error:
@@ -106,6 +106,12 @@ def run(arguments: Sequence[str]) -> int:
             return EXIT_USAGE
         traceback.print_exc()
         return _failed(arguments, f"{type(error).__name__}: {error}: this is a bug, please report it", EXIT_BUG)
+
+
+def _resuming(arguments: Sequence[str]) -> str:
+    if "train" in arguments[:1]:
+        return "the same command with --resume-from-checkpoint latest goes on from the last checkpoint"
+    return "the same command goes on from here"
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:

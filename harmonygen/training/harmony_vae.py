@@ -29,7 +29,7 @@ class HarmonyVaeTask:
 
     def __init__(self, settings: HarmonyVaeTraining) -> None:
         self.settings = settings
-        self.start = load_autoencoder(vae_folder(settings.vae)).eval().requires_grad_(False)
+        self.start = load_autoencoder(vae_folder(settings.vae, settings.direction)).eval().requires_grad_(False)
         self.vae = _begin(self.start, settings.direction).freeze(settings.train_decoder)
         self.module: nn.Module = _Decoding(self.vae).train()
         inverse = settings.direction == "inverse"
