@@ -110,9 +110,8 @@ def harmonize(options: argparse.Namespace) -> None:
         output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], draws=options.draws))
         rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
     before, after = np.array(rows, dtype=np.float64).T
-    print(
-        f"{options.method}, steps {options.steps}, draws {options.draws}, 256 px, background composite's, n = {len(rows)} photos\n"
-    )
+    how = f"{options.method}, steps {options.steps}, draws {options.draws}"
+    print(f"{how}, 256 px, background composite's, n = {len(rows)} photos\n")
     print("| figure | value [95 % interval] |\n|---|---|")
     print(f"| fMSE of the composite | {interval(before)} |\n| fMSE of the harmonized | {interval(after)} |")
     print(f"| change of mean fMSE | {relative(before, after)} |\n| photos improved | {np.mean(after < before):.1%} |")
