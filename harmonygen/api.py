@@ -88,7 +88,13 @@ class InverseHarmonizer:
 class Harmonizer:
     """Turns a composite and its mask into a harmonious picture, by the method's model.
 
-    ``Harmonizer.from_pretrained("starter")(composite, mask, seed=0, draws=1)`` gives one PIL image.
+    >>> from skimage import data
+    >>> mask = np.zeros((512, 512), bool)
+    >>> mask[100:300, 150:350] = True
+    >>> model = Harmonizer.from_pretrained("starter", device="cpu")
+    >>> harmonized = model(data.astronaut(), mask, seed=0, draws=2)
+    >>> bool((np.asarray(harmonized)[~mask] == data.astronaut()[~mask]).all())
+    True
     """
 
     def __init__(self, harmonizer: harmonizers.Harmonizer, fit: Fit = "native") -> None:
