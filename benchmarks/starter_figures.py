@@ -63,7 +63,8 @@ def candidates(run: Path) -> None:
     print(f"| median structure | {interval(column['structure'], lambda v: float(np.median(v)))} |")
     print(f"| share with structure under 0.85 | {interval(column['structure'], lambda v: float((v < 0.85).mean()))} |")
     print(f"| spread | {interval([np.array([spread(rows)]) for rows in photos], lambda v: float(v.mean()))} |")
-    print(f"| median P(composite) | {interval(column['p_composite'], lambda v: float(np.median(v)))} |")
+    quartiles = ", ".join(f"{v:.3f}" for v in np.percentile(np.concatenate(column["p_composite"]), [25, 50, 75]))
+    print(f"| P(composite): quartiles | {quartiles} |")
 
 
 def classifier(data: str, split_file: Path, name: str) -> None:
@@ -99,6 +100,9 @@ def classifier(data: str, split_file: Path, name: str) -> None:
         "ECE": ece,
     }
     print("| figure | value |\n|---|---|")
+    for label, chosen in (("photos", p[~y]), ("composites", p[y])):
+        quartiles = ", ".join(f"{value:.3f}" for value in np.percentile(chosen, [25, 50, 75]))
+        print(f"| P(composite) of {label}: quartiles | {quartiles} |")
     draws = rng.integers(len(p), size=(500, len(p)))
     for label, figure in figures.items():
         low, high = np.percentile([figure(p[draw], y[draw]) for draw in draws], [2.5, 97.5])

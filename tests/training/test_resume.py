@@ -75,6 +75,15 @@ def test_validation_that_a_kill_prevented_is_made_up_for(toy):
     assert again.losses == straight.losses
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: a shell's background jobs, and some CI runners, are started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_waits_for_the_step_and_leaves_a_checkpoint_of_it(toy, toy_task, tmp_path, number, raised):
     straight, out, said = toy(), tmp_path / "stopped", []
@@ -101,6 +110,7 @@ def test_a_signal_waits_for_the_step_and_leaves_a_checkpoint_of_it(toy, toy_task
     assert toy(output_dir=out, resume_from_checkpoint="latest").history == straight.history
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_acts_at_once(toy, toy_task, tmp_path):
     task = toy_task()
     plain = task.loss
