@@ -161,6 +161,12 @@ def quarantine_table(rows: Sequence[Quarantined]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE_SCHEMA)
 
 
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed run left below ``folder``; hold its lock while you do."""
+    for stray in folder.rglob(".*.tmp"):
+        stray.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
     """Hold ``folder``'s lock ``name``; raise UsageError at once if another process holds it."""

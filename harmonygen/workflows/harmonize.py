@@ -28,7 +28,7 @@ from harmonygen.images import ImageU8, encode
 from harmonygen.photo import Photo, Sizing, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
 from harmonygen.seeds import candidate_seed
-from harmonygen.shards import locked, make_folder, quarantine_table, write_bytes, write_json, write_parquet
+from harmonygen.shards import locked, make_folder, quarantine_table, sweep, write_bytes, write_json, write_parquet
 from harmonygen.workflows.context import pick_batch, pick_device, pick_dtype
 from harmonygen.workflows.plan import PLAN, adopt_json, digest_of, inputs_digest
 from harmonygen.workflows.shard import load_ahead
@@ -216,8 +216,7 @@ def _run(
 ) -> HarmonizeResult:
     """Harmonize what has no result yet, then sum up."""
     began, out = time.monotonic(), settings.out
-    for stray in out.rglob(".*.tmp"):  # of a run that was killed
-        stray.unlink(missing_ok=True)
+    sweep(out)
     waiting = [pair for pair in inputs if not is_whole_picture(output_path(out, pair, settings))]
     bad = _harmonize_all(settings, waiting, harmonizer, list(inputs.bad), len(inputs), progress)
     write_parquet(out / QUARANTINE, quarantine_table(bad))

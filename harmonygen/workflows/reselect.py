@@ -29,6 +29,7 @@ from harmonygen.shards import (
     file_metadata,
     locked,
     refuse_others,
+    sweep,
     write_json,
     write_parquet,
 )
@@ -77,6 +78,7 @@ def reselect(
     choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest)
     with locked(out, "reselect"):
         refuse_others(out, "reselect")
+        sweep(out)
         rewritten = candidates = selected = changed = 0
         files = sorted((out / "candidates").glob("part-*.parquet"))
         for index, path in enumerate(files):

@@ -193,3 +193,10 @@ def test_a_gate_that_is_not_given_stays_as_the_run_has_it(settings_of, rows_of):
     reselect(settings.out, gates=GateSettings(max_fmse=100_000.0))
     assert low
     assert low == {(row["pair_id"], row["k"]) for row in rows_of(settings.out) if row["gate"] == "fmse-low"}
+
+
+def test_what_a_killed_selection_left_is_swept_away(run):
+    stray = run / "candidates" / ".part-00000-of-00003.parquet.1.tmp"
+    stray.write_bytes(b"half")
+    reselect(run, rule="random")
+    assert not stray.exists()
