@@ -1,7 +1,7 @@
 """Write a finished synthesize run as a harmonization dataset of its own, in iHarmony4 layout.
 
 Photos and masks without composites (a folder, a COCO file) become a dataset that any trainer reads, and that
-`augment` can mix further candidates into: pair ids stay what they were.
+`augment` can mix further candidates into. A pair keeps its id; one of no subset gets the subset ``photos``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     """
     run = picks.read_run(settings.run)
     wanted, gated = _wanted(run, settings.which)
+    _refuse_names(run)
     plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
     finished = _check_folder(settings.out, plan)
     result = ExportResult(settings.out, len({row["pair_id"] for row in wanted}), len(wanted), gated, finished)
@@ -74,6 +75,24 @@ def _wanted(run: picks.Run, which: str) -> tuple[list[dict[str, Any]], int]:
     if not rows:
         raise UsageError(f"no candidate of '{run.folder}' passed the gates: loosen them with harmonygen select")
     return rows, table.num_rows - passed.num_rows
+
+
+def _refuse_names(run: picks.Run) -> None:
+    """Refuse pairs whose files could not be told apart in the layout, or not be found again by their names."""
+    owner: dict[str, str] = {}
+    for part in run.parts:
+        columns = ["real_id", "mask_id", "subset"]
+        for row in pq.read_table(run.folder / "pairs" / part.name, columns=columns).to_pylist():
+            if "_" in row["mask_id"]:
+                raise UsageError(
+                    f"mask '{row['mask_id']}' of {row['real_id']} has an underscore, where the layout cuts names: "
+                    "rename it"
+                )
+            name = f"{row['subset']}/{row['real_id'].rpartition('/')[2]}"
+            if owner.setdefault(name, row["real_id"]) != row["real_id"]:
+                raise UsageError(
+                    f"photos {owner[name]} and {row['real_id']} would both be '{name}': give them names of their own"
+                )
 
 
 def _identity(settings: ExportSettings, run: picks.Run) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 from harmonygen.config import AugmentSettings, ExportSettings
 from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.errors import UsageError
+from harmonygen.workflows import export as module
 from harmonygen.workflows.augment import augment
 from harmonygen.workflows.export import export
 from harmonygen.workflows.synthesize import synthesize
@@ -81,3 +82,31 @@ def test_pairs_with_too_few_candidates_are_refused_or_get_what_passed(settings_o
     result = augment(settings.model_copy(update={"allow_fewer": True}))
     assert result.short_pairs
     assert 0 < result.new < 18
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"), [("real_id", "other/p0", "would both be"), ("mask_id", "a_b", "underscore")]
+)
+def test_names_that_the_layout_cannot_hold_are_refused(run, tmp_path, column, value, said):
+    path = sorted((run / "pairs").glob("*.parquet"))[-1]
+    table = pq.read_table(path)
+    index = table.schema.get_field_index(column)
+    changed = [value, *table.column(column).to_pylist()[1:]]
+    pq.write_table(table.set_column(index, table.schema.field(index), [changed]), path)
+    with pytest.raises(UsageError, match=said):
+        export(ExportSettings(run=run, out=tmp_path / "tree"))
+    assert not (tmp_path / "tree").exists()
+
+
+def test_an_export_stopped_half_way_is_finished_by_the_same_command(run, tmp_path, tree, monkeypatch):
+    whole, settings = tmp_path / "whole", ExportSettings(run=run, out=tmp_path / "tree")
+    export(settings.model_copy(update={"out": whole}))
+    with monkeypatch.context() as patch:
+        patch.setattr(module.tree, "write_lists", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export(settings)
+    assert not export(settings).finished_before
+    contents = [{name: content for name, (_, content) in tree(folder).items()} for folder in (whole, settings.out)]
+    assert contents[0].pop("manifest.parquet")
+    assert contents[1].pop("manifest.parquet")
+    assert contents[0] == contents[1]
