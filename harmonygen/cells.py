@@ -36,16 +36,30 @@ def read_cell(source: CellSource) -> bytes:
     Raises:
         InputError: the file, row or column is not there, or the cell is null.
     """
+    return cell_bytes(_value(source), source)
+
+
+def cell_file(source: CellSource) -> Path | None:
+    """Return the file that a cell points to by an absolute path in place of holding its bytes, None if it does not.
+
+    Raises:
+        InputError: the Parquet file, row or column is not there.
+    """
+    value = _value(source)
+    path = value.get("path") if isinstance(value, dict) and not value.get("bytes") else None
+    return Path(path) if path and Path(path).is_absolute() else None
+
+
+def _value(source: CellSource) -> Any:
     try:
         ends = _row_group_ends(source.path)
         group = next((index for index, end in enumerate(ends) if source.row < end), None)
         if group is None:
             raise InputError(f"'{source}' is past the last row ({ends[-1] if ends else 0} rows): check the row number")
         start = ends[group - 1] if group else 0
-        value = _column_of_group(source.path, group, source.column)[source.row - start].as_py()
+        return _column_of_group(source.path, group, source.column)[source.row - start].as_py()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
-    return cell_bytes(value, source)
 
 
 def cell_bytes(value: Any, source: CellSource) -> bytes:

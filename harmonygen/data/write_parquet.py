@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from harmonygen import shards
 from harmonygen.errors import UsageError
 
+DATA = "data"  # the folder of a dataset's default configuration
 ROW_GROUP_BYTES = 100_000_000  # the Hub's viewer reads whole row groups and gives up over 286 MiB
 FILE_BYTES = 500_000_000
 CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}  # what datasets writes with
@@ -36,7 +37,7 @@ class SplitInfo:
 
 
 class ShardedParquetWriter:
-    """Write rows one at a time to ``folder/data/<split>-00000-of-0000N.parquet``.
+    """Write rows one at a time to ``folder/data/<split>-00000-of-0000N.parquet``, or to another folder than ``data``.
 
     Parts are finished one by one under hidden names; :meth:`close` gives them their final names, which need N. After
     a kill, a new writer on the same folder finds the whole parts: ``rows`` says how many rows they hold, and the
@@ -50,6 +51,7 @@ class ShardedParquetWriter:
         split: ``train``, ``test`` ...
         schema: Arrow schema from :func:`harmonygen.features.schema`.
         digest: what the rows are made from; parts of another digest are not resumed.
+        config: the folder below ``folder``: ``data`` for a dataset's default configuration, else its name.
         row_group_bytes: a row group is closed before it passes this (a single larger row stands alone).
         file_bytes: a file is closed once it has this much.
 
@@ -64,14 +66,15 @@ class ShardedParquetWriter:
         split: str,
         schema: pa.Schema,
         digest: str,
-        row_group_bytes: int = ROW_GROUP_BYTES,
-        file_bytes: int = FILE_BYTES,
+        row_group_bytes: int | None = None,
+        file_bytes: int | None = None,
+        config: str = DATA,
     ) -> None:
-        self._folder = shards.make_folder(folder / "data")
+        self._folder = shards.make_folder(folder / config)
         self._split, self._digest = split, digest
         added = {shards.PLAN_KEY: digest.encode(), b"content_defined_chunking": json.dumps(CHUNKING).encode()}
         self._schema = schema.with_metadata({**(schema.metadata or {}), **added})
-        self._row_group_bytes, self._file_bytes = row_group_bytes, file_bytes
+        self._row_group_bytes, self._file_bytes = row_group_bytes or ROW_GROUP_BYTES, file_bytes or FILE_BYTES
         self._parts = self._whole_parts()
         self.rows = sum(pq.read_metadata(path).num_rows for path in self._parts)
         self._buffer: list[Mapping[str, Any]] = []
@@ -200,23 +203,51 @@ def split_info(files: list[Path]) -> SplitInfo:
 
 def card_metadata(schema: pa.Schema, splits: Mapping[str, SplitInfo]) -> dict[str, Any]:
     """Return the README's YAML fields ``configs`` and ``dataset_info`` (what the Hub and ``load_dataset`` read)."""
-    filled = {name: info for name, info in splits.items() if info.rows}
+    return {
+        "configs": [{"config_name": "default", "data_files": _data_files(DATA, splits)}],
+        "dataset_info": _dataset_info(schema, splits),
+    }
+
+
+def card_metadata_of(configs: Mapping[str, tuple[pa.Schema, Mapping[str, SplitInfo]]]) -> dict[str, Any]:
+    """Return the same fields for several configurations, by name; ``default`` lies in ``data``, others under theirs."""
     return {
         "configs": [
             {
-                "config_name": "default",
-                "data_files": [{"split": name, "path": f"data/{name}-*"} for name in filled],
+                "config_name": name,
+                "data_files": _data_files(config_folder(name), splits),
+                **({"default": True} if name == "default" else {}),
             }
+            for name, (_, splits) in configs.items()
         ],
-        "dataset_info": {
-            "features": list(_features(schema)),
-            "splits": [
-                {"name": name, "num_bytes": info.memory_bytes, "num_examples": info.rows}
-                for name, info in filled.items()
-            ],
-            "download_size": sum(info.disk_bytes for info in filled.values()),
-            "dataset_size": sum(info.memory_bytes for info in filled.values()),
-        },
+        "dataset_info": [
+            {"config_name": name, **_dataset_info(schema, splits)} for name, (schema, splits) in configs.items()
+        ],
+    }
+
+
+def config_folder(config: str) -> str:
+    """Return the folder of a configuration.
+
+    >>> config_folder("default"), config_folder("candidates")
+    ('data', 'candidates')
+    """
+    return DATA if config == "default" else config
+
+
+def _data_files(folder: str, splits: Mapping[str, SplitInfo]) -> list[dict[str, str]]:
+    return [{"split": name, "path": f"{folder}/{name}-*"} for name, info in splits.items() if info.rows]
+
+
+def _dataset_info(schema: pa.Schema, splits: Mapping[str, SplitInfo]) -> dict[str, Any]:
+    filled = {name: info for name, info in splits.items() if info.rows}
+    return {
+        "features": list(_features(schema)),
+        "splits": [
+            {"name": name, "num_bytes": info.memory_bytes, "num_examples": info.rows} for name, info in filled.items()
+        ],
+        "download_size": sum(info.disk_bytes for info in filled.values()),
+        "dataset_size": sum(info.memory_bytes for info in filled.values()),
     }
 
 

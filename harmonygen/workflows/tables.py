@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from harmonygen.cells import cell_file
 from harmonygen.config import SynthesizeSettings
 from harmonygen.features import IMAGE, image_cell, schema
 from harmonygen.images import ImageU8, encode
@@ -114,12 +114,13 @@ def candidate_row(
 def pair_row(photo: Photo, outcomes: Sequence[Selected | Dropped]) -> dict[str, Any]:
     """Return one row of ``pairs/*.parquet``: the photo (by path if its pixels are the file's), mask and all scores."""
     real = photo.pair.real
-    by_path = isinstance(real, FileSource) and not photo.resized
+    file = real.path if isinstance(real, FileSource) else cell_file(real)
+    by_path = {"bytes": None, "path": str(file.absolute())} if file is not None and not photo.resized else None
     return {
         **_identity(photo),
-        "real": {"bytes": None, "path": str(Path(str(real)).absolute())} if by_path else _png(photo.image_u8, photo),
+        "real": by_path or _png(photo.image_u8, photo),
         "mask": _png(photo.mask, photo),
-        "source": str(real),
+        "source": str(file or real),
         "mask_source": str(photo.pair.mask),
         "originals": json.dumps(photo.pair.originals),
         "scores": json.dumps([score_row(outcome) for outcome in outcomes]),
