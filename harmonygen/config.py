@@ -42,13 +42,9 @@ class GateSettings(Settings):
     max_drift: float = Field(0.0, ge=0, le=1, description="share of background pixels that may differ (lossless)")
 
 
-class SynthesizeSettings(Settings):
-    """Everything that `harmonygen synthesize` can be told."""
+class CandidateSettings(Settings):
+    """How candidates are made, scored and selected, whatever verb makes them."""
 
-    data: str = "sample"
-    list_file: str | None = None
-    subset: str | None = None
-    out: Path = Path("outputs/synthesize")
     k: int = Field(10, ge=1)
     seed: int = Field(0, ge=0)
     generator: Literal["diffusion", "color-transfer", "lut"] = "diffusion"
@@ -56,7 +52,6 @@ class SynthesizeSettings(Settings):
     classifier: str = "starter"
     methods: tuple[str, ...] = ("reinhard", "xiao", "fecker", "pitie")
     cube: tuple[Path, ...] = ()
-    keep: str = "all"
     rule: Rule = "max-composite"
     gates: GateSettings = GateSettings()
     resolution: int | None = Field(None, ge=32)
@@ -73,9 +68,48 @@ class SynthesizeSettings(Settings):
     mask_resize: MaskResize = "refuse"
     max_pixels: int = Field(178_956_970, ge=1)
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    engine: Literal["local", "ray"] = "local"
     workers: int = Field(1, ge=1)
+
+
+class SynthesizeSettings(CandidateSettings):
+    """Everything that `harmonygen synthesize` can be told."""
+
+    data: str = "sample"
+    list_file: str | None = None
+    subset: str | None = None
+    out: Path = Path("outputs/synthesize")
+    keep: str = "all"
+    engine: Literal["local", "ray"] = "local"
     part: str = "0/1"
+
+
+class HumanHarmonySettings(CandidateSettings):
+    """Everything that `harmonygen build-human-harmony` can be told.
+
+    ``min_fg`` and ``max_fg`` bound the foreground's share of the photo, ``near_tie`` the gap of the two best scores.
+    """
+
+    imaterialist: str = "sample"
+    out: Path = Path("outputs/human-harmony")
+    max_side: int | None = Field(1024, ge=32)
+    classes: str = "all"
+    clean: bool = True
+    person: Literal["none", "deeplabv3", "maskrcnn"] = "none"
+    person_weights: Path | None = None
+    product_filter: Literal["heuristic", "person-detector", "list", "none"] = "heuristic"
+    product_list: Path | None = None
+    product_weights: Path | None = None
+    min_fg: float = Field(0.01, ge=0, le=1)
+    max_fg: float = Field(0.95, ge=0, le=1)
+    decisions: Path | None = None
+    near_tie: float = Field(0.01, ge=0, le=1)
+    test_fraction: float = Field(7404 / 73146, ge=0, lt=1)
+    split_files: tuple[Path, ...] = ()
+    leak_check: Path | None = None
+    reference: str | None = None
+    license: str | None = None
+    format: Literal["parquet", "iharmony4"] = "parquet"
+    link: Literal["hard", "sym", "copy"] = "hard"
 
 
 class SelectSettings(Settings):
