@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from harmonygen import features, shards
+from harmonygen.data import manifest
 from harmonygen.data import write_iharmony4 as tree
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
@@ -164,7 +165,7 @@ def _write_lists(mix: Mix) -> None:
 
 
 def write_parquet(mix: Mix, progress: Progress | None = None) -> None:
-    """Write the Parquet dataset: ``data/train-*``, ``data/test-*`` if there is a test split, README last.
+    """Write the Parquet dataset: ``data/train-*``, ``data/test-*`` if there is a test split, README, manifest last.
 
     Raises:
         StorageError: a file cannot be read or written.
@@ -184,6 +185,9 @@ def write_parquet(mix: Mix, progress: Progress | None = None) -> None:
         splits[split] = writer.close()
         before += writer.rows
     write_readme(mix.out, card_metadata(schema, splits), _readme(mix, splits))
+    files = [(path, split) for split, info in splits.items() for path in info.files]
+    entries = [manifest.entry(mix.out, path, "default", split) for path, split in files]
+    manifest.write_manifest(mix.out, [*entries, manifest.entry(mix.out, mix.out / "README.md")])
 
 
 def train_rows(mix: Mix, skip: int) -> Iterator[Row]:
