@@ -78,7 +78,7 @@ def test_compressed_counts_unpack_to_the_lengths_of_the_runs(mask):
     flat = mask.T.ravel()
     edges = np.flatnonzero(np.diff(flat)) + 1
     lengths = np.diff([0, *edges, flat.size]).tolist()
-    assert unpack_counts(rle["counts"].decode()) == ([0, *lengths] if flat[0] else lengths)
+    assert unpack_counts(rle["counts"].decode()).tolist() == ([0, *lengths] if flat[0] else lengths)
     compressed = {"size": list(mask.shape), "counts": rle["counts"].decode()}
     assert np.array_equal(decode_segmentation(segment(compressed, *mask.shape)), mask)
 
