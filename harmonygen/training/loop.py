@@ -32,7 +32,7 @@ from harmonygen.training.composites import Batch, IndexRange, Samples
 from harmonygen.training.history import Pace, last_figures
 from harmonygen.training.observe import Observer, collate
 from harmonygen.training.settings import TrainSettings
-from harmonygen.training.stop import StopSignals, ignore_interrupts
+from harmonygen.training.stop import StopSignals, leave_process_group
 
 __all__ = ["Log", "Losses", "Task", "TrainResult", "collate", "fit", "new_accelerator", "silent"]
 
@@ -226,7 +226,7 @@ class _Run:
             num_workers=settings.dataloader_num_workers,
             drop_last=True,
             persistent_workers=settings.dataloader_num_workers > 0,
-            worker_init_fn=ignore_interrupts,
+            worker_init_fn=leave_process_group,
             pin_memory=self.accelerator.device.type == "cuda",
         )
         return self.accelerator.prepare(loader)

@@ -56,6 +56,10 @@ class StopSignals:
             signal.signal(number, before)
 
 
-def ignore_interrupts(_worker: int) -> None:
-    """Let a loader's worker outlive Ctrl-C: the main process stops it when its step is done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def leave_process_group(_worker: int) -> None:
+    """Put a loader's worker into a group of its own: what is sent to the whole group must not kill it.
+
+    Ctrl-C, ``timeout`` and job schedulers signal the group. The main process needs its workers to finish the step; it
+    can still end one by itself, and a worker whose main process was killed notices and ends.
+    """
+    os.setpgid(0, 0)

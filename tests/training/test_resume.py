@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -40,6 +41,18 @@ def hang_at(step: int, task):
     return task
 
 
+def slowly(task):
+    """Make each step of a task take a tenth of a second more."""
+    plain = task.loss
+
+    def loss(module, batch, generator):
+        time.sleep(0.1)
+        return plain(module, batch, generator)
+
+    task.loss = loss
+    return task
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_killed_by_the_system_resumes_with_the_same_losses(toy, toy_task, tmp_path, workers):
     out = tmp_path / "killed"
@@ -62,6 +75,27 @@ def test_a_run_killed_by_the_system_resumes_with_the_same_losses(toy, toy_task, 
     assert len(set(losses(straight.history).values())) == 8
     one, other = (load_file(folder / "model" / "model.safetensors") for folder in (out, tmp_path / "toy"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_finish_the_step(toy, toy_task, tmp_path):
+    out, changes = tmp_path / "group", {"dataloader_num_workers": 1, "max_train_steps": 400}
+
+    def train():
+        os.setsid()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        toy(slowly(toy_task()), output_dir=out, **changes)
+
+    child = FORK.Process(target=train)
+    child.start()
+    for _ in range(600):
+        if names(out):
+            break
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGTERM)
+    child.join(30)
+    assert child.exitcode == 143
+    last = checkpoints.find("latest", out)
+    assert 3 < checkpoints.step_of(last) < 400
 
 
 def test_validation_that_a_kill_prevented_is_made_up_for(toy):
