@@ -104,7 +104,8 @@ class HumanHarmonySettings(CandidateSettings):
     decisions: Path | None = None
     near_tie: float = Field(0.01, ge=0, le=1)
     test_fraction: float = Field(7404 / 73146, ge=0, lt=1)
-    split_files: tuple[Path, ...] = ()
+    train_list: Path | None = None
+    test_list: Path | None = None
     leak_check: Path | None = None
     reference: str | None = None
     license: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 36
@@ -77,21 +78,48 @@ def _bar(frame: _Frame, name: str, index: int, base: int, count: int) -> str:
     )
 
 
-def curve(ratios: Sequence[float], label: str) -> str:
-    """Draw the share of pairs whose foreground ratio lies above x, for x in [0, 1]."""
+def curve(ratios: Sequence[float], label: str, beside: tuple[str, Sequence[float]] | None = None) -> str:
+    """Draw the share of pairs whose foreground ratio lies above x, for x in [0, 1].
+
+    Args:
+        ratios: foreground ratios of the pairs.
+        label: what the picture says, for those who cannot see it.
+        beside: the name and ratios of another dataset, drawn beside; its share above 0.2 is written out too.
+    """
     frame = _Frame(1.0)
-    ordered, points = sorted(ratios), 100
-    above = [(len(ordered) - bisect_right(ordered, i / points)) / max(1, len(ordered)) for i in range(points + 1)]
-    line = "L".join(f"{frame.x(i / points)} {frame.y(share)}" for i, share in enumerate(above))
-    level = share_above(ratios, 0.2)
-    x, y = frame.x(0.2), frame.y(level)
-    mark = (
-        f'<path class="guide" d="M{x} {frame.y(0)}L{x} {y}"/><circle class="dot" cx="{x}" cy="{y}" r="3.5"/>'
-        f'<text class="value" x="{x + 8}" y="{y - 6}">{level:.0%} above 0.2</text>'
-    )
+    line = _above(frame, ratios)
     ticks = [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")]
     area = f'<path class="area" d="M{frame.x(0)} {frame.y(0)}L{line}L{frame.x(1)} {frame.y(0)}Z"/>'
-    return _svg(label, _axes(frame, ticks, "foreground ratio x"), area, f'<path class="line" d="M{line}"/>', mark)
+    parts = [_axes(frame, ticks, "foreground ratio x"), area]
+    if beside is not None:
+        name, others = beside
+        parts += [f'<path class="beside" d="M{_above(frame, others)}"/>', _key(frame, name)]
+    parts += [f'<path class="line" d="M{line}"/>', _mark(frame, share_above(ratios, 0.2), "dot")]
+    if beside is not None:
+        parts.append(_mark(frame, share_above(beside[1], 0.2), "beside-dot"))
+    return _svg(label, *parts)
+
+
+def _above(frame: _Frame, ratios: Sequence[float]) -> str:
+    ordered, points = sorted(ratios), 100
+    above = [(len(ordered) - bisect_right(ordered, i / points)) / max(1, len(ordered)) for i in range(points + 1)]
+    return "L".join(f"{frame.x(i / points)} {frame.y(share)}" for i, share in enumerate(above))
+
+
+def _mark(frame: _Frame, level: float, name: str) -> str:
+    x, y = frame.x(0.2), frame.y(level)
+    return (
+        f'<path class="guide" d="M{x} {frame.y(0)}L{x} {y}"/><circle class="{name}" cx="{x}" cy="{y}" r="3.5"/>'
+        f'<text class="value" x="{x + 8}" y="{y - 6}">{level:.0%} above 0.2</text>'
+    )
+
+
+def _key(frame: _Frame, name: str) -> str:
+    x, y = frame.x(1), frame.y(1) + 10
+    return (
+        f'<text class="ours" x="{x}" y="{y}" text-anchor="end">this dataset</text>'
+        f'<text class="theirs" x="{x}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
+    )
 
 
 def nice_top(largest: float) -> float:
