@@ -11,15 +11,28 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     **dict.fromkeys(("errors", "records", "seeds"), 0),
     **dict.fromkeys(
-        ("images", "masks", "cells", "features", "shards", "config", "recipes", "recolor", "detail", "phash", "photo"),
+        (
+            "images",
+            "masks",
+            "mask_cleaning",
+            "cells",
+            "features",
+            "shards",
+            "config",
+            "recipes",
+            "recolor",
+            "detail",
+            "phash",
+            "photo",
+        ),
         1,
     ),
     **dict.fromkeys(("data", "models"), 2),
-    **dict.fromkeys(("synthesis", "harmonizers", "training", "evaluation", "zeroshot"), 3),
+    **dict.fromkeys(("synthesis", "harmonizers", "training", "evaluation", "zeroshot", "curation"), 3),
     **dict.fromkeys(("workflows", "engines", "report"), 4),
     **dict.fromkeys(("api", "metrics"), 5),  # the Python door stands beside the command line
 }
-SEPARATE = {"data", "models", "synthesis", "harmonizers", "training", "evaluation", "zeroshot"}
+SEPARATE = {"data", "models", "synthesis", "harmonizers", "training", "evaluation", "zeroshot", "curation"}
 FILES = sorted([*(ROOT / "harmonygen").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from harmonygen import phash
+from harmonygen.curation.split import leaks
 from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.workflows.picks import shown
@@ -56,14 +57,15 @@ def refuse_near_duplicates(
     """
     names = [*train, *test]
     hashes, readable = phash.hash_sources([*train.values(), *test.values()], progress)
-    train_rows = [row for row in range(len(train)) if readable[row]]
-    test_rows = [row for row in range(len(train), len(names)) if readable[row]]
-    near = phash.near_pairs(hashes[train_rows], hashes[test_rows])
+    known = {row: int(hashes[row]) for row in range(len(names)) if readable[row]}
+    near = leaks(
+        {names[row]: value for row, value in known.items() if row < len(train)},
+        {names[row]: value for row, value in known.items() if row >= len(train)},
+    )
     if near:
-        found = [f"{names[train_rows[i]]} = {names[test_rows[j]]} ({bits} bits)" for i, j, bits in near]
         raise UsageError(
             f"{len(near)} training photos look like test photos (training = test, bits of 64 that differ): "
-            f"{shown(found, 'pairs')}: take them out of the training list, "
+            f"{shown(map(str, near), 'pairs')}: take them out of the training list, "
             "or pass --leak-guard ids if they are different photos"
         )
-    return len(train_rows) + len(test_rows)
+    return len(known)
