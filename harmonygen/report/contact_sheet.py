@@ -6,10 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
+from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
 from harmonygen.report.choose import choose_rows
 from harmonygen.report.gather import gather
 from harmonygen.report.outline import draw, outline
@@ -17,8 +18,7 @@ from harmonygen.report.rows import Row, Tile
 from harmonygen.report.thumbnails import each, small_coverage, small_picture
 from harmonygen.shards import storage_errors, write_bytes
 
-PICTURE, CAPTION, GAP = 144, 18, 8
-_PAPER, _INK, _FAINT, _CHOSEN, _MISSING = (246, 246, 246), (30, 30, 30), (120, 120, 120), (31, 91, 196), (222, 222, 222)
+_FAINT, _CHOSEN = (120, 120, 120), (31, 91, 196)
 
 Small = Mapping[ImageSource, Image.Image]
 
@@ -40,7 +40,7 @@ def contact_sheet(folder: Path, rows: int = 10, columns: int = 10) -> Image.Imag
     wide = 1 + min(columns, max((len(row.tiles) for row in shown), default=0))
     step = PICTURE + CAPTION + GAP
     size = GAP + wide * (PICTURE + GAP), GAP + max(1, len(shown)) * step
-    sheet = Image.new("RGB", size, _PAPER)
+    sheet = Image.new("RGB", size, PAPER)
     for line, row in enumerate(shown):
         _draw_row(sheet, GAP + line * step, row, columns, small)
     return sheet
@@ -75,30 +75,14 @@ def _pictures(rows: Sequence[Row], columns: int) -> Small:
 
 
 def _draw_row(sheet: Image.Image, top: int, row: Row, columns: int, small: Small) -> None:
-    _draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, _INK)
+    draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, INK)
     for column, tile in enumerate(row.ranked()[:columns], start=1):
         picture = small.get(tile.picture) if tile.picture is not None else None
-        colour = _CHOSEN if tile.selected else _FAINT if tile.gate else _INK
-        _draw_cell(sheet, (GAP + column * (PICTURE + GAP), top), picture, _caption(tile), colour)
+        colour = _CHOSEN if tile.selected else _FAINT if tile.gate else INK
+        draw_cell(sheet, (GAP + column * (PICTURE + GAP), top), picture, _caption(tile), colour)
 
 
 def _caption(tile: Tile) -> str:
     score = "-" if tile.p_composite is None else f"{tile.p_composite:.3f}"
     words = [score, tile.label or f"k{tile.k}", tile.gate, "*" if tile.selected else ""]
     return " ".join(word for word in words if word)
-
-
-def _draw_cell(
-    sheet: Image.Image, at: tuple[int, int], picture: Image.Image | None, text: str, colour: tuple[int, int, int]
-) -> None:
-    pen, (left, top) = ImageDraw.Draw(sheet), at
-    if picture is None:
-        pen.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), fill=_MISSING)
-    else:
-        fitted = picture.copy()
-        fitted.thumbnail((PICTURE, PICTURE))
-        sheet.paste(fitted, (left + (PICTURE - fitted.width) // 2, top + PICTURE - fitted.height))
-    font = ImageFont.load_default(12)
-    while text and pen.textlength(text, font) > PICTURE:
-        text = text[:-1]
-    pen.text((left, top + PICTURE + 2), text, fill=colour, font=font)

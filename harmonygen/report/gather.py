@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
+from harmonygen.report.dropped import read_left_out
 from harmonygen.report.files import number, read_columns, read_json
 from harmonygen.report.rows import Gathered, Row, Tile
 from harmonygen.shards import unpack_quarantine
@@ -23,7 +25,9 @@ _FACTS = ("harmonygen", "verb", "layout", "data_root", "plan_digest", "inputs_di
 
 
 def gather(folder: Path) -> Gathered:
-    """Gather a run folder, a dataset in iHarmony4 layout with ``manifest.parquet``, or one of ``data/*.parquet``.
+    """Gather a run folder, a build, a dataset in iHarmony4 layout with its manifest, or one of ``data/*.parquet``.
+
+    Of a folder of build-human-harmony, it is the run inside, with what the build left out.
 
     Raises:
         UsageError: the folder is none of these.
@@ -31,6 +35,8 @@ def gather(folder: Path) -> Gathered:
     """
     if (folder / "plan.json").is_file() and (folder / "pairs").is_dir():
         return _gather_run(folder)
+    if (folder / "work" / "synthesize" / "pairs").is_dir():
+        return _gather_build(folder)
     if (folder / datasets.MANIFEST).is_file():
         return _with_facts(folder, datasets.tree_rows(folder))
     if any((folder / "data").glob("*.parquet")):
@@ -71,6 +77,22 @@ def _gather_run(folder: Path) -> Gathered:
         rate,
         seconds,
         tuple(notes),
+    )
+
+
+def _gather_build(folder: Path) -> Gathered:
+    """Gather the run inside a build: its photos that the dataset has, with the build's facts and what it left out."""
+    run = _gather_run(folder / "work" / "synthesize")
+    plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
+    split = folder / "work" / "split.parquet"
+    leaks = {row["pair_id"] for row in read_columns(split, ("pair_id", "split")) if not row["split"]}
+    return replace(
+        run,
+        name=_name(folder),
+        rows=tuple(row for row in run.rows if row.pair_id not in leaks),
+        facts={**_facts(plan, {}), **{name: run.facts[name] for name in ("Model", "Versions") if name in run.facts}},
+        quarantine=_quarantine(folder, ()) or run.quarantine,
+        left_out=read_left_out(folder / "work", summary.get("left_out", {})),
     )
 
 

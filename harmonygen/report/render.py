@@ -15,6 +15,7 @@ from markupsafe import Markup
 from harmonygen.records import ImageSource
 from harmonygen.report import plots
 from harmonygen.report.choose import choose_rows, fitting, matching
+from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
 from harmonygen.report.rows import Gathered, Row, Tile
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
@@ -133,6 +134,8 @@ def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, matched:
         curve=_curve(gathered),
         tally=gathered.tally().most_common(),
         gates=GATES,
+        why=WHY,
+        left_out_sheet=_left_out_sheet(gathered),
         refused=sorted({gate for row in rows for gate in row.gates}),
         subsets=sorted({row.subset for row in rows if row.subset}),
         rows=[_row_view(row, pictures) for row in rows],
@@ -154,6 +157,7 @@ def figures(gathered: Gathered) -> list[tuple[str, str]]:
         (f"{sum(tile.selected for tile in tiles):,}", "selected"),
         (f"{sum(bool(tile.gate) for tile in tiles):,}", "refused by a gate"),
         (f"{len(gathered.quarantine):,}", "quarantined"),
+        *([(f"{gathered.left_out.total:,}", "photos left out")] if gathered.left_out else []),
         *rate,
     ]
 
@@ -177,6 +181,11 @@ def _layer(tile: Tile) -> str:
 def _curve(gathered: Gathered) -> Markup | None:
     ratios = [row.fg_ratio for row in gathered.rows if row.fg_ratio is not None]
     return Markup(plots.curve(ratios, f"Foreground ratios of {len(ratios):,} pairs")) if ratios else None
+
+
+def _left_out_sheet(gathered: Gathered) -> str:
+    left = gathered.left_out
+    return data_url(Thumbnail(left.sheet, left.width, left.height)) if left and left.sheet else ""
 
 
 def _asset(environment: jinja2.Environment, name: str) -> Markup:

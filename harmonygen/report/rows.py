@@ -65,10 +65,30 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Photos that a build did not take: counts by reason, one photo's detail each, and a contact sheet as WebP.
+
+    ``sheet`` is None if there is no picture of any.
+    """
+
+    counts: Mapping[str, int]
+    details: Mapping[str, str]
+    sheet: bytes | None = None
+    width: int = 0
+    height: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of photos left out."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """What a folder holds: its rows, what was quarantined, and facts as ``title -> {name: value}`` tables.
 
-    ``kind`` is ``run`` or ``dataset``; ``notes`` are sentences a reader must know, such as a run cut short.
+    ``kind`` is ``run`` or ``dataset``; ``notes`` are sentences a reader must know, such as a run cut short;
+    ``left_out`` are the photos that a build did not take.
     """
 
     kind: str
@@ -79,6 +99,7 @@ class Gathered:
     rate: float | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    left_out: LeftOut | None = None
 
     @property
     def tiles(self) -> list[Tile]:
