@@ -287,7 +287,7 @@ def runs_to_rle(encoded: str, height: int, width: int, name: str) -> Rle:
     starts, lengths = parse_runs(encoded, height * width, name)
     edges = np.empty(2 * starts.size + 2, dtype=np.int64)
     edges[0], edges[1:-1:2], edges[2:-1:2], edges[-1] = 0, starts, starts + lengths, height * width
-    counts = np.diff(edges)
+    counts = np.diff(edges if edges[-2] < edges[-1] else edges[:-1])
     return dict(coco.frPyObjects({"size": [height, width], "counts": counts}, height, width))
 
 

@@ -1,10 +1,12 @@
 """Read (real, mask) pairs from the layouts people have: :func:`read_pairs` finds out which one it is.
 
-Reading is lazy: names, lists and tables are read, photos are not opened. What cannot be used is in ``PairSet.bad``.
+Reading is lazy: names, lists and tables are read, photos are not opened (of iMaterialist's, the headers are). What
+cannot be used is in ``PairSet.bad``. :mod:`harmonygen.data.segmentations` reads one pair a photo.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harmonygen.data.pairset import PairSet
@@ -56,7 +58,7 @@ def read_pairs(
     try:
         layout = layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
-        return _checked(_read(layout, data, list_file, subset), subset, limit)
+        return checked(_read(layout, data, list_file, subset), subset, limit)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
@@ -101,7 +103,7 @@ def _read(layout: str, data: str | Path, list_file: str | Path | None, subset: s
     return read_written_sample()
 
 
-def _checked(found: PairSet, subset: str | None, limit: int | None) -> PairSet:
+def checked(found: PairSet, subset: str | None, limit: int | None) -> PairSet:
     """Keep the subset and the first ``limit`` pairs, and check that the ids are unique."""
     from harmonygen.data.ids import check_pairs
 
@@ -109,10 +111,12 @@ def _checked(found: PairSet, subset: str | None, limit: int | None) -> PairSet:
     if not kept:
         known = ", ".join(sorted({pair.subset or "(no subset)" for pair in found.pairs})) or "no pair at all"
         first = f"; the first of {len(found.bad)} bad inputs: {found.bad[0].message}" if found.bad else ""
+        if found.left_out:
+            first += f"; {len(found.left_out)} photos left out: {found.left_out[0].message}"
         wanted = f" of subset '{subset}'" if subset else ""
         raise UsageError(f"'{found.root}' ({found.layout}) has no pair{wanted}, found {known}{first}: check --data")
     check_pairs(kept)
-    return PairSet(kept[:limit], found.layout, found.root, found.bad)
+    return replace(found, pairs=kept[:limit])
 
 
 def detect_layout(data: str | Path) -> str:

@@ -1,26 +1,56 @@
-"""Read COCO instances JSON: one pair for each annotation (polygons or RLE, crowds too).
+"""Read COCO instances JSON (polygons or RLE, crowds too): one pair an annotation, or one a photo, united.
 
-Photos are looked for beside the JSON and in the folders COCO itself uses. Segmentations are decoded, through
-pycocotools, only when the pair is.
+Photos are looked for beside the JSON and in the folders COCO itself uses. The file is read element by element. The
+segmentation of a single annotation is decoded only when its pair is; where annotations are united, each is checked.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harmonygen.data.categories import Categories, to_categories
 from harmonygen.data.files import bad, entries
 from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.json_arrays import read_arrays
 from harmonygen.data.pairset import PairSet
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.data.unions import NO_SEGMENT, Unions
+from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.images import MAX_PIXELS
+from harmonygen.masks import to_rle
 from harmonygen.records import FileSource, Pair, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")
 PHOTO_FOLDERS = ("images", "photos", "train", "val", "data")
 _PROBED = 50  # photos looked for to choose the folder
+
+
+@dataclass(frozen=True)
+class Instances:
+    """A COCO file: its images by id, its categories, and its annotations, read again each time they are asked for."""
+
+    path: Path
+    images: Mapping[Any, Mapping[str, Any]]
+    categories: Categories
+
+    def annotations(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each annotation with its label: its ``name`` if it has one (the sample's have), else its ``id``."""
+        with _json_errors(self.path):
+            for key, elements in read_arrays(self.path):
+                for number, each in enumerate(elements if key == "annotations" else ()):
+                    known = each if isinstance(each, dict) else {}
+                    yield str(known.get("name") or known.get("id", f"number {number}")), known
+
+    def image_of(self, annotation: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the image of an annotation, None if the file does not list it."""
+        image_id = annotation.get("image_id")
+        return self.images.get(image_id) if isinstance(image_id, int | str) else None
 
 
 def matches(path: Path) -> bool:
@@ -39,11 +69,12 @@ def instance_files(path: Path) -> list[Path]:
 
 def _has_keys(path: Path) -> bool:
     """Look for COCO's keys in the bytes, so that other JSON beside it is passed over without being parsed."""
+    wanted = [f'"{key}"'.encode() for key in (*KEYS, "segmentation")]
     try:
-        raw = path.read_bytes()
-    except OSError:
+        with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            return all(raw.find(word) >= 0 for word in wanted)
+    except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
         return False
-    return all(f'"{key}"'.encode() in raw for key in KEYS) and b'"segmentation"' in raw
 
 
 def read_coco(data: Path, photos: Path | None = None) -> PairSet:
@@ -56,37 +87,108 @@ def read_coco(data: Path, photos: Path | None = None) -> PairSet:
     Raises:
         UsageError: not one JSON file with ``images`` and ``annotations``, or no photo is found.
     """
+    instances, folder = _open(data, photos)
+    pairs, faults = pair_instances(instances, folder)
+    return PairSet(tuple(pairs), "coco", instances.path, tuple(faults))
+
+
+def read_coco_unions(data: Path, classes: str = "all") -> PairSet:
+    """Read one pair a photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
+
+    Args:
+        data: the JSON file, or a folder that holds one.
+        classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
+
+    Raises:
+        UsageError: not one JSON file with ``images`` and ``annotations``, no photo is found, or unknown classes.
+    """
+    instances, folder = _open(data, None)
+    chosen = instances.categories.choose(classes)
+    unions, seen = Unions("annotation"), set()
+    for label, annotation in instances.annotations():
+        name = str((instances.image_of(annotation) or {}).get("file_name", ""))
+        seen.add(name)
+        try:
+            _unite(unions, label, annotation, instances, chosen)
+        except InputError as error:
+            unions.lose(name, label, str(error))
+    found = unions.pair_set("coco", instances.path, folder.joinpath, _photo_id)
+    unseen = [name for name in _names(instances) if name not in seen]
+    without = tuple(bad(name, f"'{name}' has no annotation: it has no mask", NO_SEGMENT) for name in unseen)
+    return replace(found, left_out=found.left_out + without)
+
+
+def _unite(
+    unions: Unions, label: str, annotation: Mapping[str, Any], instances: Instances, chosen: frozenset[int] | None
+) -> None:
+    """Check an annotation and add it, if its class is chosen; raise InputError if it is bad."""
+    why = _fault(annotation, instances) or _class_fault(annotation, instances.categories, chosen)
+    if why:
+        raise InputError(f"annotation {label} {why}: fix or drop it")
+    class_id, image = annotation.get("category_id"), instances.images[annotation["image_id"]]
+    name = str(image["file_name"])
+    if chosen is not None and class_id not in chosen:
+        unions.pass_over(name, int(annotation["category_id"]))
+        return
+    rle = to_rle(annotation["segmentation"], image["height"], image["width"], f"{name}, annotation {label}")
+    unions.add(name, label, rle, class_id, annotation.get("attribute_ids") or ())
+
+
+def _class_fault(annotation: Mapping[str, Any], categories: Categories, chosen: frozenset[int] | None) -> str:
+    class_id, attributes = annotation.get("category_id"), annotation.get("attribute_ids") or ()
+    if not isinstance(attributes, Sequence) or not all(isinstance(each, int) for each in attributes):
+        return f"has attribute_ids {str(attributes)[:80]!r}, which are not a list of whole numbers"
+    if class_id is None:
+        return "" if chosen is None else "has no category_id"
+    if not isinstance(class_id, int):
+        return f"has category_id {str(class_id)[:80]!r}, which is not a whole number"
+    why = categories.fault(class_id)
+    return f"cannot be told: {why}" if why else ""
+
+
+def _open(data: Path, photos: Path | None) -> tuple[Instances, Path]:
     found = instance_files(data)
     if len(found) != 1:
         named = ", ".join(f"'{file}'" for file in found) or "none"
         raise UsageError(f"'{data}' is not one COCO instances file (found {named}): name one .json")
-    images, annotations = load_instances(found[0])
-    folder = photos or _photo_folder(found[0], [str(image["file_name"]) for image in images.values()])
-    pairs, faults = pair_instances(images, annotations, folder)
-    return PairSet(tuple(pairs), "coco", found[0], tuple(faults))
+    instances = load_instances(found[0])
+    return instances, photos or _photo_folder(found[0], _names(instances))
 
 
-def load_instances(path: Path) -> tuple[dict[Any, dict[str, Any]], list[dict[str, Any]]]:
-    """Load a COCO file: its images by id and its annotations.
+def _names(instances: Instances) -> list[str]:
+    return [str(image["file_name"]) for image in instances.images.values()]
+
+
+def load_instances(path: Path) -> Instances:
+    """Load a COCO file's images and categories.
 
     Raises:
         UsageError: not JSON, or images without ``id`` and ``file_name``.
         StorageError: it cannot be read.
     """
-    try:
-        whole = json.loads(path.read_bytes())
-        images = {image["id"]: image for image in whole["images"]}
+    arrays: dict[str, list[Any]] = {}
+    with _json_errors(path):
+        for key, elements in read_arrays(path):
+            arrays[key] = list(elements) if key in ("images", "categories") else []
+        images = {image["id"]: image for image in arrays["images"]}
         names = [str(image["file_name"]) for image in images.values()]
-        annotations: list[dict[str, Any]] = list(whole["annotations"])
+        arrays["annotations"]  # to have them at all
+        categories = to_categories(arrays.get("categories", []), str(path))
+    refuse_unsafe((_photo_id(name) for name in names), "photo name")
+    return Instances(path, images, categories)
+
+
+@contextmanager
+def _json_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"'{path}' is not COCO instances JSON ({type(error).__name__} {error}): images need id and file_name, "
             "annotations image_id and segmentation"
         ) from error
-    refuse_unsafe((_photo_id(name) for name in names), "photo name")
-    return images, annotations
 
 
 def _photo_id(file_name: str) -> str:
@@ -107,32 +209,29 @@ def _photo_folder(path: Path, names: list[str]) -> Path:
     return best
 
 
-def pair_instances(
-    images: Mapping[Any, Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]], photos: Path
-) -> tuple[list[Pair], list[Quarantined]]:
-    """Make a pair of each annotation, sorted by id; return those that cannot be one beside them.
-
-    ``mask_id`` is the annotation's ``name`` if it has one (the sample's have), else its ``id``.
-    """
+def pair_instances(instances: Instances, photos: Path) -> tuple[list[Pair], list[Quarantined]]:
+    """Make a pair of each annotation, sorted by id; return those that cannot be one beside them."""
     pairs, faults = [], []
-    for number, annotation in enumerate(annotations):
-        label = str(annotation.get("name") or annotation.get("id", f"number {number}"))
-        why = _fault(annotation, images)
+    for label, annotation in instances.annotations():
+        why = _fault(annotation, instances)
         if why:
             faults.append(bad(f"annotation {label}", f"annotation {label} {why}: fix or drop it"))
         else:
-            pairs.append(_pair(images[annotation["image_id"]], annotation, label, photos))
+            pairs.append(_pair(instances.images[annotation["image_id"]], annotation, label, photos))
     return sorted(pairs, key=lambda pair: pair.pair_id), faults
 
 
-def _fault(annotation: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]) -> str:
-    image = images.get(annotation.get("image_id"))
+def _fault(annotation: Mapping[str, Any], instances: Instances) -> str:
+    image = instances.image_of(annotation)
     if image is None:
         return f"is of image {annotation.get('image_id')!r}, which the file does not list"
     if not annotation.get("segmentation"):
         return "has no segmentation (only a box?)"
-    if not (isinstance(image.get("height"), int) and isinstance(image.get("width"), int)):
+    height, width = image.get("height"), image.get("width")
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 < width):
         return f"is of image {image['file_name']!r}, which has no whole height and width"
+    if height * width > MAX_PIXELS:
+        return f"is of image {image['file_name']!r}, which is over the pixel limit of {MAX_PIXELS}"
     return ""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import InputError, StorageError, UsageError
 from harmonygen.records import Quarantined
 
+ORIENTATION = 0x0112  # EXIF
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -70,6 +72,32 @@ def read_text(path: Path) -> str:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error
 
 
+def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
+    """Return a photo's (height, width) from its header alone: as it is in the file, then upright if that differs.
+
+    Raises:
+        InputError: it is missing or its header is not an image's.
+    """
+    from PIL import Image
+
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as opened,
+        ):
+            width, height = opened.size
+            stated = "exif" in opened.info  # asked without it, Pillow decodes a whole PNG to look for one
+            turned = stated and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"'{path}' is over the pixel limit: {error}: shrink it first") from error
+    except OSError as error:
+        why = error.strerror or "not an image that Pillow can read"
+        raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
+    except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
+        raise InputError(f"the header of '{path}' is damaged ({error}): export it again") from error
+    return ((height, width), (width, height)) if turned and height != width else ((height, width),)
+
+
 class Listing:
     """The images of one folder by stem, listed once and only when asked; a missing folder is empty."""
 
@@ -88,6 +116,10 @@ class Listing:
     def _order(self, name: str) -> tuple[int, str]:
         suffix = os.path.splitext(name)[1].lower()
         return (self._preferred.index(suffix) if suffix in self._preferred else len(self._preferred), name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the stems, sorted."""
+        return iter(sorted(self._names))
 
     def path(self, stem: str) -> Path:
         """Return the image with this stem; if there is none, the path it ought to have."""

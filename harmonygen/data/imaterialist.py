@@ -1,171 +1,210 @@
 """Read an iMaterialist-Fashion folder: ``train.csv`` with one run-length code a garment, photos in ``train/``.
 
-The mask of a photo is the union of its valid segments (REFERENCE section 1). Runs are 1-based and column-major, as
-COCO's counts are column-major too, so the union is made of the runs themselves and no pixel is touched.
+The mask of a photo is the union of its valid segments (REFERENCE section 1). The table is read line by line: a row is
+a line, so a stray quote, a missing field or bytes that are no text cost their own row and no other, which a CSV parser
+that reads on to the closing quote, or gives up a whole block, cannot promise; and memory does not grow with the table.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from harmonygen.data.files import Listing, bad, read_text
-from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.categories import Categories, read_labels
+from harmonygen.data.files import Listing, bad, is_image
 from harmonygen.data.pairset import PairSet
+from harmonygen.data.unions import NO_SEGMENT, Unions
 from harmonygen.errors import InputError, UsageError
-from harmonygen.masks import parse_runs
-from harmonygen.records import FileSource, Pair, Quarantined, SegmentSource
+from harmonygen.images import MAX_PIXELS
+from harmonygen.masks import Rle, runs_to_rle
+from harmonygen.records import Quarantined
 
 TABLE, PHOTOS = "train.csv", "train"
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")
-UNION = "union"
+ATTRIBUTES = "AttributesIds"
+MAX_LINE = 16 * 2**20  # bytes; a garment of 5,000 px a side with a ragged border takes 1
 
-Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""0-based starts and lengths."""
+_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",]*))(,|\Z)')
+_WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One row of the table: a garment's runs in a photo of ``height`` x ``width``; ``row`` counts from 1."""
+    """One row of the table, checked but for its runs."""
 
-    image_id: str
-    runs: Runs
+    photo: str
+    runs: str
     height: int
     width: int
-    class_id: str
-    row: int
+    class_id: int
+    attributes: Sequence[int]
+    name: str
+
+    def rle(self) -> Rle:
+        """Return the runs as a compressed COCO RLE; raise InputError if they are broken."""
+        return runs_to_rle(self.runs, self.height, self.width, self.name)
 
 
 def matches(path: Path) -> bool:
     """Tell whether a folder has ``train.csv`` with iMaterialist's columns."""
     table = path / TABLE
-    if not table.is_file():
-        return False
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
-        return set(COLUMNS) <= set(next(csv.reader(opened), []))
+    return table.is_file() and set(COLUMNS) <= set(_header(table))
 
 
-def read_imaterialist(data: Path) -> PairSet:
+def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
     """Read one pair a photo: the union of its valid segments; bad rows go to ``PairSet.bad``.
 
+    Args:
+        data: the contest's folder.
+        classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
+
     Raises:
-        UsageError: no ``train.csv`` with the columns, or ids that cannot name files.
+        UsageError: no ``train.csv`` with the columns, classes that are not there, or ids that cannot name files.
     """
     if not matches(data):
         raise UsageError(f"'{data}' has no {TABLE} with columns {', '.join(COLUMNS)}: name the contest's folder")
-    segments, faults = read_segments(data / TABLE)
+    labels = read_labels(data)
+    chosen = labels.choose(classes)
+    unions, seen = Unions("row"), set()
+    for number, photo, segment in read_rows(data / TABLE, labels):
+        seen.add(photo)
+        if isinstance(segment, InputError):
+            unions.lose(photo, number, str(segment))
+        elif chosen is not None and segment.class_id not in chosen:
+            unions.pass_over(photo, segment.class_id)
+        else:
+            _unite(unions, number, segment)
     photos = Listing(data / PHOTOS, (".jpg", ".jpeg", ".png"))
-    groups: dict[str, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(segment.image_id, []).append(segment)
-    refuse_unsafe(sorted(groups), "ImageId")
-    pairs = []
-    for image_id, group in sorted(groups.items()):
-        path = photos.path(image_id)
-        kept, wrong = _of_one_size(group, path)
-        faults += wrong
-        if kept:
-            pairs.append(_pair(image_id, kept, path))
-    return PairSet(tuple(pairs), "imaterialist", data, tuple(faults))
+    found = unions.pair_set("imaterialist", data, photos.path)
+    return replace(found, left_out=found.left_out + _without_rows(photos, seen))
 
 
-def read_segments(table: Path) -> tuple[list[Segment], list[Quarantined]]:
-    """Read and check the rows of a ``train.csv``; return the valid segments and the rows that are not."""
-    segments, faults = [], []
-    rows = csv.DictReader(io.StringIO(read_text(table), newline=""))
-    for number, row in enumerate(rows, 1):
-        try:
-            segments.append(_segment(row, number))
-        except InputError as error:
-            faults.append(bad(f"{row.get('ImageId') or '?'} row {number}", str(error)))
-    return segments, faults
-
-
-def _segment(row: dict[str, str | None], number: int) -> Segment:
-    name = f"{row['ImageId']}, row {number}"
+def _unite(unions: Unions, number: int, segment: Segment) -> None:
     try:
-        height, width = (int(float(row[key] or "")) for key in ("Height", "Width"))
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"Height or Width of '{name}' is not a number ({error}): drop the row") from error
-    if height < 1 or width < 1:
-        raise InputError(f"Height and Width of '{name}' are {height} and {width}: they must be 1 or more")
-    runs = parse_runs(row["EncodedPixels"] or "", height * width, name)
-    return Segment(row["ImageId"] or "", runs, height, width, (row["ClassId"] or "").partition("_")[0], number)
+        unions.add(segment.photo, number, segment.rle(), segment.class_id, segment.attributes)
+    except InputError as error:
+        unions.lose(segment.photo, number, str(error))
 
 
-def _of_one_size(group: Sequence[Segment], photo: Path) -> tuple[list[Segment], list[Quarantined]]:
-    """Where rows of a photo disagree about its size, keep those that agree with the file's header."""
-    sizes = {(segment.width, segment.height) for segment in group}
-    if len(sizes) == 1:
-        return list(group), []
-    size = _file_size(photo)
-    kept = [segment for segment in group if (segment.width, segment.height) == size]
-    faults = [
-        bad(
-            f"{segment.image_id} row {segment.row}",
-            f"row {segment.row} says {segment.width}x{segment.height} but '{photo}' is "
-            f"{f'{size[0]}x{size[1]}' if size else 'not readable'}: fix or drop the row",
-        )
-        for segment in group
-        if (segment.width, segment.height) != size
-    ]
-    return kept, faults
-
-
-def _file_size(photo: Path) -> tuple[int, int] | None:
-    from PIL import Image
-
-    try:
-        with Image.open(photo) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def _pair(image_id: str, segments: Sequence[Segment], photo: Path) -> Pair:
-    real_id = safe_id(image_id)
-    return Pair(
-        pair_id=f"{real_id}_{UNION}",
-        real_id=real_id,
-        mask_id=UNION,
-        real=FileSource(photo),
-        mask=union_source(segments, f"{image_id}, union of {len(segments)} segments"),
-        extra={"class_ids": " ".join(sorted({segment.class_id for segment in segments}, key=lambda c: (len(c), c)))},
+def _without_rows(photos: Listing, seen: set[str]) -> tuple[Quarantined, ...]:
+    """Return the photos that the table does not name."""
+    return tuple(
+        bad(stem, f"'{stem}' has no row in {TABLE}: it has no mask", NO_SEGMENT) for stem in photos if stem not in seen
     )
 
 
-def union_source(segments: Sequence[Segment], name: str) -> SegmentSource:
-    """Return the union of segments of one photo as a compressed COCO RLE."""
-    from pycocotools import mask as coco
+def read_rows(table: Path, labels: Categories) -> Iterator[tuple[int, str, Segment | InputError]]:
+    """Yield each row's number (from 1), its photo's id ("" if it cannot be told) and the segment, or what is wrong.
 
-    height, width = segments[0].height, segments[0].width
-    counts = union_counts([segment.runs for segment in segments], height * width)
-    rle = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    text = json.dumps({"size": [height, width], "counts": rle["counts"].decode()})
-    return SegmentSource(text, height, width, name)
-
-
-def union_counts(runs: Iterable[Runs], size: int) -> list[int]:
-    """Return the union of runs over ``size`` pixels as COCO counts: off, on, off, on ... from the first pixel.
-
-    >>> one, two = (np.array([1]), np.array([2])), (np.array([2, 5]), np.array([2, 1]))
-    >>> union_counts([one, two], 8)
-    [1, 3, 1, 1, 2]
+    The runs themselves are not looked at; :meth:`Segment.rle` checks them.
     """
-    runs = list(runs)
-    starts = np.concatenate([start for start, _ in runs])
-    ends = starts + np.concatenate([length for _, length in runs])
-    order = np.argsort(starts, kind="stable")
-    starts, reach = starts[order], np.maximum.accumulate(ends[order])
-    opens = np.concatenate([[True], starts[1:] > reach[:-1]])
-    closes = np.concatenate([opens[1:], [True]])
-    edges = np.stack([starts[opens], reach[closes]], axis=1).ravel()
-    counts: list[int] = np.diff(np.concatenate([[0], edges, [size]])).tolist()
-    return counts if counts[-1] else counts[:-1]
+    columns = _header(table)
+    parse = _parser(columns, labels)
+    for number, line in enumerate(_lines(table)):
+        if number == 0 or not line.strip():
+            continue
+        photo = ""
+        try:
+            fields = split_row(line, number)
+            if len(fields) != len(columns):
+                photo = photo_id(fields[0]) if columns[0] == COLUMNS[0] and len(fields) > 1 else ""
+                raise InputError(f"row {number} has {len(fields)} fields but {TABLE} has {len(columns)}: fix the row")
+            photo = photo_id(fields[columns.index(COLUMNS[0])])
+            yield number, photo, parse(photo, fields, number)
+        except InputError as error:
+            yield number, photo, error
+
+
+def _header(table: Path) -> list[str]:
+    line = next(_lines(table), b"").removeprefix(b"\xef\xbb\xbf")
+    try:
+        return [name.strip() for name in split_row(line, 0)]
+    except InputError:
+        return []
+
+
+def _lines(table: Path) -> Iterator[bytes]:
+    """Yield lines; of one over ``MAX_LINE`` the beginning alone, so that a file without line ends is never held."""
+    with table.open("rb") as opened:
+        while line := opened.readline(MAX_LINE):
+            yield line
+            while line and len(line) == MAX_LINE and not line.endswith(b"\n"):
+                line = opened.readline(MAX_LINE)
+
+
+def split_row(line: bytes, number: int) -> list[str]:
+    r"""Split one line of comma-separated fields, some of them in quotes.
+
+    Raises:
+        InputError: not UTF-8, a quote that stands alone, or a line that was cut at ``MAX_LINE``.
+
+    >>> split_row(b'a1,1 2,8,9,3,"115,138"\r\n', 1)
+    ['a1', '1 2', '8', '9', '3', '115,138']
+    """
+    if len(line) >= MAX_LINE:
+        raise InputError(f"row {number} is over {MAX_LINE} bytes long: a row is one line; fix or drop it")
+    try:
+        text = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"row {number} is not UTF-8 text ({error.reason} at byte {error.start}): fix it") from error
+    fields, place, comma = [], 0, ","
+    while comma:
+        found = _FIELD.match(text, place)
+        if not found:
+            raise InputError(f"row {number} has a quote that is not closed or stands within a field: fix the row")
+        quoted, plain, comma = found.groups()
+        fields.append(plain if quoted is None else quoted.replace('""', '"'))
+        place = found.end()
+    return fields
+
+
+def photo_id(image_id: str) -> str:
+    """Return an ImageId without a file's suffix, which the contest of 2019 wrote.
+
+    >>> photo_id("00a1.jpg"), photo_id("00a1")
+    ('00a1', '00a1')
+    """
+    name = image_id.strip()
+    return os.path.splitext(name)[0] if is_image(name) else name
+
+
+def _parser(columns: list[str], labels: Categories) -> Callable[[str, list[str], int], Segment]:
+    """Return the function that makes a segment of a row's photo, fields and number, or raises InputError."""
+    runs, height, width, class_id = (columns.index(name) for name in COLUMNS[1:])
+    attributes = columns.index(ATTRIBUTES) if ATTRIBUTES in columns else None
+
+    def parse(photo: str, fields: list[str], number: int) -> Segment:
+        name = f"{photo}, row {number}"
+        if not photo:
+            raise InputError(f"row {number} has no {COLUMNS[0]}: drop the row")
+        size = _size(fields[height], fields[width], name)
+        first, *others = fields[class_id].split("_")
+        if attributes is not None:
+            others += fields[attributes].replace(",", " ").split()
+        class_ = _whole(first, "ClassId", name)
+        why = labels.fault(class_)
+        if why:
+            raise InputError(f"{why}: fix or drop '{name}'")
+        return Segment(photo, fields[runs], *size, class_, [_whole(each, ATTRIBUTES, name) for each in others], name)
+
+    return parse
+
+
+def _size(height: str, width: str, name: str) -> tuple[int, int]:
+    high, wide = _whole(height, "Height", name), _whole(width, "Width", name)
+    if high < 1 or wide < 1 or high * wide > MAX_PIXELS:
+        raise InputError(
+            f"Height and Width of '{name}' are {high} and {wide}: they must be 1 or more, "
+            f"and {MAX_PIXELS} pixels at most"
+        )
+    return high, wide
+
+
+def _whole(text: str, column: str, name: str) -> int:
+    found = _WHOLE.fullmatch(text.strip())
+    if not found:
+        raise InputError(f"{column} of '{name}' is {text[:40]!r}, not a whole number from 0: fix or drop the row")
+    return int(found[1])

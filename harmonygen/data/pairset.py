@@ -15,13 +15,15 @@ class PairSet(Sequence[Pair]):
     """Pairs in a stable order, what could not be read, and where they came from.
 
     ``root`` is the dataset's folder (or file). ``layout`` names the reader: ``iharmony4``, ``folders``, ``coco``,
-    ``table``, ``parquet``, ``imaterialist`` or ``sample``.
+    ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
+    that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``).
     """
 
     pairs: tuple[Pair, ...]
     layout: str
     root: Path
     bad: tuple[Quarantined, ...] = ()
+    left_out: tuple[Quarantined, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)

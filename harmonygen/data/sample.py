@@ -56,8 +56,7 @@ def read_sample(split: Split = "train") -> PairSet:
     >>> len({pair.real_id for pair in read_sample()}), len({pair.real_id for pair in read_sample("test")})
     (3, 1)
     """
-    images, annotations = load_instances(instances_path())
-    found, faults = pair_instances(images, annotations, photo_folder())
+    found, faults = pair_instances(load_instances(instances_path()), photo_folder())
     pairs = [pair for pair in map(_in_subset, found) if split == "all" or _split(pair) == split]
     return PairSet(tuple(pairs), "sample", photo_folder(), tuple(faults))
 
