@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
@@ -120,6 +120,7 @@ class SelectSettings(Settings):
     count: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0)
     gates: GateSettings = GateSettings()
+    decisions: Path | None = None
 
 
 class ScoreSettings(Settings):
@@ -136,6 +137,13 @@ class ReportSettings(Settings):
     pairs: tuple[str, ...] = ()
     max_candidates: int | None = Field(None, ge=1)
     contact_sheet: Path | None = None
+    review: bool = False
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> ReportSettings:
+        if self.review and self.contact_sheet is not None:
+            raise ValueError("--review and --contact-sheet are two things to write: give one of them")
+        return self
 
 
 class AugmentSettings(Settings):
@@ -198,6 +206,20 @@ class ExportSettings(Settings):
     out: Path = Path("outputs/dataset")
     which: Literal["all", "selected"] = "all"
     link: Literal["hard", "sym", "copy"] = "hard"
+
+
+class PublishSettings(Settings):
+    """Everything that `harmonygen publish` can be told; a token is never among it."""
+
+    folder: Path = Path("outputs/human-harmony")
+    repo: str | None = None
+    private: bool = False
+    revision: str | None = Field(None, description="tag of what was published")
+    create_pr: bool = False
+    dry_run: bool = False
+    token_file: Path | None = None
+    sample: int = Field(16, ge=0, description="images decoded in each image column of each split")
+    seed: int = Field(0, ge=0)
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -19,6 +19,7 @@ FLOORS = {
             "features",
             "shards",
             "config",
+            "decisions",
             "recipes",
             "recolor",
             "detail",

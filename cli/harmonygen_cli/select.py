@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,24 +22,32 @@ def select(
     min_fmse: Annotated[float | None, typer.Option(help="Gate: least foreground change.")] = None,
     max_fmse: Annotated[float | None, typer.Option(help="Gate: largest foreground change.")] = None,
     min_structure: Annotated[float | None, typer.Option(help="Gate: least structure similarity.")] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="decisions.json of a review: rejected out, accepted first (as it was).")
+    ] = None,
     seed: Seed = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Select a finished run's candidates by another rule or other gates; nothing is generated again.
 
-    Example: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`
+    Examples: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`,
+    `harmonygen select outputs/synthesize --decisions decisions.json`
     """
     gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
     from harmonygen.config import SelectSettings, resolve
+    from harmonygen.decisions import read_decisions
     from harmonygen.workflows.reselect import reselect
 
     typed = {name: value for name, value in gates.items() if value is not None}
-    options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None}
+    options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None, "decisions": decisions}
     settings = resolve(SelectSettings, recipe, options, overrides or ())
+    made = read_decisions(settings.decisions) if settings.decisions else None
     reporter = Reporter(json_output, quiet)
     with reporter.progress("select", "shards") as progress:
-        result = reselect(run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress)
+        result = reselect(
+            run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress, decisions=made
+        )
     show(reporter, result)
 
 
@@ -47,5 +56,8 @@ def show(reporter: Reporter, result: Any) -> None:
     reporter.line(
         f"{result.selected} of {result.candidates} candidates selected, {result.changed} marks changed: {result.out}"
     )
-    names = ("out", "shards_rewritten", "candidates", "selected", "changed")
-    reporter.result({name: getattr(result, name) for name in names})
+    if result.accepted or result.rejected:
+        reporter.line(f"review: {result.accepted} accepted, {result.rejected} rejected")
+    if result.unfilled:
+        reporter.line(f"{result.unfilled} pairs have no selected candidate: all were rejected, or failed a gate")
+    reporter.result(asdict(result))

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from harmonygen.config import Rule
+from harmonygen.decisions import REJECTED, Decision
 from harmonygen.records import Dropped, Scored, Selected
 from harmonygen.seeds import numpy_rng
 
 _QUANTILE = 0.75
 
 
-def select(scored: Sequence[Scored], rule: Rule, count: int = 1, seed: int = 0) -> list[Selected | Dropped]:
+def select(
+    scored: Sequence[Scored],
+    rule: Rule,
+    count: int = 1,
+    seed: int = 0,
+    decisions: Mapping[int, Decision] | None = None,
+) -> list[Selected | Dropped]:
     """Select ``count`` of one pair's candidates; the answer is in the order of ``scored``.
 
-    Candidates that failed a gate are never selected. ``max-composite``: highest probability of being a composite
+    Candidates that failed a gate are not selected. ``max-composite``: highest probability of being a composite
     (REFERENCE section 1). ``random``: seeded by pair. ``quantile``: nearest to the 0.75 quantile of the
     probabilities. ``diverse``: the most composite-like first, then each time the one whose colour shift is
     farthest from all taken. Ties go to the smaller k.
+
+    ``decisions`` (by k) stand above rule and gates: a rejected candidate is never selected, an accepted one goes
+    before all that are not. Candidates keep the rule's order otherwise, so that rejecting one displaces no other.
     """
-    eligible = [item for item in scored if not item.failed_gate]
-    ranked = RULES[rule](eligible, seed)
-    rank_of = {item.candidate.k: rank for rank, item in enumerate(ranked)}
-    return [_outcome(item, rank_of, rule, count) for item in scored]
+    made = decisions or {}
+    ranked = RULES[rule]([item for item in scored if not item.failed_gate], seed)
+    rescued = [item for item in scored if item.failed_gate and made.get(item.candidate.k) == "accept"]
+    standing = [item for item in [*ranked, *_by_score(rescued, seed)] if made.get(item.candidate.k) != "reject"]
+    standing.sort(key=lambda item: made.get(item.candidate.k) != "accept")
+    rank_of = {item.candidate.k: rank for rank, item in enumerate(standing)}
+    return [_outcome(item, rank_of, rule, count, made.get(item.candidate.k)) for item in scored]
 
 
-def _outcome(item: Scored, rank_of: dict[int, int], rule: Rule, count: int) -> Selected | Dropped:
-    if item.failed_gate:
+def _outcome(
+    item: Scored, rank_of: Mapping[int, int], rule: Rule, count: int, decision: Decision | None
+) -> Selected | Dropped:
+    if decision == "reject":
+        return Dropped(item, REJECTED)
+    if item.candidate.k not in rank_of:
         return Dropped(item, f"gate:{item.failed_gate}")
     rank = rank_of[item.candidate.k]
     return Selected(item, rank) if rank < count else Dropped(item, f"rule:{rule} rank {rank + 1}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import harmonygen
@@ -45,40 +44,41 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
         StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
     """
     run = picks.read_run(settings.run)
-    wanted, gated = _wanted(run, settings.which)
-    _refuse_names(run)
+    chosen, gated = wanted(run, settings.which)
+    refuse_names(run)
     plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
     finished = _check_folder(settings.out, plan)
-    result = ExportResult(settings.out, len({row["pair_id"] for row in wanted}), len(wanted), gated, finished)
+    result = ExportResult(settings.out, len({row["pair_id"] for row in chosen}), len(chosen), gated, finished)
     if finished:
         return result
     with shards.locked(shards.make_folder(settings.out), "export"), shards.storage_errors(f"'{settings.out}'"):
         shards.write_json(settings.out / "plan.json", plan)
-        _write(settings, run, wanted, progress)
+        _write(settings, run, chosen, progress)
         counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
         shards.write_json(settings.out / "summary.json", {**plan, **counts})
     return result
 
 
-def _wanted(run: picks.Run, which: str) -> tuple[list[dict[str, Any]], int]:
+def wanted(run: picks.Run, which: str) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows that an export takes (``all`` that passed, or ``selected``), and how many did not pass.
+
+    Raises:
+        UsageError: there is none.
+    """
     table = run.candidates
-    passed = table.filter(pc.equal(table["gate"], ""))
-    rows: list[dict[str, Any]] = passed.to_pylist()
-    if which == "selected":
-        chosen = {
-            (row["pair_id"], row["k"])
-            for part in run.parts
-            for row in pq.read_table(part, columns=["pair_id", "k", "selected"]).to_pylist()
-            if row["selected"]
-        }
-        rows = [row for row in rows if (row["pair_id"], row["k"]) in chosen]
+    passed = table.filter(picks.usable(table))
+    rows: list[dict[str, Any]] = [row for row in passed.to_pylist() if which == "all" or row["selected"]]
     if not rows:
         raise UsageError(f"no candidate of '{run.folder}' passed the gates: loosen them with harmonygen select")
     return rows, table.num_rows - passed.num_rows
 
 
-def _refuse_names(run: picks.Run) -> None:
-    """Refuse pairs whose files could not be told apart in the layout, or not be found again by their names."""
+def refuse_names(run: picks.Run) -> None:
+    """Refuse pairs whose files could not be told apart in the layout, or not be found again by their names.
+
+    Raises:
+        UsageError: naming the first mask or photos.
+    """
     owner: dict[str, str] = {}
     for part in run.parts:
         columns = ["real_id", "mask_id", "subset"]
@@ -116,24 +116,37 @@ def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def _write(settings: ExportSettings, run: picks.Run, rows: list[dict[str, Any]], progress: Progress | None) -> None:
+    made = write_pairs_and_composites(settings.out, settings.link, run, rows, progress)
+    tree.write_lists(settings.out, [row["composite"] for row in made], "train")
+    tree.write_manifest(settings.out, made, run.plan_digest)
+
+
+def write_pairs_and_composites(
+    out: Path, link: tree.Link, run: picks.Run, rows: list[dict[str, Any]], progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Write the photos, masks and composites of candidate rows; return a manifest row for each composite.
+
+    Raises:
+        StorageError: a photo is gone, or the disk is full.
+    """
     by_part: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         by_part.setdefault(row["part"], []).append(row)
     manifest: list[dict[str, Any]] = []
     for part, own in sorted(by_part.items()):
-        names = _write_pairs(settings, run.folder / "pairs" / run.parts[part].name, {row["pair_id"] for row in own})
+        path = run.folder / "pairs" / run.parts[part].name
+        names = _write_pairs(out, link, path, {row["pair_id"] for row in own})
         for picked, encoded in picks.read_composites(run, own):
             pair = names[picked["pair_id"]]
             composite = _composite_name(pair["mask"], picked["k"], tree.image_suffix(encoded, picked["pair_id"]))
-            shards.write_bytes(shards.make_folder((settings.out / composite).parent) / Path(composite).name, encoded)
+            shards.write_bytes(shards.make_folder((out / composite).parent) / Path(composite).name, encoded)
             provenance = {name: picked[name] for name in _PROVENANCE}
             manifest.append(
                 {**pair, "composite": composite, "source": "harmonygen", "run": run.plan_digest, **provenance}
             )
         if progress is not None:
             progress(len(manifest), len(rows))
-    tree.write_lists(settings.out, [row["composite"] for row in manifest], "train")
-    tree.write_manifest(settings.out, manifest, run.plan_digest)
+    return manifest
 
 
 def _composite_name(mask: str, k: int, suffix: str) -> str:
@@ -141,7 +154,7 @@ def _composite_name(mask: str, k: int, suffix: str) -> str:
     return str(path.parent.parent / tree.COMPOSITES / f"{path.stem}_{k}{suffix}")
 
 
-def _write_pairs(settings: ExportSettings, path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _write_pairs(out: Path, link: tree.Link, path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Write the photos and masks of a shard; return each pair's names for the manifest."""
     names = {}
     for batch in pq.ParquetFile(path).iter_batches(batch_size=1, columns=_PAIR_COLUMNS):
@@ -154,14 +167,14 @@ def _write_pairs(settings: ExportSettings, path: Path, wanted: set[str]) -> dict
         real = f"{subset}/{tree.REALS}/{photo}{suffix}"
         mask = f"{subset}/{tree.MASKS}/{photo}_{row['mask_id']}.png"
         for name in (real, mask):
-            shards.make_folder((settings.out / name).parent)
+            shards.make_folder((out / name).parent)
         if cell["bytes"] is None:
             if not Path(cell["path"]).is_file():
                 raise StorageError(f"photo '{cell['path']}' of {row['pair_id']} is gone: bring it back, then repeat")
-            tree.place(Path(cell["path"]), settings.out / real, settings.link)
+            tree.place(Path(cell["path"]), out / real, link)
         else:
-            shards.write_bytes(settings.out / real, cell["bytes"])
-        shards.write_bytes(settings.out / mask, row["mask"]["bytes"])
+            shards.write_bytes(out / real, cell["bytes"])
+        shards.write_bytes(out / mask, row["mask"]["bytes"])
         names[row["pair_id"]] = {"real": real, "mask": mask, "subset": subset, "pair_id": row["pair_id"]}
     return names
 

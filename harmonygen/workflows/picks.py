@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harmonygen import seeds
+from harmonygen.decisions import REJECTED
 from harmonygen.errors import StorageError, UsageError
 
 Rule = Literal["random", "top"]
@@ -29,7 +30,9 @@ COLUMNS = (
     "width",
     "height",
     "p_composite",
+    "selected",
     "gate",
+    "reason",
     "model_digest",
     "clipped",
     "fmse",
@@ -105,6 +108,12 @@ def _quarantined(folder: Path) -> frozenset[str]:
     return frozenset(pq.read_table(path, columns=["id"])["id"].to_pylist()) if path.is_file() else frozenset()
 
 
+def usable(candidates: pa.Table) -> pa.ChunkedArray:
+    """Tell of each row whether it may be used: it passed the gates or a reviewer accepted it, and none rejected it."""
+    kept = pc.or_(pc.equal(candidates["gate"], ""), candidates["selected"])
+    return pc.and_(kept, pc.not_equal(candidates["reason"], REJECTED))
+
+
 def rows_by_pair(candidates: pa.Table) -> dict[str, list[int]]:
     """Return row numbers of the table by pair, in order of ``k``."""
     ordered = pc.sort_indices(candidates, [("pair_id", "ascending"), ("k", "ascending")])
@@ -135,8 +144,9 @@ def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: st
 class Picks:
     """Picked candidate rows by pair (metadata only).
 
-    ``gated`` candidates had failed a gate; ``skipped_pairs`` were quarantined by the run; ``unused`` candidates are of
-    pairs that were not asked for; ``short_pairs`` got fewer than gamma asks for, since no more passed the gates.
+    ``gated`` candidates had failed a gate or a review; ``skipped_pairs`` were quarantined by the run; ``unused``
+    candidates are of pairs that were not asked for; ``short_pairs`` got fewer than gamma asks for, since no more
+    passed the gates.
     """
 
     by_pair: dict[str, list[dict[str, Any]]]
@@ -156,7 +166,8 @@ def pick_all(
 ) -> Picks:
     """Pick ``needed[pair_id]`` candidates for every pair.
 
-    Pairs that the run has quarantined get none and are told; candidates that failed a gate are not eligible.
+    Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a reviewer
+    rejected, are not eligible.
 
     Raises:
         UsageError: pairs without any candidate, or with fewer eligible ones than needed: the ids and the K needed.
@@ -166,7 +177,7 @@ def pick_all(
     wanted = {pair_id: count for pair_id, count in needed.items() if count}
     skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in run.quarantined)
     _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])
-    passed, scores = pc.equal(table["gate"], "").to_pylist(), table["p_composite"].to_pylist()
+    passed, scores = usable(table).to_pylist(), table["p_composite"].to_pylist()
     eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
     short = tuple(pair_id for pair_id, own in eligible.items() if len(own) < wanted[pair_id])
     if not allow_fewer:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from harmonygen.config import GateSettings, Rule
+from harmonygen.decisions import Decision, Decisions, from_rows, refuse_foreign, to_rows
 from harmonygen.errors import UsageError
 from harmonygen.images import to_rgb
 from harmonygen.masks import to_mask
@@ -48,13 +50,19 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ReselectResult:
-    """What changed: shards rewritten, candidates, how many of the selected are other ones than before."""
+    """What changed: shards rewritten, candidates, how many of the selected are other ones than before.
+
+    ``accepted`` and ``rejected`` candidates are those of the review in force, ``unfilled`` pairs have no selected one.
+    """
 
     out: Path
     shards_rewritten: int
     candidates: int
     selected: int
     changed: int
+    unfilled: int = 0
+    accepted: int = 0
+    rejected: int = 0
 
 
 def reselect(
@@ -66,46 +74,54 @@ def reselect(
     scorer: Scorer | None = None,
     scorer_digest: str = "",
     progress: Progress | None = None,
+    decisions: Decisions | None = None,
 ) -> ReselectResult:
     """Select a finished run's candidates by another rule, gates or classifier; what is not given stays as it was.
 
+    ``decisions`` of a review take the place of all that were applied before: none at all take them back.
+
     Raises:
-        UsageError: not a finished synthesize run, or one that keeps fewer candidates than the rule can choose from.
+        UsageError: not a finished synthesize run, or one that keeps fewer candidates than the rule can choose from;
+            decisions of another run, or about candidates that it does not have.
     """
     plan = read_plan(out)
     if not (out / "summary.json").is_file():
         raise UsageError(f"'{out}' is not finished: run its synthesize command again first")
-    choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest)
+    choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest, decisions)
+    if decisions is not None:
+        refuse_foreign(decisions, str(plan.get("plan_digest", "")), _candidates(out))
     with locked(out, "reselect"):
         refuse_others(out, "reselect")
         sweep(out)
-        rewritten = candidates = selected = changed = 0
+        parts = [_Rewritten(0, 0, 0, 0, 0)]
         files = sorted((out / "candidates").glob("part-*.parquet"))
-        for index, path in enumerate(files):
-            result = _rewrite(path, out / "pairs" / path.name, choice, scorer)
-            rewritten += result.rewritten
-            candidates, selected, changed = (
-                candidates + result.candidates,
-                selected + result.selected,
-                changed + result.changed,
-            )
+        for path in files:
+            parts.append(_rewrite(path, out / "pairs" / path.name, choice, scorer))
             if progress:
-                progress(index + 1, len(files))
-        if rewritten or _last(out, plan) != choice.to_json():
-            _sum_up(out)
+                progress(len(parts) - 1, len(files))
+        if any(part.rewritten for part in parts) or _last(out, plan) != choice.to_json():
+            _sum_up(out, choice)
             write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
-    return ReselectResult(out, rewritten, candidates, selected, changed)
+    review = Decisions("", "", choice.decisions)
+    return ReselectResult(out, *map(sum, zip(*parts, strict=True)), review.count("accept"), review.count("reject"))
+
+
+def _candidates(out: Path) -> set[tuple[str, int]]:
+    """Return (pair id, k) of every candidate of a run."""
+    tables = (pq.read_table(path, columns=["pair_id", "k"]) for path in (out / "candidates").glob("part-*.parquet"))
+    return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The rule, gates, count, seed and classifier that a selection is made by."""
+    """The rule, gates, count, seed, classifier and a reviewer's decisions that a selection is made by."""
 
     rule: Rule
     gates: GateSettings
     count: int
     seed: int
     classifier_digest: str
+    decisions: Mapping[tuple[str, int], Decision]
 
     @classmethod
     def of(
@@ -117,6 +133,7 @@ class _Choice:
         count: int | None,
         seed: int | None,
         scorer_digest: str,
+        decisions: Decisions | None,
     ) -> _Choice:
         keep, k = plan["settings"]["keep"], int(plan["settings"]["k"])
         if keep != "all":
@@ -130,6 +147,7 @@ class _Choice:
             keep_count(str(wanted), k),
             seed if seed is not None else int(last["seed"]),
             scorer_digest or last["classifier_digest"],
+            from_rows(last.get("decisions", []), SELECTION) if decisions is None else decisions.of,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -139,9 +157,18 @@ class _Choice:
             "count": self.count,
             "seed": self.seed,
             "classifier_digest": self.classifier_digest,
+            **({"decisions": to_rows(self.decisions)} if self.decisions else {}),
         }
 
-    @property
+    @cached_property
+    def of_pair(self) -> dict[str, dict[int, Decision]]:
+        """The decisions by pair id and k."""
+        pairs: dict[str, dict[int, Decision]] = {}
+        for (pair_id, k), decision in self.decisions.items():
+            pairs.setdefault(pair_id, {})[k] = decision
+        return pairs
+
+    @cached_property
     def digest(self) -> str:
         return digest_of(self.to_json())
 
@@ -161,20 +188,22 @@ def _last(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return {**first, "classifier_digest": plan["classifier_digest"]}
 
 
-@dataclass(frozen=True)
-class _Rewritten:
+class _Rewritten(NamedTuple):
+    """What one shard adds to a :class:`ReselectResult`."""
+
     rewritten: int
     candidates: int
     selected: int
     changed: int
+    unfilled: int
 
 
 def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
     """Rewrite one shard's files under the new choice, the candidates' last."""
     table = pq.read_table(path)
-    chosen = sum(table.column("selected").to_pylist())
+    ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
     if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
-        return _Rewritten(0, table.num_rows, chosen, 0)
+        return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
     photos = pq.read_table(beside)
     masks = (
         dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
@@ -185,21 +214,25 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     kept = {key: value for key, value in file_metadata(path).items() if key in (PLAN_KEY, QUARANTINE_KEY, SECONDS_KEY)}
     mark = {**kept, SELECTION_KEY: choice.digest.encode()}
     scores: dict[str, list[dict[str, Any]]] = {}
-    for pair_id, row in zip(table.column("pair_id").to_pylist(), rows, strict=True):
+    for pair_id, row in zip(ids, rows, strict=True):
         scores.setdefault(pair_id, []).append(row)
     packed = [json.dumps(scores.get(pair_id, [])) for pair_id in photos.column("pair_id").to_pylist()]
     index = photos.schema.get_field_index("scores")
     write_parquet(beside, photos.set_column(index, photos.schema.field(index), pa.array(packed, pa.string())), mark)
-    changed = sum(
-        row["selected"] != before for row, before in zip(rows, table.column("selected").to_pylist(), strict=True)
-    )
+    after = [row["selected"] for row in rows]
+    changed = sum(now != then for now, then in zip(after, before, strict=True))
     for name in ("p_composite", "selected", "gate", "reason"):
         index = table.schema.get_field_index(name)
         table = table.set_column(
             index, table.schema.field(index), pa.array([row[name] for row in rows], table.schema.field(index).type)
         )
     write_parquet(path, table, mark, compression={"composite": "none"}, row_group_size=64)
-    return _Rewritten(1, len(rows), sum(row["selected"] for row in rows), changed)
+    return _Rewritten(1, len(rows), sum(after), changed, _unfilled(ids, after))
+
+
+def _unfilled(ids: Sequence[str], selected: Sequence[bool]) -> int:
+    """Count the pairs without a selected candidate."""
+    return len(set(ids) - {pair_id for pair_id, chosen in zip(ids, selected, strict=True) if chosen})
 
 
 def _by_pair(table: pa.Table) -> Iterator[pa.Table]:
@@ -220,7 +253,14 @@ def _select_anew(
         composites = [to_rgb(Image.open(io.BytesIO(cell["bytes"]))) for cell in group.column("composite").to_pylist()]
         scores = scorer(composites, to_mask(Image.open(io.BytesIO(masks[rows[0]["pair_id"]]["bytes"]))))
     scored = [_scored(row, score, choice.gates) for row, score in zip(rows, scores, strict=True)]
-    return [score_row(outcome) for outcome in select(scored, choice.rule, choice.count, choice.seed)]
+    made = choice.of_pair.get(rows[0]["pair_id"], {})
+    outcomes = select(scored, choice.rule, choice.count, choice.seed, made)
+    return [{**score_row(outcome), **_review(made.get(outcome.scored.candidate.k))} for outcome in outcomes]
+
+
+def _review(decision: Decision | None) -> dict[str, str]:
+    """Return what is noted of a decision beside the scores of all K."""
+    return {"review": decision} if decision else {}
 
 
 def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
@@ -230,11 +270,15 @@ def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
     return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed)
 
 
-def _sum_up(out: Path) -> None:
+def _sum_up(out: Path, choice: _Choice) -> None:
     """Bring summary.json and report.html up to date."""
     from harmonygen.report import write_report
     from harmonygen.workflows.summary import count_scores, read_scores
 
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    write_json(out / "summary.json", {**summary, **count_scores(list(read_scores(out)))})
+    held = {name: value for name, value in choice.to_json().items() if name != "decisions"}
+    review = Decisions("", "", choice.decisions)
+    counts = {"accepted": review.count("accept"), "rejected": review.count("reject")}
+    selection = {**held, **(counts if choice.decisions else {})}
+    write_json(out / "summary.json", {**summary, **count_scores(list(read_scores(out))), "selection": selection})
     write_report(out)

@@ -111,3 +111,51 @@ def test_keep_says_how_many_a_pair_selects(keep, count):
 def test_keep_refuses_what_is_not_a_number_up_to_k(keep):
     with pytest.raises(UsageError, match="from 1 to K"):
         keep_count(keep, 10)
+
+
+DECISIONS = st.dictionaries(st.integers(0, 11), st.sampled_from(["accept", "reject"]))
+
+
+@given(
+    p=st.lists(st.floats(0, 1), min_size=1, max_size=12),
+    gated=st.sets(st.integers(0, 11)),
+    rule=st.sampled_from(sorted(RULES)),
+    count=st.integers(1, 12),
+    made=DECISIONS,
+)
+def test_a_review_stands_above_every_rule_and_gate(p, gated, rule, count, made):
+    items = [scored(value, k, "structure" if k in gated else "", (k, k % 3, 0)) for k, value in enumerate(p)]
+    outcomes = select(items, rule, count, decisions=made)
+    taken = chosen(outcomes)
+    accepted = [k for k in range(len(p)) if made.get(k) == "accept"]
+    assert not [k for k in taken if made.get(k) == "reject"]
+    assert set(taken[: len(accepted)]) <= set(accepted)
+    assert len(set(taken) & set(accepted)) == min(count, len(accepted))
+    standing = [k for k in range(len(p)) if made.get(k) == "accept" or (k not in gated and made.get(k) != "reject")]
+    assert len(taken) == min(count, len(standing))
+    for outcome in outcomes:
+        if made.get(outcome.scored.candidate.k) == "reject":
+            assert outcome == Dropped(outcome.scored, "review:rejected")
+
+
+@given(
+    p=st.lists(st.floats(0, 1), min_size=2, max_size=12, unique=True),
+    rule=st.sampled_from(sorted(RULES)),
+    count=st.integers(1, 11),
+    who=st.integers(0, 11),
+)
+def test_rejecting_one_displaces_no_other(p, rule, count, who):
+    items = [scored(value, k, shift=(k * k % 7, k, 0)) for k, value in enumerate(p)]
+    order = chosen(select(items, rule, len(p)))
+    without = [k for k in order if k != who]
+    assert chosen(select(items, rule, count, decisions={who: "reject"})) == without[:count]
+
+
+def test_a_pair_whose_candidates_are_all_rejected_has_no_selected_one():
+    items = [scored(0.5, 0), scored(0.6, 1)]
+    assert chosen(select(items, "max-composite", decisions={0: "reject", 1: "reject"})) == []
+
+
+def test_an_accepted_candidate_that_a_gate_refused_is_selected():
+    items = [scored(0.9, 0), scored(0.2, 1, "clipped")]
+    assert chosen(select(items, "max-composite", decisions={1: "accept"})) == [1]

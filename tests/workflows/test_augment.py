@@ -120,7 +120,7 @@ def candidate(pair_id, k, **changes):
         "drift": 0.0,
         "reason": "",
     }
-    return {**row, **changes}
+    return {**row, "selected": k == 0 and not changes.get("gate"), **changes}
 
 
 def write_run(run, rows, shards=2):

@@ -8,10 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harmonygen.config import GateSettings
+from harmonygen.config import ExportSettings, GateSettings
+from harmonygen.decisions import Decisions, to_rows
 from harmonygen.errors import UsageError
 from harmonygen.shards import locked
+from harmonygen.workflows import picks
 from harmonygen.workflows import reselect as module
+from harmonygen.workflows.export import export
 from harmonygen.workflows.reselect import reselect
 from harmonygen.workflows.synthesize import synthesize
 
@@ -200,3 +203,74 @@ def test_what_a_killed_selection_left_is_swept_away(run):
     stray.write_bytes(b"half")
     reselect(run, rule="random")
     assert not stray.exists()
+
+
+def digest(run: Path) -> str:
+    return json.loads((run / "plan.json").read_text())["plan_digest"]
+
+
+def reviewed(run: Path, rows: list[dict]) -> Decisions:
+    """Reject the selected of the first pair, accept the last candidate of the second, reject all of the third."""
+    pairs = list(dict.fromkeys(row["pair_id"] for row in rows))
+    (first,) = (row["k"] for row in rows if row["pair_id"] == pairs[0] and row["selected"])
+    made = {(pairs[0], first): "reject", (pairs[1], 3): "accept", **{(pairs[2], k): "reject" for k in range(4)}}
+    return Decisions("run", digest(run), made)
+
+
+def test_a_review_is_applied_and_recorded(run, rows_of):
+    before = rows_of(run)
+    made = reviewed(run, before)
+    result = reselect(run, decisions=made)
+    after = rows_of(run)
+    pairs = list(dict.fromkeys(row["pair_id"] for row in after))
+    taken = dict(sorted(selected(after)))
+    assert pairs[2] not in taken
+    assert taken[pairs[1]] == 3
+    assert taken[pairs[0]] != dict(sorted(selected(before)))[pairs[0]]
+    assert {pair: taken[pair] for pair in pairs[3:]} == {
+        pair: k for pair, k in selected(before) if pair in set(pairs[3:])
+    }
+    assert sum(row["reason"] == "review:rejected" for row in after) == 5
+    assert (result.accepted, result.rejected, result.unfilled, result.selected) == (1, 5, 1, 5)
+    held = json.loads((run / "selection.json").read_text())
+    assert held["decisions"] == to_rows(made.of)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["dropped"]["review:rejected"] == 5
+    assert (summary["selection"]["accepted"], summary["selection"]["rejected"]) == (1, 5)
+    beside = scores_beside(run)
+    assert {key: score["review"] for key, score in beside.items() if "review" in score} == made.of
+
+
+def test_a_review_stays_until_another_takes_its_place(run, rows_of, tree):
+    first = selected(rows_of(run))
+    made = reviewed(run, rows_of(run))
+    reselect(run, decisions=made)
+    taken, before = selected(rows_of(run)), tree(run)
+    assert reselect(run, decisions=made).shards_rewritten == 0
+    assert tree(run) == before
+    reselect(run, count=2)
+    reselect(run, count=1)
+    assert selected(rows_of(run)) == taken
+    reselect(run, decisions=Decisions("run", digest(run), {}))
+    assert selected(rows_of(run)) == first
+    assert "decisions" not in json.loads((run / "selection.json").read_text())
+    assert not [score for score in scores_beside(run).values() if "review" in score]
+
+
+def test_a_review_of_another_run_or_of_unknown_candidates_changes_nothing(run, tree):
+    before = tree(run)
+    with pytest.raises(UsageError, match="of the run 'other' with plan 00"):
+        reselect(run, decisions=Decisions("other", "00", {}))
+    with pytest.raises(UsageError, match="has not pair 'nobody'"):
+        reselect(run, decisions=Decisions("run", digest(run), {("nobody", 0): "accept"}))
+    assert tree(run) == before
+
+
+def test_what_a_reviewer_rejected_is_neither_exported_nor_picked(run, rows_of, tmp_path):
+    made = reviewed(run, rows_of(run))
+    reselect(run, decisions=made, gates=GateSettings(min_fmse=9999))
+    table = picks.read_run(run).candidates
+    usable = table.filter(picks.usable(table)).to_pylist()
+    assert [(row["pair_id"], row["k"]) for row in usable] == [key for key, word in made.of.items() if word == "accept"]
+    export(ExportSettings(run=run, out=tmp_path / "dataset"))
+    assert len(list((tmp_path / "dataset").rglob("composite_images/*"))) == 1
