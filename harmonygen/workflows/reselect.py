@@ -103,7 +103,9 @@ def reselect(
             _sum_up(out, choice)
             write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
     review = Decisions("", "", choice.decisions)
-    return ReselectResult(out, *map(sum, zip(*parts, strict=True)), review.count("accept"), review.count("reject"))
+    rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
+    counts = review.count("accept"), review.count("reject")
+    return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
 
 
 def _candidates(out: Path) -> set[tuple[str, int]]:
