@@ -24,6 +24,7 @@ VERBS = (
     "select",
     "augment",
     "export",
+    "build-human-harmony",
     "harmonize",
     "report",
     "train",
