@@ -31,10 +31,15 @@ def read_ids(path: Path) -> list[str]:
         cells = cells[1:]
     if not cells:
         raise UsageError(f"the list of ids '{path}' is empty: write one photo id a line")
-    return list(dict.fromkeys(_bare(cell) for cell in cells))
+    return list(dict.fromkeys(bare_id(cell) for cell in cells))
 
 
-def _bare(cell: str) -> str:
+def bare_id(cell: str) -> str:
+    """Return a photo's id without folders or subset before it, and without an image's suffix.
+
+    >>> bare_id("train/0a1b.jpg"), bare_id("Sample/astronaut"), bare_id("v1.2")
+    ('0a1b', 'astronaut', 'v1.2')
+    """
     name = cell.replace("\\", "/").rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     return stem if f"{dot}{suffix}".lower() in SUFFIXES else name
