@@ -51,10 +51,21 @@ def read_mask(
 ) -> Mask:
     """Read the mask of an upright photo and check it.
 
+    Raises:
+        InputError: damaged, empty, full, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
+    """
+    return check_mask(load_mask(source, photo, mask_resize, max_pixels), str(source))
+
+
+def load_mask(
+    source: MaskSource, photo: Decoded, mask_resize: MaskResize = "refuse", max_pixels: int = MAX_PIXELS
+) -> Mask:
+    """Read the mask of an upright photo, which may be empty or full.
+
     A mask file of the photo's size before its EXIF rotation is turned the same way.
 
     Raises:
-        InputError: damaged, empty, full, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
+        InputError: damaged, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
     """
     if isinstance(source, SegmentSource):
         mask = decode_segmentation(source)
@@ -62,7 +73,7 @@ def read_mask(
         opened = open_checked(read_bytes(source), str(source), max_pixels)
         upright, _ = load_upright(opened, str(source))
         mask = to_mask(upright)
-    return check_mask(fit_mask(mask, photo, str(source), mask_resize), str(source))
+    return fit_mask(mask, photo, str(source), mask_resize)
 
 
 def to_mask(image: Image.Image) -> Mask:

@@ -1,8 +1,8 @@
-"""Metrics of harmonization: the public functions ``mse psnr fmse``; evaluation proper is built on them.
+"""Metrics of harmonization, public: a function for one image each, and :class:`Metric` for their mean over many.
 
-Images are (H, W, 3) arrays in 0..255, masks (H, W) bool; sums are float64 (REFERENCE section 7).
+Images are (H, W, 3) arrays or (3, H, W) tensors in 0..255, masks (H, W); sums are float64 (REFERENCE section 7).
 """
 
-from harmonygen.evaluation.metrics import fmse, mse, psnr
+from harmonygen.evaluation.metrics import Metric, fmse, fpsnr, fssim, lab_bias, mse, psnr, ssim
 
-__all__ = ["fmse", "mse", "psnr"]
+__all__ = ["Metric", "fmse", "fpsnr", "fssim", "lab_bias", "mse", "psnr", "ssim"]

@@ -32,13 +32,14 @@ _TEST_PART = re.compile(r"test-\d{5}-of-\d{5}.*\.parquet")
 
 @dataclass(frozen=True, slots=True)
 class Triplet:
-    """One stored composite with its photo and mask; ``triplet_id`` is unique in a dataset."""
+    """One stored composite with its photo and mask; ``triplet_id`` is unique in a dataset, ``subset`` a part of it."""
 
     triplet_id: str
     real_id: str
     real: ImageSource
     mask: MaskSource
     composite: ImageSource
+    subset: str = ""
 
 
 def read_triplets(data: str | Path, layout: str | None = None) -> tuple[list[Triplet], list[Quarantined]]:
@@ -78,7 +79,7 @@ def is_run(data: str | Path) -> bool:
 def _of_tree(pairs: Sequence[Pair], root: Path) -> Iterator[Triplet]:
     for pair in pairs:
         for name in pair.originals:
-            yield Triplet(name, pair.real_id, pair.real, pair.mask, FileSource(root / name))
+            yield Triplet(name, pair.real_id, pair.real, pair.mask, FileSource(root / name), pair.subset)
 
 
 def _of_parquet(data: str | Path) -> tuple[list[Triplet], list[Quarantined]]:
@@ -101,7 +102,7 @@ def _of_row(pair: Pair) -> Triplet:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
     cell = CellSource(pair.real.path, COMPOSITE, pair.real.row)
-    return Triplet(f"{cell.path.name}-{cell.row:06d}", pair.real_id, pair.real, pair.mask, cell)
+    return Triplet(f"{cell.path.name}-{cell.row:06d}", pair.real_id, pair.real, pair.mask, cell, pair.subset)
 
 
 def _of_run(run: Path) -> list[Triplet]:
@@ -117,7 +118,8 @@ def _of_run(run: Path) -> list[Triplet]:
             if not gate:
                 real, mask = (CellSource(pairs, name, rows[pair_id]) for name in ("real", "mask"))
                 composite = CellSource(part, COMPOSITE, number)
-                triplets.append(Triplet(f"{pair_id}_hg{k}", real_id, real, mask, composite))
+                subset = pair_id.rpartition("/")[0]
+                triplets.append(Triplet(f"{pair_id}_hg{k}", real_id, real, mask, composite, subset))
     return triplets
 
 
