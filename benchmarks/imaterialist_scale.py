@@ -118,12 +118,14 @@ def read_all(folder: Path) -> dict[str, Any]:
     """Read and decode everything through harmonygen."""
     from harmonygen.data.segmentations import read_segmentations
     from harmonygen.masks import decode_segmentation
+    from harmonygen.records import SegmentSource
 
     clock = Clock()
     found = read_segmentations(folder)
     read, clock = clock.read(), Clock()
-    digests = {}
+    digests: dict[str, str] = {}
     for pair in found:
+        assert isinstance(pair.mask, SegmentSource)
         mask = decode_segmentation(pair.mask)
         if len(digests) < COMPARED:
             digests[pair.real_id] = digest_of(mask)

@@ -27,7 +27,7 @@ from harmonygen.masks import to_rle
 from harmonygen.records import FileSource, Pair, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")
-PHOTO_FOLDERS = ("images", "photos", "train", "val", "data")
+PHOTO_FOLDERS = ("images", "photos", "train", "val", "test", "data")
 _PROBED = 50  # photos looked for to choose the folder
 
 
