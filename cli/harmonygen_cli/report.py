@@ -26,16 +26,26 @@ def report(
     contact_sheet: Annotated[
         Path | None, typer.Option("--contact-sheet", help="Write this PNG instead of the page: 10 pairs, one a row.")
     ] = None,
+    review: Annotated[
+        bool | None, typer.Option("--review", help="Write DIR/review.html instead: accept and reject with keys.")
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write one self-contained HTML page: photos, outlines, candidates, scores, drop reasons.
 
-    Example: `harmonygen report outputs/synthesize --pairs 'HFlickr*' --out flickr.html`
+    Examples: `harmonygen report outputs/synthesize --pairs 'HFlickr*' --out flickr.html`,
+    `harmonygen report outputs/synthesize --review`
     """
-    options = {"out": out, "pairs": pairs, "max_candidates": max_candidates, "contact_sheet": contact_sheet}
+    options = {
+        "out": out,
+        "pairs": pairs,
+        "max_candidates": max_candidates,
+        "contact_sheet": contact_sheet,
+        "review": review,
+    }
     from harmonygen.config import ReportSettings, resolve
-    from harmonygen.report import write_contact_sheet, write_report
+    from harmonygen.report import write_contact_sheet, write_report, write_review
     from harmonygen.report.render import MAX_CANDIDATES
 
     settings = resolve(ReportSettings, recipe, options, overrides or ())
@@ -47,7 +57,8 @@ def report(
         return
     with reporter.progress("report", "pictures") as advance:
         limit = settings.max_candidates or MAX_CANDIDATES
-        result = write_report(folder, settings.out, pairs=settings.pairs, max_candidates=limit, progress=advance)
+        write = write_review if settings.review else write_report
+        result = write(folder, settings.out, pairs=settings.pairs, max_candidates=limit, progress=advance)
     shown = f"{result.pairs_shown} of {result.pairs} pairs, {result.candidates_shown} of {result.candidates} candidates"
     reporter.line(f"{result.path}: {shown}, {result.bytes / 1e6:.1f} MB")
     if result.unreadable:

@@ -84,13 +84,14 @@ def _gather_build(folder: Path) -> Gathered:
     """Gather the run inside a build: its photos that the dataset has, with the build's facts and what it left out."""
     run = _gather_run(folder / "work" / "synthesize")
     plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
+    inner = {title: run.facts[title] for title in ("Model", "Selection", "Versions") if title in run.facts}
     split = folder / "work" / "split.parquet"
     leaks = {row["pair_id"] for row in read_columns(split, ("pair_id", "split")) if not row["split"]}
     return replace(
         run,
         name=_name(folder),
         rows=tuple(row for row in run.rows if row.pair_id not in leaks),
-        facts={**_facts(plan, {}), **{name: run.facts[name] for name in ("Model", "Versions") if name in run.facts}},
+        facts={**_facts(plan, {}), **inner},
         quarantine=_quarantine(folder, ()) or run.quarantine,
         left_out=read_left_out(folder / "work", summary.get("left_out", {})),
     )
@@ -109,7 +110,8 @@ def _run_rows(pairs: Path, candidates: Path) -> Iterable[Row]:
 def _tile(score: Mapping[str, Any], picture: CellSource | None) -> Tile:
     p_composite, fmse = number(score.get("p_composite")), number(score.get("fmse"))
     gate, reason = score.get("gate") or "", score.get("reason") or ""
-    return Tile(int(score["k"]), picture, p_composite, bool(score.get("selected")), gate, reason, fmse)
+    review = score.get("review") or ""
+    return Tile(int(score["k"]), picture, p_composite, bool(score.get("selected")), gate, reason, fmse, review=review)
 
 
 def _pictures(candidates: Path) -> dict[tuple[str, int], CellSource]:
@@ -139,6 +141,7 @@ def _facts(plan: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, dic
         "Run": {key: plan[key] for key in _FACTS if plan.get(key)},
         "Model": {"generator": summary.get("generator"), **summary.get("model", {})},
         "Settings": plan.get("settings", {}),
+        "Selection": summary.get("selection", {}),
         "Versions": summary.get("versions", {}),
     }
     flat = {title: flatten(table) for title, table in tables.items()}

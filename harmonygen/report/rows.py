@@ -13,7 +13,8 @@ from harmonygen.records import ImageSource, Quarantined
 class Tile:
     """One composite of a pair: its number ``k``, score, first gate failed, and where its picture is (None: not kept).
 
-    ``reason`` says why it was not selected; in a built dataset ``label`` says where the composite comes from.
+    ``reason`` says why it was not selected, ``review`` what a reviewer decided of it (``accept``, ``reject`` or
+    nothing); in a built dataset ``label`` says where the composite comes from.
     """
 
     k: int
@@ -24,6 +25,7 @@ class Tile:
     reason: str = ""
     fmse: float | None = None
     label: str = ""
+    review: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,243 @@
+"""The review page: accept and reject candidates with keys, decisions saved in the browser and exported as a file.
+
+One self-contained HTML file that makes no request. The pictures lie in blocks of text behind the page's own script and
+are decoded when they are looked at, so that the page answers before it is loaded whole (docs/review.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import harmonygen
+from harmonygen.errors import UsageError
+from harmonygen.records import ImageSource
+from harmonygen.report.choose import choose_rows, matching
+from harmonygen.report.files import read_json
+from harmonygen.report.gather import gather
+from harmonygen.report.render import GATES, Pictures, Progress, ReportResult
+from harmonygen.report.rows import Gathered, Row, Tile
+from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
+from harmonygen.shards import make_folder, write_bytes
+
+FILENAME = "review.html"
+MAX_CANDIDATES = 20_000
+HEIGHTS = ((500, 384), (2_500, 256))  # up to so many pictures, so many pixels high; more are SMALL
+SMALL = 128
+BLOCK = 64  # pictures and outlines in a block of text
+
+_SCRIPTS = ("data.js", "store.js", "list.js", "stage.js", "page.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What ties decisions to a run: its folder's name, its plan and how many candidates a pair selects."""
+
+    folder: str
+    plan_digest: str
+    count: int
+    notes: tuple[str, ...] = ()
+
+
+def write_review(
+    run: Path,
+    out: Path | None = None,
+    *,
+    pairs: Sequence[str] = (),
+    max_candidates: int = MAX_CANDIDATES,
+    progress: Progress | None = None,
+) -> ReportResult:
+    """Write the review page of a run, or of the run inside a build; equal input gives an equal file.
+
+    Args:
+        run: the folder; of an unfinished run, what is there.
+        out: the HTML file; by default ``review.html`` in the folder.
+        pairs: only pairs whose id fits one of these patterns (``*`` and ``?``).
+        max_candidates: over this many, each pair has only its first in line (the selected one, then the next best);
+            over this many pairs, they are spread evenly over the ranking by best score.
+        progress: called with pictures done and in all.
+
+    Raises:
+        UsageError: the folder is no run.
+        StorageError: a file cannot be read or the page cannot be written.
+    """
+    gathered = gather(run)
+    if gathered.kind != "run":
+        raise UsageError(
+            f"'{run}' is a built dataset: a review decides what a run selects, give the run folder of synthesize "
+            "(of build-human-harmony, the folder that was its --out)"
+        )
+    among = [row for index in matching(gathered.rows, pairs) if (row := in_line(gathered.rows[index])).tiles]
+    rows = cut(among, max_candidates)
+    pictures, unreadable = make_pictures(rows, progress)
+    path = out or run / FILENAME
+    make_folder(path.parent)
+    content = render(gathered, rows, pictures, identify(run)).encode()
+    write_bytes(path, content)
+    tiles = sum(len(row.tiles) for row in rows)
+    return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))
+
+
+def identify(folder: Path) -> Identity:
+    """Read what decisions on a run, or on the run inside a build, must name."""
+    inner = folder / "work" / "synthesize"
+    run = inner if (inner / "pairs").is_dir() and not (folder / "pairs").is_dir() else folder
+    plan, selection = read_json(run / "plan.json"), read_json(run / "selection.json")
+    keep = plan.get("settings", {}).get("keep", "all")
+    notes = (f"This run kept '{keep}' of its candidates, so select cannot choose anew: synthesize with --keep all.",)
+    count = int(selection.get("count", 1))
+    return Identity(folder.resolve().name, plan.get("plan_digest", ""), count, notes if keep != "all" else ())
+
+
+def in_line(row: Row) -> Row:
+    """Return a pair with the candidates whose pictures were kept, in the order in which they would be selected.
+
+    First what a reviewer rejected (it came first once), then the selected, the others by the rule's rank, and last
+    what a gate refused.
+    """
+    kept = [tile for tile in row.tiles if tile.picture is not None]
+    return replace(row, tiles=tuple(sorted(kept, key=_place)))
+
+
+def _place(tile: Tile) -> tuple[int, int, bool, float, int]:
+    gated = bool(tile.gate) and not tile.selected
+    group = 0 if tile.review == "reject" else 1 if tile.selected else 3 if gated else 2
+    rank = tile.reason.rpartition(" rank ")[2]
+    score = tile.p_composite
+    return group, int(rank) if rank.isdecimal() else 0, score is None, -(score or 0.0), tile.k
+
+
+def cut(rows: Sequence[Row], max_candidates: int) -> list[Row]:
+    """Keep at most about ``max_candidates``: the first in line of each pair, and of too many pairs a spread."""
+    if sum(len(row.tiles) for row in rows) <= max_candidates:
+        return list(rows)
+    few = [rows[index] for index in choose_rows(rows, max_candidates)]
+    return [replace(row, tiles=row.tiles[: max(1, max_candidates // len(few))]) for row in few]
+
+
+def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tuple[Pictures, int]:
+    """Make the pictures of rows, and count those that could not be read.
+
+    The photos and the first of each pair, which are looked at large, may be larger than the others.
+    """
+    leads = [row.real for row in rows] + [_source(row.tiles[0]) for row in rows]
+    others = [_source(tile) for row in rows for tile in row.tiles[1:]]
+    masks = [row.mask for row in rows]
+    total, finished = len(set(leads)) + len(set(others)) + len(set(masks)), 0
+
+    def done(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if progress is not None:
+            progress(finished, total)
+
+    lead, every = _height(len(leads) // 2), _height(len(leads) // 2 + len(others))
+    photos = each(leads, thumbnail, lead, done) | each(others, thumbnail, every, done)
+    pictures = Pictures(photos, each(masks, small_mask, min(lead, 256), done))
+    return pictures, total - len(pictures.photos) - len(pictures.masks)
+
+
+def _source(tile: Tile) -> ImageSource:
+    assert tile.picture is not None, "in_line leaves out what was not kept"
+    return tile.picture
+
+
+def _height(count: int) -> int:
+    return next((height for limit, height in HEIGHTS if count <= limit), SMALL)
+
+
+def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, identity: Identity) -> str:
+    """Return the page's HTML. All text is escaped; only this package's own style and scripts are not."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harmonygen.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    source = _reader(environment)
+    tiles = sum(len(row.tiles) for row in rows)
+    whole = tiles == len(gathered.tiles)
+    return environment.get_template("review/review.html.j2").render(
+        name=gathered.name,
+        notes=(*gathered.notes, *identity.notes),
+        shown=None if whole else (tiles, len(gathered.tiles), len(rows), len(gathered.rows)),
+        style=source("review.css"),
+        scripts=[source(name) for name in _SCRIPTS],
+        gates=sorted({tile.gate for row in rows for tile in row.tiles if tile.gate}),
+        run=_script_json(_facts(rows, pictures, identity, whole)),
+        blocks=[Markup(block) for block in _blocks(rows, pictures)],
+    )
+
+
+def _reader(environment: jinja2.Environment) -> Callable[[str], Markup]:
+    assert environment.loader is not None
+    loader = environment.loader
+    return lambda name: Markup(loader.get_source(environment, f"review/{name}")[0])
+
+
+def _script_json(value: Any) -> Markup:
+    """Write JSON that cannot end the script element it stands in."""
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _facts(rows: Sequence[Row], pictures: Pictures, identity: Identity, whole: bool) -> Mapping[str, Any]:
+    entry = 0
+    pairs = []
+    for row in rows:
+        pairs.append(_pair_facts(row, pictures, entry))
+        entry += 2 + len(row.tiles)
+    return {
+        "version": harmonygen.__version__,
+        "folder": identity.folder,
+        "digest": identity.plan_digest,
+        "count": identity.count,
+        "whole": whole,
+        "block": BLOCK,
+        "gates": GATES,
+        "pairs": pairs,
+    }
+
+
+def _pair_facts(row: Row, pictures: Pictures, entry: int) -> list[Any]:
+    """Return a pair for the script: see ``data.js``; ``entry`` is the number of its photo's entry."""
+    seen = [row.real, *map(_source, row.tiles)]
+    known = next((pictures.photos[source] for source in seen if source in pictures.photos), None)
+    mask = pictures.masks.get(row.mask)
+    ratio = row.fg_ratio if row.fg_ratio is not None else mask.fg_ratio if mask else None
+    box = f"0 0 {mask.width} {mask.height}" if mask else ""
+    tiles = [
+        [tile.k, _rounded(tile.p_composite), tile.gate, int(tile.selected), tile.review, _rounded(tile.fmse, 0)]
+        for tile in row.tiles
+    ]
+    aspect = round(known.width / known.height, 4) if known else 1.0
+    return [row.pair_id, row.subset, aspect, _rounded(ratio), row.width, row.height, box, entry, tiles]
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _blocks(rows: Sequence[Row], pictures: Pictures) -> Iterator[str]:
+    """Yield blocks of :data:`BLOCK` lines: of each pair its photo, its mask's outline, then its candidates."""
+    lines: list[str] = []
+    for row in rows:
+        mask = pictures.masks.get(row.mask)
+        lines += [_base64(pictures.photos.get(row.real)), mask.path if mask else ""]
+        lines += [_base64(pictures.photos.get(_source(tile))) for tile in row.tiles]
+        while len(lines) >= BLOCK:
+            yield "\n".join(lines[:BLOCK])
+            lines = lines[BLOCK:]
+    if lines:
+        yield "\n".join(lines)
+
+
+def _base64(picture: Thumbnail | None) -> str:
+    return "" if picture is None else base64.b64encode(picture.webp).decode()
