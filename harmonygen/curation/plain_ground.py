@@ -15,7 +15,7 @@ Skin-coloured is 77 <= Cb <= 127 and 133 <= Cr <= 173 of JPEG's YCbCr (Chai and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ class ProductRule(Settings):
 class HeuristicFilter:
     """Drop photos that look like a product on a plain ground (see this module's rule)."""
 
-    rule: ProductRule = ProductRule()
+    rule: ProductRule = field(default_factory=ProductRule)
 
     def __call__(self, image_u8: ImageU8, mask: Mask, real_id: str) -> Verdict:
         """Judge one photo (H, W, 3) by its clothing mask (H, W)."""
@@ -88,7 +88,7 @@ def measure(image_u8: ImageU8, mask: Mask, tolerance: float) -> dict[str, float]
     """Return the five measures of a photo (H, W, 3) and its clothing mask (H, W) that is not empty."""
     from scipy import ndimage
 
-    height, width = output_size(*mask.shape, SIDE)
+    height, width = output_size(mask.shape[0], mask.shape[1], SIDE)
     image, mask = resize(image_u8, height, width), shrink_mask(mask, height, width)
     apart = ndimage.distance_transform_edt(~mask)  # pixels to the mask
     border = _frame(height, width) & (apart > _CLOSE)
