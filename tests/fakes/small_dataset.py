@@ -1,0 +1,55 @@
+"""A small built dataset, as build-human-harmony and augment leave it: Parquet, card with a picture, manifest."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harmonygen import features
+from harmonygen.data import manifest
+from harmonygen.data.write_parquet import ShardedParquetWriter, card_metadata, write_readme
+
+SCHEMA = features.schema(
+    {"real": "image", "mask": "image", "composite": "image", "pair_id": "string", "p_composite": "float64"}
+)
+
+
+def png(seed: int, side: int = 48) -> bytes:
+    """A PNG of noise: it does not shrink."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "PNG")
+    return held.getvalue()
+
+
+def row(index: int) -> dict:
+    """One row with three images of 7 kB."""
+    images = {name: features.image_cell(png(3 * index + n), f"{index}.png") for n, name in enumerate(SCHEMA.names[:3])}
+    return {**images, "pair_id": f"photo{index}/0", "p_composite": index / 100}
+
+
+def build(folder: Path, rows: dict[str, int] | None = None, shift: int = 0) -> Path:
+    """Write ``rows`` a split (train 12, test 3), four a file, with card, picture and manifest."""
+    splits = {}
+    for split, count in (rows or {"train": 12, "test": 3}).items():
+        with ShardedParquetWriter(folder, split, SCHEMA, "d", row_group_bytes=50_000, file_bytes=80_000) as writer:
+            for index in range(count):
+                writer.write(row(index + shift))
+        splits[split] = writer.close()
+    (folder / "assets").mkdir(exist_ok=True)
+    (folder / "assets" / "examples.png").write_bytes(png(99 + shift))
+    write_readme(folder, card_metadata(SCHEMA, splits), "# A small dataset\n\n![examples](assets/examples.png)\n")
+    (folder / "plan.json").write_text("{}")
+    seal(folder)
+    return folder
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest of what is there."""
+    parts = [(path, path.name.partition("-")[0]) for path in sorted((folder / "data").glob("*.parquet"))]
+    entries = [manifest.entry(folder, path, "default", split) for path, split in parts]
+    others = [folder / "README.md", *sorted((folder / "assets").iterdir())]
+    manifest.write_manifest(folder, entries + [manifest.entry(folder, path) for path in others])
