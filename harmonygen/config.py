@@ -49,10 +49,13 @@ class CandidateSettings(Settings):
 
     k: int = Field(10, ge=1)
     seed: int = Field(0, ge=0)
-    generator: Literal["diffusion", "color-transfer", "lut"] = "diffusion"
+    generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "diffusion"
     model: str = "starter"
     classifier: str = "starter"
     methods: tuple[str, ...] = ("reinhard", "xiao", "fecker", "pitie")
+    references: Literal["all", "subset"] = Field(
+        "all", description="photos that color-transfer takes colours from: all, or those of the pair's subset"
+    )
     cube: tuple[Path, ...] = ()
     rule: Rule = "max-composite"
     gates: GateSettings = GateSettings()
@@ -96,7 +99,7 @@ class HumanHarmonySettings(CandidateSettings):
     max_side: int | None = Field(1024, ge=32)
     classes: str = "all"
     clean: bool = True
-    person: Literal["none", "deeplabv3", "maskrcnn"] = "none"
+    person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = "none"
     person_weights: Path | None = None
     product_filter: Literal["heuristic", "person-detector", "list", "none"] = "heuristic"
     product_list: Path | None = None
@@ -155,7 +158,7 @@ class AugmentSettings(Settings):
     data: str = "sample"
     candidates: Path = Path("outputs/synthesize")
     out: Path = Path("outputs/augmented")
-    pick: Literal["random", "top"] = "random"
+    pick: Literal["random", "top", "selected"] = "random"
     link: Literal["hard", "sym", "copy"] = "hard"
     format: Literal["iharmony4", "parquet"] = "iharmony4"
     subset: str | None = None
@@ -305,6 +308,72 @@ class PublishSettings(Settings):
     token_file: Path | None = None
     sample: int = Field(16, ge=0, description="images decoded in each image column of each split")
     seed: int = Field(0, ge=0)
+
+
+class OriginalCompositeSettings(CandidateSettings):
+    """How `gain` makes the composites of photos that have none: colour transfer, as iHarmony4's were made.
+
+    The gates bring their foreground change to that of iHarmony4, whose mean fMSE is 1376 (REFERENCE section 7).
+    """
+
+    k: int = Field(12, ge=1)
+    generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "color-transfer"
+    references: Literal["all", "subset"] = "subset"
+    rule: Rule = "random"
+    gates: GateSettings = GateSettings(min_fmse=50.0, max_fmse=3750.0)
+
+
+class GainSettings(Settings):
+    """Everything that `harmonygen gain` can be told. ``small`` is what a recipe changes with ``--small``.
+
+    ``originals`` is for data without composites, ``candidates`` for what augments them, ``train`` lies over the
+    settings of ``train_recipe``.
+    """
+
+    title: str = ""
+    data: str = "sample"
+    layout: str | None = None
+    list_file: str | None = None
+    test_list: str | None = None
+    subset: str | None = None
+    split_file: Path | None = None
+    split: str = "study"
+    out: Path = Path("outputs/gain")
+    base_photos: int = Field(110, ge=1)
+    test_photos: int = Field(100, ge=1)
+    per_photo: int = Field(4, ge=1, description="composites of a pair, where the data have none")
+    originals: OriginalCompositeSettings = OriginalCompositeSettings()
+    candidates: CandidateSettings = CandidateSettings()
+    leak_guard: Literal["hash", "ids"] = "hash"
+    rule: Rule = Field("random", description="which candidates the gamma arms take; random is the paper's")
+    gammas: tuple[float, ...] = (1.0,)
+    controls: tuple[Literal["jitter", "color-transfer", "duplicates"], ...] = ("jitter", "color-transfer", "duplicates")
+    rules: tuple[Rule, ...] = Field((), description="curation study: an arm each, at gamma 1")
+    arms: tuple[str, ...] = Field((), description="run these arms alone (and base)")
+    arch: Literal["direct", "diffusion"] = "direct"
+    train_recipe: str | None = Field(None, description="starter/direct or starter/forward if not given")
+    train: dict[str, Any] = {}
+    steps: int = Field(300, ge=1)
+    seed: int = Field(0, ge=0)
+    seeds: int = Field(3, ge=1)
+    resolution: int = Field(128, ge=32)
+    sampling_steps: int = Field(5, ge=1)
+    draws: int = Field(1, ge=1)
+    background: Background = "none"
+    resamples: int = Field(10_000, ge=100)
+    curve_points: int = Field(6, ge=1)
+    curve_images: int = Field(100, ge=1)
+    cases: int = Field(6, ge=0)
+    published: tuple[PublishedRow, ...] = ()
+    workers: int = Field(1, ge=1)
+    device: str = "auto"
+    small: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _small_is_valid(self) -> GainSettings:
+        if self.small:
+            type(self).model_validate(recipes.merge(self.model_dump(exclude={"small"}), self.small))
+        return self
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -11,6 +11,7 @@ from harmonygen.errors import UsageError
 from harmonygen.photo import Sizing
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
+from harmonygen.synthesis.generators.color_jitter import ColorJitterGenerator
 from harmonygen.synthesis.generators.color_transfer import ColorTransferGenerator
 from harmonygen.synthesis.generators.lut import LutGenerator
 from harmonygen.synthesis.score import ClassifierScorer
@@ -64,7 +65,9 @@ def pick_batch(name: str, device: str) -> int:
 def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: str) -> Generator:
     """Build the generator that the settings name."""
     if settings.generator == "color-transfer":
-        return ColorTransferGenerator(pairs, settings.methods, settings.seed)
+        return ColorTransferGenerator(pairs, settings.methods, settings.seed, settings.references == "subset")
+    if settings.generator == "color-jitter":
+        return ColorJitterGenerator()
     if settings.generator == "lut":
         return LutGenerator(settings.cube)
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import

@@ -20,7 +20,7 @@ from harmonygen import seeds
 from harmonygen.decisions import REJECTED
 from harmonygen.errors import StorageError, UsageError
 
-Rule = Literal["random", "top"]
+Rule = Literal["random", "top", "selected"]
 
 COLUMNS = (
     "pair_id",
@@ -127,7 +127,7 @@ def rows_by_pair(candidates: pa.Table) -> dict[str, list[int]]:
 def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: str) -> list[int]:
     """Pick ``count`` of a pair's candidates, given their p_composite in order of ``k``; return indices, ascending.
 
-    ``random`` draws without replacement from (seed, pair); ``top`` takes the highest p_composite, the lower k on a
+    ``random`` and ``selected`` draw without replacement from (seed, pair); ``top`` takes the highest p_composite, the lower k on a
     tie.
 
     >>> pick([0.2, 0.9, 0.9, 0.1], 2, "top", 0, "a")
@@ -166,7 +166,8 @@ def pick_all(
 ) -> Picks:
     """Pick ``needed[pair_id]`` candidates for every pair.
 
-    Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a reviewer
+    ``random`` and ``top`` choose among all that passed the gates, ``selected`` at random among those that the run's
+    rule selected. Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a reviewer
     rejected, are not eligible.
 
     Raises:
@@ -177,7 +178,8 @@ def pick_all(
     wanted = {pair_id: count for pair_id, count in needed.items() if count}
     skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in run.quarantined)
     _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])
-    passed, scores = usable(table).to_pylist(), table["p_composite"].to_pylist()
+    allowed = pc.and_(usable(table), table["selected"]) if rule == "selected" else usable(table)
+    passed, scores = allowed.to_pylist(), table["p_composite"].to_pylist()
     eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
     short = tuple(pair_id for pair_id, own in eligible.items() if len(own) < wanted[pair_id])
     if not allow_fewer:
@@ -226,7 +228,7 @@ def _refuse_short(
     raise UsageError(
         f"gamma {gamma:g} needs {most} candidates a pair that pass the gates; {len(short)} pairs have fewer: "
         f"{shown(worst, 'pairs')}: synthesize with --k over {most}, loosen the gates with harmonygen select, "
-        "lower --gamma, or pass --allow-fewer to take what passed"
+        "lower --gamma, or pass --allow-fewer to take what passed (--pick selected: harmonygen select --count)"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -32,7 +32,13 @@ class ColorTransferGenerator:
     name = "color-transfer"
     resolution, multiple = 256, 1
 
-    def __init__(self, pairs: Sequence[Pair], methods: Sequence[str] = tuple(METHODS), seed: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        methods: Sequence[str] = tuple(METHODS),
+        seed: int = 0,
+        same_subset: bool = False,
+    ) -> None:
         for method in methods:
             if method not in METHODS:
                 raise UsageError(
@@ -46,7 +52,11 @@ class ColorTransferGenerator:
             )
         self.pairs, self.methods, self.seed = sorted(pairs, key=lambda pair: pair.pair_id), tuple(methods), seed
         self.readable: dict[int, bool] = {}
-        self.digest = f"color-transfer:{','.join(self.methods)}"
+        self.same_subset = same_subset
+        self.pools: dict[str, list[int]] = defaultdict(list)
+        for index, pair in enumerate(self.pairs):
+            self.pools[self._pool_name(pair)].append(index)
+        self.digest = f"color-transfer:{','.join(self.methods)}{':subset' if same_subset else ''}"
         self._reference = lru_cache(maxsize=_CACHED_REFERENCES)(self._read_reference)
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
@@ -60,11 +70,15 @@ class ColorTransferGenerator:
                 moved = np.rint(mixed).astype(np.uint8)
             yield moved
 
+    def _pool_name(self, pair: Pair) -> str:
+        """Return the name of the photos that a pair takes its references from."""
+        return pair.subset if self.same_subset else ""
+
     def _draw(self, pair: Pair, k: int, rng: np.random.Generator) -> tuple[str, tuple[ImageU8, Mask], float]:
         """Return the method, the reference and the strength of candidate ``k``: the k-th of the pair's own shuffle."""
         taken = list(islice(filter(self._is_readable, self._shuffle(pair)), k + 1))
         if not taken:
-            others = len(self.pairs) - self.masks_of[pair.real_id]
+            others = len(self.pools[self._pool_name(pair)]) - self.masks_of[pair.real_id]
             raise InputError(
                 f"no readable reference photo for '{pair.pair_id}' among {others}: mend them or add photos"
             )
@@ -84,11 +98,13 @@ class ColorTransferGenerator:
 
     def _shuffle(self, pair: Pair) -> Iterator[int]:
         """Yield every (reference, method) of other photos once, in an order of the pair's own."""
-        combinations = len(self.pairs) * len(self.methods)
+        pool = self.pools[self._pool_name(pair)]
+        combinations = len(pool) * len(self.methods)
         eligible = combinations - self.masks_of[pair.real_id] * len(self.methods)
         rng, seen = numpy_rng("references", self.seed, pair.pair_id), set[int]()
         while len(seen) < eligible:
-            choice = int(rng.integers(combinations))
+            place, method = divmod(int(rng.integers(combinations)), len(self.methods))
+            choice = pool[place] * len(self.methods) + method
             if choice not in seen and self.pairs[choice // len(self.methods)].real_id != pair.real_id:
                 seen.add(choice)
                 yield choice
