@@ -177,9 +177,10 @@ def resize(image_u8: ImageU8, height: int, width: int) -> ImageU8:
     return np.array(Image.fromarray(image_u8).resize((width, height), method), dtype=np.uint8)
 
 
-def to_u8(image01: npt.NDArray[np.floating]) -> ImageU8:
-    """Round (never floor) an image in [0, 1] to uint8."""
-    rounded: ImageU8 = np.clip(np.rint(np.asarray(image01) * 255), 0, 255).astype(np.uint8)
+def to_u8(image01: npt.NDArray[np.floating], floor: bool = False) -> ImageU8:
+    """Round an image in [0, 1] to uint8; ``floor`` is for comparing with numbers of code that floors."""
+    whole = np.floor if floor else np.rint
+    rounded: ImageU8 = np.clip(whole(np.asarray(image01) * 255), 0, 255).astype(np.uint8)
     return rounded
 
 

@@ -138,14 +138,29 @@ def paired(
     >>> paired([2.0, 3.0, 4.0], [1.0, 3.0, 5.0]).wins
     0.3333333333333333
     """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise UsageError(f"{first.size} values against {second.size}: a paired comparison needs the same images")
+    first, second = (np.asarray(values, dtype=np.float64)[:, None] for values in (a, b))
+    return paired_columns(first, second, [higher_is_better], seed, n, level, groups)[0]
+
+
+def paired_columns(
+    a: Floats,
+    b: Floats,
+    higher_is_better: Sequence[bool],
+    seed: int = 0,
+    n: int = RESAMPLES,
+    level: float = LEVEL,
+    groups: Sequence[Any] | None = None,
+) -> list[Paired]:
+    """Return the :func:`paired` comparison of each column of (N, C), all from the same resamples."""
+    if a.shape != b.shape:
+        raise UsageError(f"{len(a)} values against {len(b)}: a paired comparison needs the same images")
     with np.errstate(invalid="ignore"):
-        differences = first - second
-    known = differences[np.isfinite(differences)]
-    better = known > 0 if higher_is_better else known < 0
-    total = max(1, known.size)
-    return Paired(
-        interval(differences, seed, n, level, groups), float(better.sum() / total), float((known == 0).sum() / total)
-    )
+        differences = a - b
+    found = []
+    means = intervals(differences, seed, n, level, groups)
+    for column, (difference, higher) in enumerate(zip(means, higher_is_better, strict=True)):
+        known = differences[np.isfinite(differences[:, column]), column]
+        better = known > 0 if higher else known < 0
+        total = max(1, known.size)
+        found.append(Paired(difference, float(better.sum() / total), float((known == 0).sum() / total)))
+    return found

@@ -38,8 +38,12 @@ def load_harmonizer(
     batch_size: int = 16,
     sampler: Sampler | None = None,
     detail: Detail = "transfer",
+    *,
+    floor: bool = False,
 ) -> Harmonizer:
     """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
+
+    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.
 
     Raises:
         UsageError: a method that is not built yet, or a refiner for a method that takes none.
@@ -52,10 +56,19 @@ def load_harmonizer(
             raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
         from harmonygen.harmonizers.direct import DirectHarmonizer
 
-        return DirectHarmonizer.from_pretrained(model, device, dtype, detail)
+        return DirectHarmonizer.from_pretrained(model, device, dtype, detail, floor)
     from harmonygen.harmonizers.diffusion import DiffusionHarmonizer
 
     conditional = method == "diffharmony++"
     return DiffusionHarmonizer.from_pretrained(
-        model, device, dtype, steps, batch_size, sampler, detail, refine=refine, harmony_vae=conditional
+        model,
+        device,
+        dtype,
+        steps,
+        batch_size,
+        sampler,
+        detail,
+        refine=refine,
+        harmony_vae=conditional,
+        floor=floor,
     )

@@ -36,8 +36,9 @@ class DiffusionHarmonizer:
         digest: str = "",
         detail: Detail = "transfer",
         refiner: RefinementUNet | None = None,
+        floor: bool = False,
     ) -> None:
-        self.draw, self.digest, self.detail, self.refiner = draw, digest, detail, refiner
+        self.draw, self.digest, self.detail, self.refiner, self.floor = draw, digest, detail, refiner, floor
         self.resolution, self.multiple = draw.model.spec.resolution, draw.model.factor
 
     @classmethod
@@ -53,6 +54,7 @@ class DiffusionHarmonizer:
         *,
         refine: str | Path | None = None,
         harmony_vae: bool = False,
+        floor: bool = False,
     ) -> DiffusionHarmonizer:
         """Load ``starter`` or a forward checkpoint folder, and a refiner's.
 
@@ -66,6 +68,7 @@ class DiffusionHarmonizer:
             detail: how the change gets to the composite's own size.
             refine: the refiner's folder.
             harmony_vae: insist on a Harmony-VAE (DiffHarmony++).
+            floor: with ``decode``, floor to 8 bits in place of rounding.
 
         Raises:
             CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.
@@ -82,7 +85,7 @@ class DiffusionHarmonizer:
                 f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
                 "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
             )
-        return cls(PictureSampler(model, steps, batch_size, sampler), digest, detail, refiner)
+        return cls(PictureSampler(model, steps, batch_size, sampler), digest, detail, refiner, floor)
 
     def __call__(self, photo: Photo, seed: int, draws: int = 1) -> ImageU8:
         """Return the harmonized picture (H, W, 3) at the composite's own size."""
@@ -90,9 +93,10 @@ class DiffusionHarmonizer:
         drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
         mean = np.asarray(sum(drawn) / np.float32(draws))
         if self.refiner is None:
-            return full_size(photo, photo.low_u8, mean, self.detail, self.draw.model.spec.detail_radius)
+            radius = self.draw.model.spec.detail_radius
+            return full_size(photo, photo.low_u8, mean, self.detail, radius, self.floor)
         low_u8, refined = refine_picture(self.refiner, photo, mean)
-        return full_size(photo, low_u8, refined, self.detail, RADIUS)
+        return full_size(photo, low_u8, refined, self.detail, RADIUS, self.floor)
 
 
 @torch.no_grad()

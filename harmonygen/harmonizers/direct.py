@@ -19,19 +19,24 @@ from harmonygen.photo import Photo
 class DirectHarmonizer:
     """One pass of a ``direct`` network at its resolution, brought to the composite's own size."""
 
-    def __init__(self, model: RefinementUNet, digest: str = "", detail: Detail = "transfer") -> None:
-        self.model, self.digest, self.detail = model, digest, detail
+    def __init__(
+        self, model: RefinementUNet, digest: str = "", detail: Detail = "transfer", floor: bool = False
+    ) -> None:
+        self.model, self.digest, self.detail, self.floor = model, digest, detail, floor
         self.resolution, self.multiple = model.spec.resolution, model.multiple
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype, detail: Detail) -> DirectHarmonizer:
+    def from_pretrained(
+        cls, name: str | Path, device: str, dtype: torch.dtype, detail: Detail, floor: bool = False
+    ) -> DirectHarmonizer:
         """Load ``starter`` or a checkpoint folder of kind ``direct``.
 
         Raises:
             CheckpointError: no such folder, or of another kind.
         """
         folder = locate(name, "direct")
-        return cls(RefinementUNet.from_pretrained(folder, "direct", device, dtype), weights_digest(folder), detail)
+        model = RefinementUNet.from_pretrained(folder, "direct", device, dtype)
+        return cls(model, weights_digest(folder), detail, floor)
 
     @torch.no_grad()
     def __call__(self, photo: Photo, seed: int = 0, draws: int = 1) -> ImageU8:
@@ -40,4 +45,4 @@ class DirectHarmonizer:
         mask = torch.from_numpy(photo.low_mask[None, None].astype(np.float32)).to(device)
         harmonized = self.model(to_pm1(photo.low_u8).to(device), mask)
         picture01 = ((harmonized[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()
-        return full_size(photo, photo.low_u8, picture01, self.detail)
+        return full_size(photo, photo.low_u8, picture01, self.detail, floor=self.floor)
