@@ -119,4 +119,4 @@ def people(network: Callable[[Tensor], Any], image_u8: ImageU8, device: str) -> 
 def _image01(image_u8: ImageU8, device: str) -> Tensor:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(image_u8)).permute(2, 0, 1).to(device).float() / 255
+    return torch.from_numpy(np.array(image_u8)).permute(2, 0, 1).to(device).float() / 255

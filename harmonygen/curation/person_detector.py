@@ -77,7 +77,7 @@ def load_person_detector(weights: Path | None, model: str = "", device: str = "c
     def detect(image_u8: ImageU8) -> tuple[Boxes, npt.NDArray[np.float64]]:
         import torch
 
-        image01 = torch.from_numpy(np.ascontiguousarray(image_u8)).permute(2, 0, 1).to(device).float() / 255
+        image01 = torch.from_numpy(np.array(image_u8)).permute(2, 0, 1).to(device).float() / 255
         with torch.inference_mode():
             found = network([image01])[0]
         person = found["labels"] == COCO_PERSON

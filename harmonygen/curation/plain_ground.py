@@ -6,10 +6,12 @@ with a limit in :class:`ProductRule`; a photo is dropped only if it keeps all fi
 
 - ``edge``: share of the picture's rim that the mask covers: a product is shown whole;
 - ``border``: share of the border that has the ground's colour: a studio;
-- ``skin``: skin-coloured regions inside or near the mask that are not the ground, as a share of the mask;
+- ``skin``: skin-coloured regions near the mask that are not the ground, as a share of the mask: a face, arms, legs;
 - ``touching``: share of a ring around the mask that is not the ground: hair, hands or legs touch clothes that are worn;
 - ``other``: what else is in the picture, outside the mask and not the ground, as a share of the mask: a head.
 
+Inside the mask skin is not looked for: it is clothing, and beige, brown and red cloth is skin-coloured (counting it
+kept 81 of 108 made product pictures). Grey photos have no skin colour; for them the last two measures decide alone.
 Skin-coloured is 77 <= Cb <= 127 and 133 <= Cr <= 173 of JPEG's YCbCr (Chai and Ngan's rule), for Y from 40 to 250.
 """
 
@@ -42,10 +44,10 @@ class ProductRule(Settings):
 
     max_edge: float = Field(0.01, ge=0, le=1, description="share of the picture's rim that the mask may cover")
     min_border: float = Field(0.90, ge=0, le=1, description="share of the border that has the ground's colour")
-    max_skin: float = Field(0.02, ge=0, description="skin-coloured area, share of the mask")
+    max_skin: float = Field(0.01, ge=0, description="skin-coloured area near the mask, share of the mask")
     max_touching: float = Field(0.10, ge=0, le=1, description="share of the ring around the mask that is not ground")
     max_other: float = Field(0.05, ge=0, description="area outside the mask that is not ground, share of the mask")
-    tolerance: float = Field(20.0, gt=0, description="8-bit units, largest channel, within which a colour is ground's")
+    tolerance: float = Field(28.0, gt=0, description="8-bit units, largest channel, within which a colour is ground's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ def judge(measures: dict[str, float], rule: ProductRule) -> Verdict:
     checks = (
         (measures["edge"] > rule.max_edge, f"the clothing runs out of the picture ({measures['edge']:.1%} of its rim)"),
         (measures["border"] < rule.min_border, f"only {measures['border']:.0%} of the border is one plain ground"),
-        (measures["skin"] > rule.max_skin, f"skin-coloured regions are {measures['skin']:.1%} of the clothing's area"),
+        (
+            measures["skin"] > rule.max_skin,
+            f"skin-coloured regions beside the clothing are {measures['skin']:.1%} of its area",
+        ),
         (
             measures["touching"] > rule.max_touching,
             f"{measures['touching']:.0%} of the clothing's surrounding is not the plain ground",
@@ -95,7 +100,7 @@ def measure(image_u8: ImageU8, mask: Mask, tolerance: float) -> dict[str, float]
     ground = is_ground(image, border, tolerance)
     ring = (apart > _CLOSE) & (apart <= _CLOSE + _RING)
     area = float(mask.sum())
-    skin = is_skin(image) & ~ground & (apart <= _NEAR * max(height, width))
+    skin = is_skin(image) & ~ground & (apart > _CLOSE) & (apart <= _NEAR * max(height, width))
     return {
         "edge": float(mask[_rim(height, width)].mean()),
         "border": _share(ground, border, 0.0),
