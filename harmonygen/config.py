@@ -88,6 +88,20 @@ class SynthesizeSettings(CandidateSettings):
     part: str = "0/1"
 
 
+class ProductRule(Settings):
+    """Limits of the heuristic product filter; a photo that keeps them all shows a product.
+
+    See harmonygen.curation.plain_ground for the measures.
+    """
+
+    max_edge: float = Field(0.01, ge=0, le=1, description="share of the picture's rim that the mask may cover")
+    min_border: float = Field(0.90, ge=0, le=1, description="share of the border that has the ground's colour")
+    max_skin: float = Field(0.01, ge=0, description="skin-coloured area near the mask, share of the mask")
+    max_touching: float = Field(0.10, ge=0, le=1, description="share of the ring around the mask that is not ground")
+    max_other: float = Field(0.05, ge=0, description="area outside the mask that is not ground, share of the mask")
+    tolerance: float = Field(28.0, gt=0, description="8-bit units, largest channel, within which a colour is ground's")
+
+
 class HumanHarmonySettings(CandidateSettings):
     """Everything that `harmonygen build-human-harmony` can be told.
 
@@ -104,6 +118,7 @@ class HumanHarmonySettings(CandidateSettings):
     product_filter: Literal["heuristic", "person-detector", "list", "none"] = "heuristic"
     product_list: Path | None = None
     product_weights: Path | None = None
+    product_rule: ProductRule = ProductRule()
     min_fg: float = Field(0.01, ge=0, le=1)
     max_fg: float = Field(0.95, ge=0, le=1)
     decisions: Path | None = None

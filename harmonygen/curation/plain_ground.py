@@ -2,7 +2,7 @@
 
 No weights are needed. The photo is reduced to 256 px on its long side; its *ground* is a quadratic in x and y fitted
 to the colours of the border (a frame outside the mask), so a gradient or a vignette is plain too. Five measures, each
-with a limit in :class:`ProductRule`; a photo is dropped only if it keeps all five limits:
+with a limit in :class:`harmonygen.config.ProductRule`; a photo is dropped only if it keeps all five limits:
 
 - ``edge``: share of the picture's rim that the mask covers: a product is shown whole;
 - ``border``: share of the border that has the ground's colour: a studio;
@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import Field
 
-from harmonygen.config import Settings
+from harmonygen.config import ProductRule
 from harmonygen.curation.products import Verdict
 from harmonygen.images import ImageU8, Mask, resize
 from harmonygen.photo import output_size, shrink_mask
@@ -37,17 +36,6 @@ _RING = 5  # pixels beyond them that make the ring
 _NEAR = 0.05  # reach of "near the mask", share of the long side
 _REGION = 0.002  # skin-coloured regions under this share of the mask are noise
 _FIT_ROUNDS = 3
-
-
-class ProductRule(Settings):
-    """Limits of the heuristic product filter; a photo that keeps them all shows a product."""
-
-    max_edge: float = Field(0.01, ge=0, le=1, description="share of the picture's rim that the mask may cover")
-    min_border: float = Field(0.90, ge=0, le=1, description="share of the border that has the ground's colour")
-    max_skin: float = Field(0.01, ge=0, description="skin-coloured area near the mask, share of the mask")
-    max_touching: float = Field(0.10, ge=0, le=1, description="share of the ring around the mask that is not ground")
-    max_other: float = Field(0.05, ge=0, description="area outside the mask that is not ground, share of the mask")
-    tolerance: float = Field(28.0, gt=0, description="8-bit units, largest channel, within which a colour is ground's")
 
 
 @dataclass(frozen=True, slots=True)

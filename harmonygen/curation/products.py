@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from harmonygen.config import ProductRule
 from harmonygen.curation.id_lists import bare_id, read_ids
 from harmonygen.errors import UsageError
 from harmonygen.images import ImageU8, Mask
@@ -39,8 +40,9 @@ def load_product_filter(
     weights: Path | None = None,
     model: str = "",
     device: str = "cpu",
+    rule: ProductRule | None = None,
 ) -> ProductFilter:
-    """Return the product filter of a strategy, with its default thresholds.
+    """Return the product filter of a strategy.
 
     Args:
         name: ``heuristic`` (:mod:`harmonygen.curation.plain_ground`), ``person-detector``
@@ -49,6 +51,7 @@ def load_product_filter(
         weights: ``person-detector``: the user's file of torchvision weights.
         model: ``person-detector``: torchvision's name of the model; empty: told by the weights.
         device: ``person-detector``: where it runs.
+        rule: ``heuristic``: its limits, if not the default ones.
 
     Raises:
         UsageError: an unknown name, or a strategy without its file.
@@ -57,7 +60,7 @@ def load_product_filter(
     if name == "heuristic":
         from harmonygen.curation.plain_ground import HeuristicFilter
 
-        return HeuristicFilter()
+        return HeuristicFilter(rule or ProductRule())
     if name == "person-detector":
         from harmonygen.curation.person_detector import load_person_detector
 

@@ -98,7 +98,7 @@ def load_rules(settings: HumanHarmonySettings) -> Rules:
 
     device = pick_device(settings.device)
     name, listed, weights = settings.product_filter, settings.product_list, settings.product_weights
-    product = load_product_filter(name, listed, weights, device=device)
+    product = load_product_filter(name, listed, weights, device=device, rule=settings.product_rule)
     if settings.person == "none":
         return Rules(settings, product)
     from harmonygen.curation.person import load_person_segmenter, widen

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image, ImageFilter
 from skimage import data
 
-from harmonygen.curation.plain_ground import SIDE, HeuristicFilter, ProductRule, is_ground, is_skin, judge, measure
+from harmonygen.config import ProductRule
+from harmonygen.curation.plain_ground import SIDE, HeuristicFilter, is_ground, is_skin, judge, measure
 from harmonygen.curation.products import load_product_filter
 
 HEIGHT, WIDTH = 320, 240
@@ -120,6 +121,13 @@ def test_each_limit_alone_keeps_a_photo():
     assert not judge(plain, rule).keep
     for name, value in (("edge", 0.02), ("border", 0.89), ("skin", 0.02), ("touching", 0.11), ("other", 0.06)):
         assert judge({**plain, name: value}, rule).keep
+
+
+def test_limits_are_settings():
+    picture = with_face(product())
+    loose = ProductRule(max_skin=10, max_touching=1, max_other=10)
+    assert load_product_filter("heuristic")(picture, JACKET, "a").keep
+    assert not load_product_filter("heuristic", rule=loose)(picture, JACKET, "a").keep
 
 
 def test_a_mask_up_to_the_rim_leaves_no_border_and_is_kept():
