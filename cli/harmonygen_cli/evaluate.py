@@ -40,7 +40,7 @@ def evaluate(
         str | None, typer.Option("--list-file", "--list", help="List to score (the test list).")
     ] = None,
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N composites.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only N composites, spread over the names.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (outputs/evaluate).")] = None,
     protocol: Annotated[str | None, typer.Option(help="paper (256 px) or fullres-fg (paper).")] = None,
     background: Annotated[str | None, typer.Option(help="Pasted first: none, composite or real (none).")] = None,
@@ -84,9 +84,10 @@ def evaluate(
         result = run(settings, progress)
     for note in result.notes:
         reporter.line(note)
-    for made in result.tables:
+    for made in result.shown:
         reporter.table(made.title, made.columns, made.rows)
-    reporter.line(f"{result.out}: {result.scored} images scored now, {result.kept} from before")
+    others = "table.md, table.tex, report.html, per_image.parquet and .csv"
+    reporter.line(f"{result.out}: {result.scored} images scored now, {result.kept} from before; {others}")
     reporter.result({"out": result.out, "scored": result.scored, "kept": result.kept, "summary": result.summary})
 
 

@@ -51,7 +51,7 @@ def read_cases(
 
     iHarmony4 and the sample: those of ``list_file``, else of the test lists; else, where there is no list at all, all
     on disk. Parquet: the files of split ``test`` if there are any. A run of ``synthesize``: the candidates that passed
-    the gates. A table of paths: its column ``composite``.
+    the gates. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the names.
 
     Raises:
         UsageError: no layout fits, no composites, a bad line or row (they are named), or names that collide.
@@ -78,7 +78,14 @@ def read_cases(
         known = ", ".join(sorted({case.subset or "(no subset)" for case in found})) or "no composite at all"
         raise UsageError(f"'{data}' ({layout}) has no composite of subset {subset or 'any'}, found {known}")
     refuse_collisions(((case.name, str(case.composite)) for case in kept), "composite name")
-    return EvaluationSet(tuple(kept[:limit]), layout, Path(data), chosen)
+    return EvaluationSet(tuple(_spread(kept, limit)), layout, Path(data), chosen)
+
+
+def _spread(cases: list[Case], limit: int | None) -> list[Case]:
+    """Return ``limit`` cases spread evenly over the names: the first ones would be of one subset, or of one photo."""
+    if limit is None or limit >= len(cases):
+        return cases
+    return [cases[index * len(cases) // limit] for index in range(limit)]
 
 
 _Found = tuple[list[Case], str, list[Quarantined]]

@@ -14,6 +14,7 @@ PRINTED = {"psnr": "PSNR ↑", "mse": "MSE ↓", "fmse": "fMSE ↓"}
 _MORE = {"fpsnr": "fPSNR ↑", "ssim": "SSIM ↑", "fssim": "fSSIM ↑"}
 _BIAS = {"bias_l": "L bias", "bias_a": "a bias", "bias_b": "b bias"}
 _NONE = "–"
+PAIRED = "Paired comparison"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _by_group(
     for name, key in groups:
         ours = summary["groups"].get(key)
         counts = [row.n for row in published if row.group == name and row.n]
+        if not ours and not counts:
+            continue
         images = f"{ours['images'] if ours else 0}" + (f" ({counts[0]} published)" if counts else "")
         for figure, label in PRINTED.items():
             cells = [cell(ours["methods"][method][figure] if ours else None) for method in summary["methods"]]
@@ -130,7 +133,7 @@ def _paired(summary: dict[str, Any]) -> Table:
         for row in summary["paired"]
     ]
     columns = ("compared on the same images", "metric", "difference", "wins", "ties", "n")
-    return Table("Paired comparison", columns, tuple(rows), words=2)
+    return Table(PAIRED, columns, tuple(rows), words=2)
 
 
 def markdown(made: Sequence[Table], notes: Sequence[str]) -> str:

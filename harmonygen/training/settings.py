@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harmonygen.config import AugmentSettings, Sampler, Settings, SynthesizeSettings, resolve
+from harmonygen.config import AugmentSettings, EvaluateSettings, Sampler, Settings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
 
 
@@ -225,12 +225,13 @@ TASKS: dict[str, type[TrainSettings]] = {
 
 
 def validate_recipe(name: str) -> list[str]:
-    """Return what a recipe is valid for: ``synthesize``, ``augment`` or names of :data:`TASKS`.
+    """Return what a recipe is valid for: ``synthesize``, ``augment``, ``evaluate`` or names of :data:`TASKS`.
 
     Raises:
         UsageError: it fits nothing; the faults are those of the kind it comes nearest to.
     """
-    kinds: dict[str, type[Settings]] = {"synthesize": SynthesizeSettings, "augment": AugmentSettings, **TASKS}
+    verbs = {"synthesize": SynthesizeSettings, "augment": AugmentSettings, "evaluate": EvaluateSettings}
+    kinds: dict[str, type[Settings]] = {**verbs, **TASKS}
     faults: dict[str, UsageError] = {}
     for kind, settings in kinds.items():
         try:

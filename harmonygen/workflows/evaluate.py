@@ -24,7 +24,7 @@ from harmonygen.errors import InputError
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import COMPOSITE, Scores, gather
 from harmonygen.evaluation.summary import comparisons, foreground, group_figures, over_seeds
-from harmonygen.evaluation.tables import Table, latex, markdown, tables
+from harmonygen.evaluation.tables import PAIRED, Table, latex, markdown, tables
 from harmonygen.images import open_checked, read_bytes
 from harmonygen.records import FileSource, ImageSource
 from harmonygen.shards import Shard, cut, locked, make_folder, sweep, write_bytes, write_json, write_parquet
@@ -58,6 +58,11 @@ class EvaluateResult:
     summary: dict[str, Any]
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> tuple[Table, ...]:
+        """The table that was asked for, and the paired comparison."""
+        return (self.tables[0], *(table for table in self.tables[1:] if table.title == PAIRED))
 
 
 def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> EvaluateResult:
