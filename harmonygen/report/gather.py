@@ -86,7 +86,8 @@ def _gather_build(folder: Path) -> Gathered:
     plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
     inner = {title: run.facts[title] for title in ("Model", "Selection", "Versions") if title in run.facts}
     split = folder / "work" / "split.parquet"
-    leaks = {row["pair_id"] for row in read_columns(split, ("pair_id", "split")) if not row["split"]}
+    shares = read_columns(split, ("pair_id", "split")) if split.is_file() else []
+    leaks = {row["pair_id"] for row in shares if not row["split"]}
     return replace(
         run,
         name=_name(folder),

@@ -26,7 +26,8 @@ OFFLINE = ("--disable-background-networking", "--disable-component-update", "--d
 _DUP = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
-_ARROWS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27, "Tab": 9, "Enter": 13}
+_KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "End": 35, "Home": 36}
+_KEYS |= {"Escape": 27, "Tab": 9, "Enter": 13}
 
 
 def find_chromium() -> str | None:
@@ -171,7 +172,7 @@ class Chromium:
     def press(self, *keys: str, hold: bool = False) -> None:
         """Press keys one after the other, as a keyboard does; ``hold`` leaves them down."""
         for key in keys:
-            named = _ARROWS.get(key)
+            named = _KEYS.get(key)
             code = {"windowsVirtualKeyCode": named or ord(key.upper()), "key": key}
             text = {} if named and key != "Enter" else {"text": "\r" if key == "Enter" else key}
             self.send("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **code, **text)
@@ -180,7 +181,7 @@ class Chromium:
 
     def release(self, key: str) -> None:
         """Let a key go."""
-        code = _ARROWS.get(key) or ord(key.upper())
+        code = _KEYS.get(key) or ord(key.upper())
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def click(self, selector: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from PIL import Image
 from skimage import data
 
 from harmonygen import features, images, shards
+from harmonygen.decisions import Decisions
 from harmonygen.records import Quarantined
 from harmonygen.workflows.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema
 
@@ -29,7 +33,8 @@ def photo_and_mask(index: int, height: int = 60) -> tuple[np.ndarray, np.ndarray
 
 def scores_of(index: int) -> list[dict]:
     """Candidate 0 is gated, 1 is selected, 2 is passed over; later pairs score higher."""
-    common = {"clipped": 0.0, "fmse": 812.4, "structure": 0.97, "drift": 0.0}
+    shifts = dict.fromkeys(("shift_r", "shift_g", "shift_b"), 0.0)
+    common = {"fmse": 812.4, "structure": 0.97, "drift": 0.0, **shifts}
     verdicts = (("clipped", "gate:clipped"), ("", ""), ("", "rule:max-composite rank 2"))
     return [
         {
@@ -39,6 +44,7 @@ def scores_of(index: int) -> list[dict]:
             "selected": k == 1,
             "gate": gate,
             "reason": reason,
+            "clipped": 0.5 if gate else 0.0,
             **common,
         }
         for k, (gate, reason) in enumerate(verdicts)
@@ -86,8 +92,10 @@ def build_run(folder: Path, pairs: int = 4, shard_size: int = 2, keep: tuple[int
     bad = [Quarantined("bad-1", "read", "InputError", "'<b>x.jpg</b>' is empty")]
     shards.write_parquet(folder / "quarantine.parquet", shards.quarantine_table(bad))
     table = [{"index": shard.index} for shard in shards.cut(pairs, shard_size)]
-    settings = {"k": K, "generator": "lut", "limit": None, "gates": {"min_fmse": 20.0}}
-    shards.write_json(folder / "plan.json", {"verb": "synthesize", "settings": settings, "shards": table})
+    settings = {"k": K, "generator": "lut", "limit": None, "gates": {"min_fmse": 20.0}, "keep": "all", "seed": 0}
+    plan = {"verb": "synthesize", "settings": {**settings, "rule": "max-composite"}, "shards": table}
+    digests = {"plan_digest": f"tests-{pairs}", "classifier_digest": "c"}
+    shards.write_json(folder / "plan.json", {**plan, **digests})
     summary = {"candidates_per_second": 12.5, "seconds": 3.0, "generator": "lut", "versions": {"torch": "2.11.0"}}
     shards.write_json(folder / "summary.json", summary)
     return folder
@@ -115,3 +123,27 @@ def first_photo() -> tuple[np.ndarray, np.ndarray]:
 def nasty() -> str:
     """The second pair's id."""
     return NASTY
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator[Any]:
+    """A headless Chromium with a page, downloads in ``tmp_path / "saved"``; skipped where there is none."""
+    spec = importlib.util.spec_from_file_location("report_chromium", Path(__file__).with_name("chromium.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    binary = module.find_chromium()
+    if binary is None:
+        pytest.skip("no chromium or chrome on PATH")
+    with module.Chromium(binary, tmp_path / "profile") as browser:
+        browser.downloads_to(tmp_path / "saved")
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def decisions_of():
+    """Decisions on a run folder from ``{(pair id, k): decision}``."""
+
+    def make(run: Path, made: dict) -> Decisions:
+        return Decisions(run.name, json.loads((run / "plan.json").read_text())["plan_digest"], made)
+
+    return make

@@ -39,9 +39,10 @@ const queue = (() => {
     for (let place = first; place < last; place++) {
       const made = items[place], known = cells.get(made), node = known || cell(made);
       dress(node, made, place);
+      const there = canvas.children[place - first] || null;
+      if (there !== node) canvas.insertBefore(node, there);  // in order, as a reader of the page would have them
       if (known) continue;
       cells.set(made, node);
-      canvas.append(node);
       paint(node.querySelector("img"), made.picture);
     }
     if (cells.has(current)) box.setAttribute("aria-activedescendant", `cell-${current.index}`);

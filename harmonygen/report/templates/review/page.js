@@ -73,9 +73,10 @@ const before = made => items.findLast(other => place[other.index] < place[made.i
 const openAfter = made => items.find(other => place[other.index] > place[made.index] && !verdictOf(other)) || items.find(other => !verdictOf(other));
 
 // Bring everything in line with the filters and decisions; the current candidate stays, or the nearest that is shown.
+const refilter = () => { items = ordered.filter(inScope).filter(wanted()); };
 const refresh = (stay = true) => {
-  items = ordered.filter(made => inScope(made)).filter(wanted());
-  if (!current || (!stay && queueLacks(current))) current = (current && after(current)) || items[0] || current;
+  refilter();
+  if (!current || (!stay && !items.includes(current))) current = (current && after(current)) || items[0] || current;
   const selected = field("scope").value === "selected";
   byId("says").textContent = selected
     ? `You review the ${run.count > 1 ? `${run.count} candidates` : "candidate"} selected of each pair. Reject one, and the next in line takes its place.`
@@ -89,14 +90,14 @@ const refresh = (stay = true) => {
   queue.fill(items, current);
   return tally();
 };
-const queueLacks = made => !items.includes(made);
 const go = made => {
-  if (!made) return;
+  if (!made) return null;
   current = made;
-  refresh();
+  const tallied = refresh();
   byId("now").textContent = `${told(made)}, ${queue.at(made) === undefined ? "not in the queue" : `${queue.at(made) + 1} of ${items.length}`}`;
   const next = after(made), text = next && entryOf(next.picture);
   if (text) new Image().src = `data:image/webp;base64,${text}`;
+  return tallied;
 };
 
 let fading;
@@ -119,9 +120,8 @@ const decide = verdict => {
   advance(made);
 };
 const advance = made => {
-  refresh();
-  const open = openAfter(made), { all, decided } = tally();
-  if (open) go(open); else go(after(made) || made);
+  refilter();
+  const { all, decided } = go(openAfter(made) || after(made) || made);
   if (all && decided === all) say(`All ${count(all)} are decided. Press E to export decisions.json.`, "accept");
 };
 const rejectPair = () => {
@@ -159,7 +159,7 @@ const read = async file => {
     say(`${file.name} was not imported: ${error.message}.`, "bad");
   }
 };
-const save_file = () => say(`decisions.json saved: ${count(download())} decisions. Apply it with harmonygen select RUN --decisions decisions.json`, "accept");
+const saveFile = () => say(`decisions.json saved: ${count(download())} decisions. Apply it with harmonygen select RUN --decisions decisions.json`, "accept");
 const choose = (name, value) => { field(name).value = value; filter(); };
 const filter = () => { sort(); refresh(false); histogram(); };
 
@@ -167,14 +167,14 @@ const button = name => document.querySelector(`button[name=${name}]`);
 const doing = {
   accept: () => decide("accept"), reject: () => decide("reject"), undo, forget,
   next: () => current && go(after(current)), previous: () => current && go(before(current)),
-  import: () => byId("file").click(), export: save_file,
+  import: () => byId("file").click(), export: saveFile,
 };
 for (const [name, act] of Object.entries(doing)) button(name).addEventListener("click", act);
 const keys = {
   a: doing.accept, r: doing.reject, u: undo, c: clear, x: rejectPair, n: doing.next, p: doing.previous,
   arrowright: doing.next, arrowleft: doing.previous, arrowup: () => sibling(-1), arrowdown: () => sibling(1),
   o: () => say(`outline: ${{ photo: "on the real photo", both: "on both", none: "off" }[stage.turn()]}`),
-  f: () => field("low").focus(), e: save_file, i: doing.import, s: () => choose("scope", field("scope").value === "all" ? "selected" : "all"),
+  f: () => field("low").focus(), e: saveFile, i: doing.import, s: () => choose("scope", field("scope").value === "all" ? "selected" : "all"),
   1: () => choose("show", "all"), 2: () => choose("show", "open"), 3: () => choose("show", "accept"), 4: () => choose("show", "reject"),
   home: () => go(items[0]), end: () => go(items[items.length - 1]),
   "?": () => { byId("help").open = !byId("help").open; },
@@ -228,11 +228,11 @@ addEventListener("storage", event => {  // the same run is reviewed in another w
 addEventListener("beforeunload", event => { if (!saved && history.length) event.preventDefault(); });
 
 form.reset();
-if (matchMedia("(hover: none), (max-width: 900px)").matches) byId("help").open = false;
+if (matchMedia("(max-width: 900px)").matches) byId("help").open = false;
 const resumed = restore();
 pairs.forEach(stand);
 sort();
-items = ordered.filter(inScope);
+refilter();
 current = items.find(made => !verdictOf(made)) || items[0] || null;
 const { decided } = refresh();
 histogram();
