@@ -46,7 +46,7 @@ def saved(image, path):
 # Run-length codes
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(MASKS)
 def test_contest_runs_come_back_as_they_were(mask):
     runs = mask_to_runs(mask)
@@ -56,7 +56,7 @@ def test_contest_runs_come_back_as_they_were(mask):
         assert runs == ""
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(MASKS)
 def test_contest_runs_are_what_pycocotools_counts(mask):
     """Both are column-major: COCO's uncompressed counts alternate background and foreground, from 0."""
@@ -71,7 +71,7 @@ def test_contest_runs_are_what_pycocotools_counts(mask):
     assert np.array_equal(coco.decode(rle).astype(bool), mask)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(MASKS)
 def test_compressed_counts_unpack_to_the_lengths_of_the_runs(mask):
     rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -333,6 +333,7 @@ def test_a_truncated_mask_is_an_input_error(tmp_path, cut):
         read_mask(FileSource(tmp_path / "m.png"), photo_of(np.zeros((40, 40), bool)))
 
 
+@settings(deadline=None)
 @given(MASKS, st.integers(1, 4))
 def test_enlarging_and_shrinking_by_whole_factors_is_exact(mask, factor):
     large = resize_mask(mask, mask.shape[0] * factor, mask.shape[1] * factor)

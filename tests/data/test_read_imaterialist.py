@@ -203,6 +203,7 @@ def folder_of(made):
     return path if (path / "train").is_dir() else folder(path, [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=1, max_size=4))
 def test_runs_become_the_rle_of_their_mask(corners):
     mask = np.zeros((8, 9), bool)
@@ -275,6 +276,7 @@ def test_a_line_without_an_end_is_never_held(tmp_path, monkeypatch):
     assert len(pairs) == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n")), min_size=1))
 def test_a_row_is_split_as_the_csv_module_does(fields):
     import csv
