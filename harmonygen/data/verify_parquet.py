@@ -172,7 +172,7 @@ def _secret_faults(entry: Entry, footer: Any) -> Iterator[Fault]:
 
 
 def image_faults(split: Split, sample: int, seed: int) -> Iterator[Fault | None]:
-    """Decode a seeded sample of rows in every image column; yield a fault, or None, for each image looked at.
+    """Decode a seeded sample of rows, spread over all files, in every image column; yield a fault or None for each.
 
     Args:
         split: its files.
@@ -181,7 +181,8 @@ def image_faults(split: Split, sample: int, seed: int) -> Iterator[Fault | None]
     """
     ends = list(accumulate(footer.num_rows for footer in split.footers))
     total = ends[-1] if ends else 0
-    rows = sorted(random.Random(f"{seed}/{split.config}/{split.name}").sample(range(total), min(sample, total)))
+    count, draw = min(sample, total), random.Random(f"{seed}/{split.config}/{split.name}").randrange
+    rows = [draw(total * part // count, total * (part + 1) // count) for part in range(count)]
     for column in split.image_columns:
         for row in rows:
             index = bisect_right(ends, row)
