@@ -43,11 +43,11 @@ _TILE = (120, 190)
 
 @dataclass(frozen=True)
 class Case:
-    """One decision: the photo's number, the kind of picture, the picture, the clothing mask and the verdict."""
+    """One decision: the photo's number, the kind of picture, the picture at a small size, and the verdict."""
 
     name: str
     kind: str
-    image_u8: ImageU8
+    tile: Image.Image
     verdict: Verdict
 
     @property
@@ -141,7 +141,10 @@ def cases(data: Path) -> list[Case]:
         product = studio(image, clothing, clothing, rng)
         pictures = ((image, clothing), (worn, worn_mask), (grey(worn), worn_mask), product)
         for kind, (picture, mask) in zip(KINDS, pictures, strict=True):
-            found.append(Case(path.stem, kind, picture, judge(picture, waver(mask, rng), path.stem)))
+            verdict = judge(picture, waver(mask, rng), path.stem)
+            tile = Image.fromarray(picture)
+            tile.thumbnail(_TILE)
+            found.append(Case(path.stem, kind, tile, verdict))
     return found
 
 
@@ -172,9 +175,7 @@ def sheet(found: list[Case], path: Path, columns: int = 12, rows: int = 6) -> No
     draw = ImageDraw.Draw(picture)
     for index, case in enumerate(wrong):
         left, top = index % columns * _TILE[0], index // columns * (_TILE[1] + 24)
-        tile = Image.fromarray(case.image_u8)
-        tile.thumbnail(_TILE)
-        picture.paste(tile, (left, top))
+        picture.paste(case.tile, (left, top))
         values = " ".join(f"{name[0]}{value:.2f}" for name, value in case.verdict.measures.items())
         draw.text((left + 2, top + _TILE[1]), f"{case.name} {case.kind}\n{values}", fill="black", font_size=8)
     picture.save(path)
