@@ -166,7 +166,7 @@ def main() -> None:
             kind.add_argument("--model", default="starter")
             kind.add_argument("--method", default="diffharmony++")
             kind.add_argument("--sampler", help="what the checkpoint states, if not given")
-            kind.add_argument("--steps", type=int, default=5)
+            kind.add_argument("--steps", type=int)
             kind.add_argument("--draws", type=int, default=1)
     options = parser.parse_args()
     options.run(options)

@@ -109,7 +109,7 @@ class Harmonizer:
         refine: str | Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
-        steps: int = 5,
+        steps: int | None = None,
         sampler: Sampler | None = None,
         batch_size: str = "auto",
         fit: Fit = "native",

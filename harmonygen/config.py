@@ -204,7 +204,7 @@ class HarmonizeSettings(Settings):
     refine: str | None = None
     seed: int = Field(0, ge=0)
     draws: int = Field(1, ge=1)
-    steps: int = Field(5, ge=1)
+    steps: int | None = Field(None, ge=1)
     sampler: Sampler | None = None
     resolution: int | None = Field(None, ge=32)
     fit: Fit = "native"
@@ -237,7 +237,7 @@ class MethodSpec(Settings):
     fit: Fit = "native"
     detail: Detail = "transfer"
     draws: int = Field(1, ge=1)
-    steps: int = Field(5, ge=1)
+    steps: int | None = Field(None, ge=1)
     sampler: Sampler | None = None
     seed: int = Field(0, ge=0)
     seeds: int = Field(1, ge=1)

@@ -34,7 +34,7 @@ def load_harmonizer(
     refine: str | Path | None,
     device: str,
     dtype: torch.dtype,
-    steps: int = 5,
+    steps: int | None = None,
     batch_size: int = 16,
     sampler: Sampler | None = None,
     detail: Detail = "transfer",

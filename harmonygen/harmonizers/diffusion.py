@@ -47,7 +47,7 @@ class DiffusionHarmonizer:
         name: str | Path,
         device: str,
         dtype: torch.dtype,
-        steps: int,
+        steps: int | None,
         batch_size: int,
         sampler: Sampler | None,
         detail: Detail,
@@ -62,7 +62,7 @@ class DiffusionHarmonizer:
             name: the forward model's folder.
             device: where they run.
             dtype: of their weights.
-            steps: sampling steps.
+            steps: sampling steps; what the checkpoint states if not given.
             batch_size: draws denoised together.
             sampler: how they are sampled.
             detail: how the change gets to the composite's own size.

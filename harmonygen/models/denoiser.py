@@ -43,7 +43,8 @@ class DenoiserSpec(Settings):
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
     cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel. ``sampler`` is what
-    it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps.
+    it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps; ``steps``
+    is in how many (5 in the papers). One step is the model's mean prediction from noise alone.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -56,6 +57,7 @@ class DenoiserSpec(Settings):
     mask_pooling: Literal["nearest", "max"] = "nearest"
     resolution: int = 512
     sampler: Sampler = "euler-ancestral"
+    steps: int = Field(5, ge=1)
     detail_radius: int = Field(4, ge=1)
     training_data: str = ""
 
@@ -192,7 +194,7 @@ class Denoiser:
         condition: Tensor,
         mask: Tensor,
         seeds: Sequence[int],
-        steps: int = 5,
+        steps: int | None = None,
         sampler: Sampler | None = None,
     ) -> Tensor:
         """Draw one target latent for each seed, given one condition.
@@ -201,7 +203,7 @@ class Denoiser:
             condition: scaled latent (1, 4, h, w) of the condition image.
             mask: latent mask (1, 1, h, w).
             seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
-            steps: sampling steps (5 in the papers), guidance 1.
+            steps: sampling steps, guidance 1; what the checkpoint states if not given.
             sampler: ``euler-ancestral`` (the papers) or ``euler``: from the same first noise, with none added later;
                 what the checkpoint states if not given.
 
@@ -210,8 +212,7 @@ class Denoiser:
         """
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         sampler = sampler or self.spec.sampler
-        scheduler = _SAMPLERS[sampler].from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=self.device)
+        scheduler = _sampling_scheduler(self.scheduler, sampler, steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma
@@ -277,6 +278,16 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
         prediction_type=prediction_type,
         timestep_spacing="linspace",
     )
+
+
+def _sampling_scheduler(
+    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device
+) -> Any:
+    """Return the sampler, its timesteps set; a single step starts from noise, where linspace would give t = 0."""
+    changes = {"timestep_spacing": "trailing"} if steps == 1 else {}
+    chosen = _SAMPLERS[sampler].from_config(scheduler.config, **changes)
+    chosen.set_timesteps(steps, device=device)
+    return chosen
 
 
 def training_scheduler(scheduler: EulerAncestralDiscreteScheduler) -> DDPMScheduler:

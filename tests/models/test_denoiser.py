@@ -103,6 +103,23 @@ def test_five_steps_are_spaced_as_the_papers(tiny_inverse):
         assert scheduler.sigmas.tolist() == pytest.approx([14.61, 4.09, 1.62, 0.70, 0.03, 0], abs=0.006)
 
 
+def test_a_single_step_predicts_from_noise_alone(tiny_inverse, monkeypatch):
+    model = Denoiser.from_pretrained(tiny_inverse)
+    asked, plain = [], model.unet.forward
+
+    def forward(sample, timestep, *args, **kwargs):
+        asked.append(float(timestep))
+        return plain(sample, timestep, *args, **kwargs)
+
+    monkeypatch.setattr(model.unet, "forward", forward)
+    condition, mask = torch.zeros(1, 4, 8, 8), torch.ones(1, 1, 8, 8)
+    model.sample(condition, mask, [0], steps=1)
+    assert asked == [999.0]
+    model.spec = model.spec.model_copy(update={"steps": 3})
+    model.sample(condition, mask, [0])
+    assert asked[1:] == [999.0, 499.5, 0.0]
+
+
 def test_a_checkpoint_with_leading_spacing_is_sampled_with_linspace(folder):
     config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     config |= {"timestep_spacing": "leading", "_class_name": "PNDMScheduler", "steps_offset": 1}
