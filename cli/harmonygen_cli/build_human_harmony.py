@@ -26,7 +26,7 @@ def build_human_harmony(
     out: Annotated[Path | None, typer.Option(help="Folder of the build (outputs/human-harmony).")] = None,
     classes: Annotated[str | None, typer.Option(help="all, garments, or ids or names with commas (all).")] = None,
     clean: Annotated[bool | None, typer.Option("--clean/--no-clean", help="Fill holes, remove specks (clean).")] = None,
-    person: Annotated[str | None, typer.Option(help="Widen masks: none, deeplabv3 or maskrcnn (none).")] = None,
+    person: Annotated[str | None, typer.Option(help="Widen masks by deeplabv3, lraspp or maskrcnn (none).")] = None,
     person_weights: Annotated[Path | None, typer.Option(help="Your torchvision weights for --person.")] = None,
     product_filter: Annotated[
         str | None, typer.Option(help="heuristic, person-detector, list or none (heuristic).")

@@ -8,6 +8,7 @@ report, and ``manifest.json`` last. The same command resumes; a finished build r
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -43,6 +44,8 @@ HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "workers", "decis
 """Settings that may change between resumes; other decisions make another selection, and the dataset follows it."""
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
 _GIVEN = ("product_list", "product_weights", "person_weights", "train_list", "test_list", "leak_check")
+_SEGMENT = re.compile(r"(^| )(row|annotation) \S+$")
+"""How the readers name a segment, not a whole photo, among what could not be used."""
 _REASONS = {"NotChosen": "not-chosen", "NoSegment": "no-segment"}
 
 Progress = Callable[[int, int], None]
@@ -160,11 +163,15 @@ def _photos(
     settings: HumanHarmonySettings, pairs: PairSet, work: Path, digest: str, stages: Stages
 ) -> tuple[list[Quarantined], list[dict[str, Any]]]:
     """Prepare and split the photos; return what could not be used and the rows of the split."""
+    fraction, out = settings.max_bad_fraction, work.parent
+    lost = [row for row in pairs.bad if not _SEGMENT.search(row.id)]
+    photos = len(pairs) + len(lost)
     segments = sum(int(pair.extra.get("segments", "1")) for pair in pairs) + len(pairs.bad)
-    check_bad(pairs.bad, allowance(settings.max_bad_fraction, segments), segments, work.parent)
+    check_bad(pairs.bad, allowance(fraction, segments), segments, out)
+    check_bad(lost, allowance(fraction, photos), photos, out)
     with stages("photos", "photos") as progress:
         bad = prepare.prepare_photos(pairs, lambda: prepare.load_rules(settings), work, digest, progress)
-    check_bad(bad, allowance(settings.max_bad_fraction, len(pairs)), len(pairs), work.parent)
+    check_bad([*lost, *bad], allowance(fraction, photos), photos, out)
     if not sum(pq.read_metadata(path).num_rows for path in prepare.files(work)):
         counts = ", ".join(f"{reason} {count}" for reason, count in _dropped(work).items())
         raise UsageError(f"no photo was kept of {len(pairs)} ({counts}): loosen --product-filter, --min-fg or --max-fg")
@@ -228,7 +235,8 @@ def _begin(out: Path, work: Path, triplets: Triplets) -> None:
             for folder in held["folders"]:
                 shutil.rmtree(out / folder, ignore_errors=True)
     folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
-    shards.write_json(path, {"digest": digest, "folders": folders})
+    if held != {"digest": digest, "folders": folders}:
+        shards.write_json(path, {"digest": digest, "folders": folders})
 
 
 def _dropped(work: Path) -> Counter[str]:
