@@ -159,7 +159,7 @@ const read = async file => {
     say(`${file.name} was not imported: ${error.message}.`, "bad");
   }
 };
-const saveFile = () => say(`decisions.json saved: ${count(download())} decisions. Apply it with harmonygen select RUN --decisions decisions.json`, "accept");
+const saveFile = () => say(`${count(download())} decisions saved as decisions.json, for harmonygen select --decisions`, "accept");
 const choose = (name, value) => { field(name).value = value; filter(); };
 const filter = () => { sort(); refresh(false); histogram(); };
 
