@@ -2,12 +2,10 @@
 
     python benchmarks/harmonizer_figures.py decoder photos256 split.csv PLAIN_VAE HARMONY_VAE --direction inverse
     python benchmarks/harmonizer_figures.py harmonize photos256 split.csv [--method diffharmony++ --draws 4]
-    python benchmarks/harmonizer_figures.py authentic TRIPLETS [--method diffharmony++ --draws 4]
 
 decoder: PSNR inside the mask (8-bit, 0..255) of the target decoded from its own latent, by the plain autoencoder and
 by the Harmony-VAE. harmonize: composites by colour transfer and LUT made on the fly at 256 px, one a photo of split
-`study`; foreground MSE (8-bit squared, mean over photos) before and after. authentic: the same for real composites in
-iHarmony4 layout, at their own size, each listed, with the classifier's score of composite and photo.
+`study`; foreground MSE (8-bit squared, mean over photos) before and after. Stored composites: `harmonygen evaluate`.
 """
 
 from __future__ import annotations
@@ -20,23 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Floats = npt.NDArray[np.float64]
-_RESAMPLES = 2000
+from harmonygen.evaluation.bootstrap import Interval, interval, paired
 
 
-def interval(values: Floats) -> str:
-    """Return the mean with its 95 % bootstrap interval."""
-    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return f"{values.mean():.4g} [{low:.4g}, {high:.4g}]"
-
-
-def relative(before: Floats, after: Floats) -> str:
-    """Return the change of the mean, in per cent, with its paired 95 % bootstrap interval."""
-    draws = np.random.default_rng(0).integers(len(before), size=(_RESAMPLES, len(before)))
-    changes = 100 * (after[draws].mean(axis=1) / before[draws].mean(axis=1) - 1)
-    low, high = np.percentile(changes, [2.5, 97.5])
-    return f"{100 * (after.mean() / before.mean() - 1):+.1f} % [{low:+.1f}, {high:+.1f}]"
+def told(found: Interval) -> str:
+    """Return a mean with its 95 % bootstrap interval, as text."""
+    return f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
 
 def triplets(data: str, split_file: Path, resolution: int, limit: int) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
@@ -87,76 +74,41 @@ def decoder(options: argparse.Namespace) -> None:
     print(f"{options.direction}, {options.resolution} px, n = {len(rows)} photos; dB [95 % interval]\n")
     print("| decoder | PSNR inside the mask |\n|---|---|")
     for name, column in zip(("plain", "Harmony-VAE"), figures.T, strict=True):
-        print(f"| {name} | {interval(column)} |")
-    print(f"| difference | {interval(figures[:, 1] - figures[:, 0])} |")
-
-
-def harmonizer(options: argparse.Namespace):
-    """Load the harmonizer that the options name."""
-    from harmonygen.api import Harmonizer
-
-    return Harmonizer.from_pretrained(
-        options.model, method=options.method, sampler=options.sampler, steps=options.steps, device="cpu"
-    )
+        print(f"| {name} | {told(interval(column))} |")
+    print(f"| difference | {told(paired(figures[:, 1], figures[:, 0]).difference)} |")
 
 
 def harmonize(options: argparse.Namespace) -> None:
-    """Print foreground MSE before and after, over composites of held-out photos."""
+    """Print foreground MSE before and after, over composites of held-out photos made on the fly."""
+    from harmonygen.api import Harmonizer
     from harmonygen.metrics import fmse
 
-    model = harmonizer(options)
+    model = Harmonizer.from_pretrained(
+        options.model, method=options.method, sampler=options.sampler, steps=options.steps, device="cpu"
+    )
     rows = []
     for made in triplets(options.data, options.split_file, 256, options.limit):
         output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], draws=options.draws))
         rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
     before, after = np.array(rows, dtype=np.float64).T
+    change = paired(after, before, higher_is_better=False)
     how = f"{options.method}, steps {options.steps}, draws {options.draws}"
     print(f"{how}, 256 px, background composite's, n = {len(rows)} photos\n")
     print("| figure | value [95 % interval] |\n|---|---|")
-    print(f"| fMSE of the composite | {interval(before)} |\n| fMSE of the harmonized | {interval(after)} |")
-    print(f"| change of mean fMSE | {relative(before, after)} |\n| photos improved | {np.mean(after < before):.1%} |")
-
-
-def authentic(options: argparse.Namespace) -> None:
-    """List foreground MSE before and after, and the classifier's scores, of real composites."""
-    from harmonygen.api import HarmonyClassifier
-    from harmonygen.data import read_pairs
-    from harmonygen.metrics import fmse
-    from harmonygen.training.classifier import auc
-
-    model, judge = harmonizer(options), HarmonyClassifier.from_pretrained("starter", device="cpu")
-    print("| composite | fMSE | harmonized | P(composite) of it | of the photo | of the harmonized |")
-    print("|---|---:|---:|---:|---:|---:|")
-    rows = []
-    for pair in read_pairs(options.data):
-        real, mask = (Image.open(source.path) for source in (pair.real, pair.mask))
-        foreground = np.asarray(mask.convert("L")) > 127
-        for name in pair.originals:
-            composite = Image.open(Path(options.data) / name).convert("RGB")
-            output = model(composite, foreground, draws=options.draws)
-            photo = real.convert("RGB")
-            scores = judge([composite, photo, output], [foreground] * 3)
-            errors = [fmse(np.asarray(image), np.asarray(photo), foreground) for image in (composite, output)]
-            rows.append([*errors, *scores])
-            cells = [f"{value:.0f}" for value in errors] + [f"{score:.3f}" for score in scores]
-            print(f"| {Path(name).stem} | {' | '.join(cells)} |", flush=True)
-    table = np.array(rows, dtype=np.float64)
-    print(f"\nn = {len(rows)}; change of mean fMSE {relative(table[:, 0], table[:, 1])}")
-    labels = np.repeat([True, False], len(rows))
-    print(f"AUC of the classifier on them against their photos: {auc(table[:, 2:4].T.ravel(), labels):.3f}")
+    print(f"| fMSE of the composite | {told(interval(before))} |\n| fMSE of the harmonized | {told(interval(after))} |")
+    print(f"| change of fMSE | {told(change.difference)} |\n| photos improved | {change.wins:.1%} |")
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
-    for run in (decoder, harmonize, authentic):
+    for run in (decoder, harmonize):
         kind = kinds.add_parser(run.__name__)
         kind.set_defaults(run=run)
         kind.add_argument("data")
-        if run is not authentic:
-            kind.add_argument("split_file", type=Path)
-            kind.add_argument("--limit", type=int, default=200, help="photos, evenly spaced over the split")
+        kind.add_argument("split_file", type=Path)
+        kind.add_argument("--limit", type=int, default=200, help="photos, evenly spaced over the split")
         if run is decoder:
             kind.add_argument("plain")
             kind.add_argument("harmony")
