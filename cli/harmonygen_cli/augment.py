@@ -26,7 +26,9 @@ def augment(
         Path | None, typer.Option("--candidates", help="Finished synthesize run (outputs/synthesize).")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="New folder (outputs/augmented).")] = None,
-    pick: Annotated[str | None, typer.Option("--pick", help="random, top by p_composite, or selected (random).")] = None,
+    pick: Annotated[
+        str | None, typer.Option("--pick", help="random, top by p_composite, or selected (random).")
+    ] = None,
     link: Annotated[str | None, typer.Option("--link", help="How originals come: hard, sym or copy (hard).")] = None,
     format: Annotated[str | None, typer.Option("--format", help="iharmony4 or parquet (iharmony4).")] = None,
     subset: Annotated[str | None, typer.Option("--subset", help="Augment this subset alone (all).")] = None,

@@ -27,6 +27,7 @@ VERBS = (
     "build-human-harmony",
     "publish",
     "harmonize",
+    "gain",
     "evaluate",
     "report",
     "train",

@@ -19,7 +19,9 @@ def synthesize(
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="Candidates a pair (10).")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (outputs/synthesize).")] = None,
-    generator: Annotated[str | None, typer.Option(help="diffusion, color-transfer, color-jitter or lut (diffusion).")] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="diffusion, color-transfer, color-jitter or lut (diffusion).")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Inverse checkpoint folder (starter).")] = None,
     classifier: Annotated[str | None, typer.Option(help="Classifier folder (starter).")] = None,
     cube: Annotated[list[Path] | None, typer.Option(help=".cube file for --generator lut; may be repeated.")] = None,

@@ -28,7 +28,7 @@ def jitter_foreground(real_u8: ImageU8, mask: Mask, rng: np.random.Generator) ->
         mask: (H, W) bool, true inside the foreground.
         rng: draws everything; the same state gives the same picture.
     """
-    pixels01 = foreground_pixels(real_u8, mask)
+    pixels01: Pixels = foreground_pixels(real_u8, mask)
     for step in rng.permutation(4):
         pixels01 = _STEPS[step](pixels01, rng)
     return paste_pixels(real_u8, mask, pixels01)
@@ -40,19 +40,19 @@ def brightness(pixels01: Pixels, factor: float) -> Pixels:
     >>> brightness(np.array([[0.2, 0.4, 0.8]]), 2.0).tolist()
     [[0.4, 0.8, 1.0]]
     """
-    return np.clip(pixels01 * factor, 0, 1)
+    return np.asarray(np.clip(pixels01 * factor, 0, 1))
 
 
 def contrast(pixels01: Pixels, factor: float) -> Pixels:
     """Scale the distance of pixels (N, 3) from their mean grey."""
     grey = float((pixels01 @ _LUMA).mean())
-    return np.clip(grey + factor * (pixels01 - grey), 0, 1)
+    return np.asarray(np.clip(grey + factor * (pixels01 - grey), 0, 1))
 
 
 def saturation(pixels01: Pixels, factor: float) -> Pixels:
     """Scale the distance of pixels (N, 3) from their own grey; 0 leaves none."""
     grey = (pixels01 @ _LUMA)[:, None]
-    return np.clip(grey + factor * (pixels01 - grey), 0, 1)
+    return np.asarray(np.clip(grey + factor * (pixels01 - grey), 0, 1))
 
 
 def hue(pixels01: Pixels, turn: float) -> Pixels:

@@ -7,7 +7,15 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harmonygen.config import AugmentSettings, EvaluateSettings, Sampler, Settings, SynthesizeSettings, resolve
+from harmonygen.config import (
+    AugmentSettings,
+    EvaluateSettings,
+    GainSettings,
+    Sampler,
+    Settings,
+    SynthesizeSettings,
+    resolve,
+)
 from harmonygen.errors import UsageError
 
 
@@ -230,7 +238,8 @@ def validate_recipe(name: str) -> list[str]:
     Raises:
         UsageError: it fits nothing; the faults are those of the kind it comes nearest to.
     """
-    verbs = {"synthesize": SynthesizeSettings, "augment": AugmentSettings, "evaluate": EvaluateSettings}
+    verbs: dict[str, type[Settings]] = {"synthesize": SynthesizeSettings, "augment": AugmentSettings}
+    verbs |= {"evaluate": EvaluateSettings, "gain": GainSettings}
     kinds: dict[str, type[Settings]] = {**verbs, **TASKS}
     faults: dict[str, UsageError] = {}
     for kind, settings in kinds.items():

@@ -127,8 +127,8 @@ def rows_by_pair(candidates: pa.Table) -> dict[str, list[int]]:
 def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: str) -> list[int]:
     """Pick ``count`` of a pair's candidates, given their p_composite in order of ``k``; return indices, ascending.
 
-    ``random`` and ``selected`` draw without replacement from (seed, pair); ``top`` takes the highest p_composite, the lower k on a
-    tie.
+    ``random`` and ``selected`` draw without replacement from (seed, pair); ``top`` takes the highest p_composite,
+    the lower k on a tie.
 
     >>> pick([0.2, 0.9, 0.9, 0.1], 2, "top", 0, "a")
     [1, 2]
@@ -167,8 +167,8 @@ def pick_all(
     """Pick ``needed[pair_id]`` candidates for every pair.
 
     ``random`` and ``top`` choose among all that passed the gates, ``selected`` at random among those that the run's
-    rule selected. Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a reviewer
-    rejected, are not eligible.
+    rule selected. Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a
+    reviewer rejected, are not eligible.
 
     Raises:
         UsageError: pairs without any candidate, or with fewer eligible ones than needed: the ids and the K needed.

@@ -1,0 +1,164 @@
+"""A whole gain study in small: what is on disk, that a resume writes nothing, and that its parts do what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from harmonygen.config import GainSettings
+from harmonygen.data.triplets import photos_of_test_lists, read_triplets
+from harmonygen.errors import UsageError
+from harmonygen.evaluation.crossed import crossed_interval
+from harmonygen.images import read_image
+from harmonygen.report.curves import ticks
+from harmonygen.workflows import gain_data
+from harmonygen.workflows.gain import gain, plan
+from harmonygen.workflows.gain_arms import arms_of
+
+LOOSE = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
+
+
+@pytest.fixture
+def eight_photos(tmp_path: Path) -> Path:
+    """Eight photos that do not look alike: quarters of two."""
+    root = tmp_path / "eight"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for index in range(8):
+        whole = Image.fromarray((data.astronaut(), data.coffee())[index // 4])
+        width, height = whole.width // 2, whole.height // 2
+        left, top = (index % 2) * width, (index // 2 % 2) * height
+        whole.crop((left, top, left + width, top + height)).resize((64, 64)).save(root / "images" / f"p{index}.png")
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (12, 10 + index, 44, 48))
+        mask.save(root / "masks" / f"p{index}.png")
+    return root
+
+
+@pytest.fixture
+def study(eight_photos: Path, tiny_classifier: Path, tmp_path: Path) -> GainSettings:
+    """A study of seconds."""
+    made = {"classifier": str(tiny_classifier), "device": "cpu", "gates": LOOSE, "max_bad_fraction": 1.0}
+    values: dict[str, Any] = {
+        "data": str(eight_photos),
+        "out": tmp_path / "study",
+        "base_photos": 4,
+        "test_photos": 3,
+        "per_photo": 2,
+        "originals": {**made, "k": 3, "references": "all"},
+        "candidates": {**made, "k": 3, "generator": "lut"},
+        "controls": ["jitter", "duplicates"],
+        "rules": ["max-composite"],
+        "train_recipe": "train/smoke-direct",
+        "train": {"widths": [16], "norm_num_groups": 8},
+        "steps": 2,
+        "seeds": 1,
+        "resolution": 32,
+        "resamples": 200,
+        "curve_points": 2,
+        "curve_images": 3,
+        "cases": 1,
+        "device": "cpu",
+    }
+    return GainSettings.model_validate(values)
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    """Return every file's time of change."""
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_a_study_runs_whole_and_a_repeat_writes_nothing(study: GainSettings) -> None:
+    result = gain(study, lambda _line: None).result
+    rows = {row["name"]: row for row in result["arms"]}
+    assert list(rows) == ["composite", "base", "gamma-1", "jitter", "duplicates", "rule-max-composite"]
+    assert [rows[name]["composites"] for name in ("base", "gamma-1", "jitter", "duplicates")] == [8, 16, 16, 16]
+    assert "difference" not in rows["base"]
+    change = rows["gamma-1"]["difference"]["psnr"]
+    assert change["mean"] == pytest.approx(rows["gamma-1"]["psnr"]["mean"] - rows["base"]["psnr"]["mean"])
+    assert change["n"] == result["images"] == 6
+    assert [point["step"] for point in result["curves"]["base"]] == [1, 2]
+    assert json.loads((study.out / "gain.json").read_text())["digest"] == result["digest"]
+    before = snapshot(study.out)
+    assert gain(study, lambda _line: None).finished_before
+    assert snapshot(study.out) == before
+    assert all(row.done == row.seeds for row in plan(study)[0])
+
+
+def test_arms_share_the_test_set_and_train_on_none_of_its_photos(study: GainSettings) -> None:
+    arms = ("gamma-1", "jitter", "duplicates")
+    gain(study.model_copy(update={"arms": arms}), lambda _line: None)
+    trees = [study.out / "data" / name for name in ("base", *arms)]
+    lists = {(tree / "IHD_test.txt").read_text() for tree in trees}
+    assert len(lists) == 1
+    for tree in trees:
+        trained = {item.real_id for item in read_triplets(tree)[0]}
+        assert len(trained) == 4
+        assert not trained & photos_of_test_lists(tree)
+    base, jitter = ({item.triplet_id for item in read_triplets(tree)[0]} for tree in (trees[0], trees[2]))
+    assert base < jitter
+    for item in read_triplets(trees[2])[0]:
+        mask = np.asarray(Image.open(str(item.mask)).convert("L")) > 127
+        made, real = read_image(item.composite).image_u8, read_image(item.real).image_u8
+        assert (made[~mask] == real[~mask]).all()
+        assert (made[mask] != real[mask]).any()
+
+
+def test_photos_of_one_source_stay_on_one_side(study: GainSettings, tmp_path: Path) -> None:
+    table = tmp_path / "split.csv"
+    rows = [f",p{index},{index // 2},study" for index in range(8)]
+    table.write_text("\n".join(["kind,name,source_photo,split", *rows]))
+    changed = study.model_copy(update={"split_file": table, "base_photos": 4, "test_photos": 4})
+    for seed in range(5):
+        base, test = gain_data.split_pairs(changed.model_copy(update={"seed": seed}))
+        sides = [{int(pair.real_id[-1]) // 2 for pair in side} for side in (base, test)]
+        assert len(base) == len(test) == 4
+        assert not sides[0] & sides[1]
+
+
+def test_what_cannot_be_studied_is_refused_before_anything_is_written(study: GainSettings) -> None:
+    with pytest.raises(UsageError, match="did you mean 'jitter'"):
+        arms_of(study.model_copy(update={"arms": ("jiter",)}))
+    for change in ({"base_photos": 6}, {"train": {"learning_rat": 1.0}}):
+        with pytest.raises(UsageError):
+            gain(study.model_copy(update=change))
+        assert not study.out.exists()
+
+
+def test_another_study_in_the_folder_is_refused(study: GainSettings) -> None:
+    study.out.mkdir()
+    other = study.model_copy(update={"steps": 5}).model_dump(mode="json")
+    (study.out / "plan.json").write_text(json.dumps({"verb": "gain", "plan_digest": "x", "settings": other}))
+    with pytest.raises(UsageError, match="steps: 5 then, 2 now"):
+        gain(study)
+
+
+def test_the_interval_knows_of_seeds_as_well_as_of_photos() -> None:
+    rng = np.random.default_rng(0)
+    photos = [f"p{index // 4}" for index in range(400)]
+    noise = rng.normal(size=(400, 1))
+    alike = crossed_interval(np.repeat(noise, 5, axis=1), photos)
+    luck = crossed_interval(noise + np.linspace(-2, 2, 5), photos)
+    assert alike.mean == pytest.approx(luck.mean)
+    assert luck.high - luck.low > 3 * (alike.high - alike.low)
+
+
+def test_composites_of_one_photo_do_not_count_as_independent() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=(50, 1)), 8, axis=0)
+    together = crossed_interval(values, [f"p{index // 8}" for index in range(400)])
+    apart = crossed_interval(values, [f"p{index}" for index in range(400)])
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.2, 4.1), (900.0, 1400.0), (0.0, 0.003)])
+def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8
+    assert low - 1e-6 <= min(found)
+    assert max(found) <= high + 1e-6
