@@ -6,9 +6,8 @@ lands on main is one commit that refers to the files already there, with main's 
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.data.front_matter import Card
 from harmonygen.data.hub_calls import Caller, Token
+from harmonygen.data.hub_files import Difference, Remote, difference, groups
 from harmonygen.data.manifest import Entry
 from harmonygen.errors import StorageError, UsageError
 
@@ -25,30 +25,8 @@ Progress = Callable[[int, int], None]
 
 KIND = "dataset"
 MAIN = "main"
-GROUP_FILES = 50  # of one commit to the branch
-GROUP_BYTES = 5_000_000_000
 _FOOTERS = 4  # Parquet files whose footer is read back
 _BLOCK = 1 << 16  # bytes asked for at a time when a footer is read
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A file in the repository: its size, SHA-256 if it is a large file, and Git's id of its content if not."""
-
-    size: int
-    sha256: str | None
-    blob_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What a revision lacks of the files to be published, and what it has that must go."""
-
-    missing: tuple[Entry, ...]
-    stale: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.stale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,37 +282,6 @@ class Hub:
 
         self._call(f"opening pull request {number} for review", publish)
         return f"{self.url}/discussions/{number}"
-
-
-def difference(folder: Path, entries: Sequence[Entry], card: Card, tree: Mapping[str, Remote]) -> Difference:
-    """Compare files with a revision's: which are missing or differ, and which others a split of the card would read."""
-    names = {each.path for each in entries}
-    missing = tuple(each for each in entries if not is_same(folder, each, tree.get(each.path)))
-    return Difference(missing, tuple(path for path in sorted(tree) if path not in names and card.homes(path)))
-
-
-def is_same(folder: Path, entry: Entry, remote: Remote | None) -> bool:
-    """Tell whether the repository's file has the content of the entry's."""
-    if remote is None or remote.size != entry.bytes:
-        return False
-    if remote.sha256 is not None:
-        return remote.sha256 == entry.sha256
-    content = (folder / entry.path).read_bytes()  # a small one: Git holds it itself
-    return remote.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def groups(entries: Iterable[Entry]) -> Iterator[tuple[Entry, ...]]:
-    """Cut entries into the groups that are committed together, the card in the last."""
-    group: list[Entry] = []
-    size = 0
-    for each in sorted(entries, key=lambda each: (each.path == "README.md", each.path)):
-        if group and (len(group) >= GROUP_FILES or size + each.bytes > GROUP_BYTES):
-            yield tuple(group)
-            group, size = [], 0
-        group.append(each)
-        size += each.bytes
-    if group:
-        yield tuple(group)
 
 
 def _footer_sample(entries: Iterable[Entry]) -> list[Entry]:

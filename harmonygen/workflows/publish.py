@@ -15,8 +15,9 @@ from typing import Any
 
 from harmonygen.config import PublishSettings
 from harmonygen.data.front_matter import Card
-from harmonygen.data.hub import MAIN, Hub, Refs, Remote, difference, is_same
+from harmonygen.data.hub import MAIN, Hub, Refs
 from harmonygen.data.hub_calls import Token, find_token, tamed_library
+from harmonygen.data.hub_files import Remote, difference, is_same
 from harmonygen.data.manifest import Entry
 from harmonygen.data.verify import Verified, published_entries, verify
 from harmonygen.errors import HarmonygenError, StorageError, UsageError
