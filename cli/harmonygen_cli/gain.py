@@ -87,7 +87,10 @@ def _print_plan(reporter: Reporter, settings: GainSettings) -> list[dict[str, An
         [row.arm.name, row.arm.says(), row.base, row.added, row.steps, round(row.epochs, 1), row.seeds, row.done]
         for row in rows
     ]
-    reporter.table("gain: composites, steps and epochs of each arm", columns, table)
+    for row in rows:
+        reporter.line(f"{row.arm.name}: {row.arm.says()}")
+    short = [[cell for place, cell in enumerate(row) if place != 1] for row in table]
+    reporter.table("composites, steps and epochs of each arm", [columns[0], *columns[2:]], short)
     left = sum(row.seeds - row.done for row in rows)
     about = f"about {seconds / 60:.0f} min at the pace of those that are done" if seconds else "not timed yet"
     reporter.line(f"{left} trainings of {settings.steps} steps left, {about}")
