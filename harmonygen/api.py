@@ -129,7 +129,7 @@ class Harmonizer:
         return cls(loaded, fit)
 
     def __call__(
-        self, composite: Any, mask: Any, seed: int = 0, draws: int = 1, resolution: int | None = None
+        self, composite: Any, mask: Any, seed: int = 0, draws: int | None = None, resolution: int | None = None
     ) -> Image.Image:
         """Return the harmonized picture; its background is the composite's own, bit for bit.
 
@@ -137,14 +137,15 @@ class Harmonizer:
             composite: the picture to harmonize.
             mask: its foreground, of its size.
             seed: each seed is another result, where the method draws any.
-            draws: how many results are averaged: more of them lower the expected squared error.
+            draws: how many results are averaged (what the checkpoint states if not given): more of them lower the
+                expected squared error.
             resolution: short side the model works at, pixels; its own if not given.
 
         Raises:
             UsageError: an input of a kind that is not accepted, or under one draw.
             InputError: the mask is empty, full, or not of the composite's size.
         """
-        if draws < 1:
+        if draws is not None and draws < 1:
             raise UsageError(f"draws is {draws}: it must be 1 or more")
         sizing = Sizing(resolution or self.harmonizer.resolution, self.harmonizer.multiple, self.fit)
         photo = _sized(composite, mask, sizing)

@@ -203,7 +203,7 @@ class HarmonizeSettings(Settings):
     model: str = "starter"
     refine: str | None = None
     seed: int = Field(0, ge=0)
-    draws: int = Field(1, ge=1)
+    draws: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     sampler: Sampler | None = None
     resolution: int | None = Field(None, ge=32)
@@ -236,7 +236,7 @@ class MethodSpec(Settings):
     resolution: int | None = Field(None, ge=32)
     fit: Fit = "native"
     detail: Detail = "transfer"
-    draws: int = Field(1, ge=1)
+    draws: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     sampler: Sampler | None = None
     seed: int = Field(0, ge=0)

@@ -33,7 +33,7 @@ def evaluate(
     ] = None,
     refine: Annotated[str | None, typer.Option(help="Of --model: refiner's folder (none).")] = None,
     resolution: Annotated[int | None, typer.Option(help="Of --model: short side it works at, pixels.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Of --model: random draws that are averaged (1).")] = None,
+    draws: Annotated[int | None, typer.Option(help="Of --model: random draws that are averaged (the checkpoint states it; 1).")] = None,
     seeds: Annotated[int | None, typer.Option(help="Of --model: so many seeds, a row each (1).")] = None,
     data: Annotated[str | None, typer.Option(help="iHarmony4 tree, list, Parquet, table or run (sample).")] = None,
     list_file: Annotated[

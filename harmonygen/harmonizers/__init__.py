@@ -24,8 +24,8 @@ class Harmonizer(Protocol):
     resolution: int
     multiple: int
 
-    def __call__(self, photo: Photo, seed: int, draws: int = 1) -> ImageU8:
-        """Return the harmonized picture; ``draws`` results from ``seed`` are averaged where a method draws any."""
+    def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
+        """Return the harmonized picture: the mean of ``draws`` results, of as many as the checkpoint states if not given."""
 
 
 def load_harmonizer(

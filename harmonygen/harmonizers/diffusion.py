@@ -87,8 +87,9 @@ class DiffusionHarmonizer:
             )
         return cls(PictureSampler(model, steps, batch_size, sampler), digest, detail, refiner, floor)
 
-    def __call__(self, photo: Photo, seed: int, draws: int = 1) -> ImageU8:
+    def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3) at the composite's own size."""
+        draws = draws or self.draw.model.spec.draws
         seeds = [stable_seed("draw", seed, index) for index in range(draws)]
         drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
         mean = np.asarray(sum(drawn) / np.float32(draws))

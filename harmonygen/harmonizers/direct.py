@@ -39,7 +39,7 @@ class DirectHarmonizer:
         return cls(model, weights_digest(folder), detail, floor)
 
     @torch.no_grad()
-    def __call__(self, photo: Photo, seed: int = 0, draws: int = 1) -> ImageU8:
+    def __call__(self, photo: Photo, seed: int = 0, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3); it is the same for every seed and number of draws."""
         device = next(self.model.parameters()).device
         mask = torch.from_numpy(photo.low_mask[None, None].astype(np.float32)).to(device)

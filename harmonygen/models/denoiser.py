@@ -44,7 +44,8 @@ class DenoiserSpec(Settings):
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
     cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel. ``sampler`` is what
     it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps; ``steps``
-    is in how many (5 in the papers). One step is the model's mean prediction from noise alone.
+    is in how many (5 in the papers). One step is the model's mean prediction from noise alone. ``draws`` says how many
+    draws a harmonized picture is the mean of.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -58,6 +59,7 @@ class DenoiserSpec(Settings):
     resolution: int = 512
     sampler: Sampler = "euler-ancestral"
     steps: int = Field(5, ge=1)
+    draws: int = Field(1, ge=1)
     detail_radius: int = Field(4, ge=1)
     training_data: str = ""
 

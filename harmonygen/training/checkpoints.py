@@ -24,7 +24,7 @@ _WHERE = ("output_dir", "data", "layout", "split_file", "resume_from_checkpoint"
 _HOW_OFTEN = ("checkpointing_steps", "validation_steps", "validation_samples", "logging_steps", "max_train_steps")
 _HOW_LARGE = ("checkpoints_total_limit", "photo_memory_gb", "max_bad_fraction")
 _HOW_FAST = ("dataloader_num_workers", "gradient_checkpointing")
-_AFTERWARDS = ("calibrate", "detail_radius", "sampler")  # what is done with the finished model
+_AFTERWARDS = ("calibrate", "detail_radius", "sampler", "steps", "draws")  # what is done with the finished model
 HOW_ONLY = frozenset((*_WHERE, *_HOW_OFTEN, *_HOW_LARGE, *_HOW_FAST, *_AFTERWARDS))
 """Settings that do not decide a step's loss: where, how often, how fast. The data go by digest, not by path."""
 

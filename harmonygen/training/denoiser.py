@@ -46,6 +46,8 @@ class DenoiserTask:
             mask_pooling=settings.mask_pooling,
             detail_radius=settings.detail_radius,
             sampler=settings.sampler,
+            steps=settings.steps,
+            draws=settings.draws,
             resolution=settings.resolution,
             training_data=settings.data,
         )

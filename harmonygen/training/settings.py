@@ -137,6 +137,8 @@ class DenoiserTraining(TrainSettings):
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
     sampler: Sampler = Field("euler-ancestral", description="what the checkpoint is sampled by")
+    steps: int = Field(5, ge=1, description="sampling steps that the checkpoint states; 1 is the mean prediction")
+    draws: int = Field(1, ge=1, description="draws that the checkpoint states a harmonized picture is the mean of")
     detail_radius: int = Field(4, ge=1, description="window of the detail transfer, low-resolution pixels")
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     loss_region: Literal["foreground", "image"] = "foreground"

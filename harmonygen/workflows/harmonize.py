@@ -93,7 +93,7 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         )
         > 1,
         "--draws averages random draws and --method direct has none: drop it": (
-            settings.method == "direct" and settings.draws > 1
+            settings.method == "direct" and (settings.draws or 1) > 1
         ),
     }
     for message, wrong in faults.items():
