@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from skimage import data
 
 from harmonygen.config import GainSettings
 from harmonygen.data.triplets import photos_of_test_lists, read_triplets
-from harmonygen.errors import UsageError
+from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.evaluation.crossed import crossed_interval
 from harmonygen.images import read_image
 from harmonygen.report.curves import ticks
 from harmonygen.workflows import gain_data
 from harmonygen.workflows.gain import gain, plan
 from harmonygen.workflows.gain_arms import arms_of
+from harmonygen.workflows.gain_pool import run_all
 
 LOOSE = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
 
 
-@pytest.fixture
-def eight_photos(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def eight_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight photos that do not look alike: quarters of two."""
-    root = tmp_path / "eight"
+    root = tmp_path_factory.mktemp("photos") / "eight"
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     for index in range(8):
@@ -43,11 +45,16 @@ def eight_photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(eight_photos: Path, tiny_classifier: Path, tmp_path: Path) -> GainSettings:
-    """A study of seconds."""
-    made = {"classifier": str(tiny_classifier), "device": "cpu", "gates": LOOSE, "max_bad_fraction": 1.0}
+    """A study of seconds, not run."""
+    return study_of(eight_photos, tiny_classifier, tmp_path / "study")
+
+
+def study_of(photos: Path, classifier: Path, out: Path) -> GainSettings:
+    """Return the settings of a study of seconds."""
+    made = {"classifier": str(classifier), "device": "cpu", "gates": LOOSE, "max_bad_fraction": 1.0}
     values: dict[str, Any] = {
-        "data": str(eight_photos),
-        "out": tmp_path / "study",
+        "data": str(photos),
+        "out": out,
         "base_photos": 4,
         "test_photos": 3,
         "per_photo": 2,
@@ -69,13 +76,22 @@ def study(eight_photos: Path, tiny_classifier: Path, tmp_path: Path) -> GainSett
     return GainSettings.model_validate(values)
 
 
+@pytest.fixture(scope="module")
+def finished(
+    eight_photos: Path, tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GainSettings, dict[str, Any]]:
+    """The study, run, and its result."""
+    settings = study_of(eight_photos, tiny_classifier, tmp_path_factory.mktemp("gain") / "study")
+    return settings, gain(settings, lambda _line: None).result
+
+
 def snapshot(folder: Path) -> dict[str, int]:
     """Return every file's time of change."""
     return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
 
 
-def test_a_study_runs_whole_and_a_repeat_writes_nothing(study: GainSettings) -> None:
-    result = gain(study, lambda _line: None).result
+def test_a_study_runs_whole_and_a_repeat_writes_nothing(finished: tuple[GainSettings, dict[str, Any]]) -> None:
+    study, result = finished
     rows = {row["name"]: row for row in result["arms"]}
     assert list(rows) == ["composite", "base", "gamma-1", "jitter", "duplicates", "rule-max-composite"]
     assert [rows[name]["composites"] for name in ("base", "gamma-1", "jitter", "duplicates")] == [8, 16, 16, 16]
@@ -91,10 +107,8 @@ def test_a_study_runs_whole_and_a_repeat_writes_nothing(study: GainSettings) -> 
     assert all(row.done == row.seeds for row in plan(study)[0])
 
 
-def test_arms_share_the_test_set_and_train_on_none_of_its_photos(study: GainSettings) -> None:
-    arms = ("gamma-1", "jitter", "duplicates")
-    gain(study.model_copy(update={"arms": arms}), lambda _line: None)
-    trees = [study.out / "data" / name for name in ("base", *arms)]
+def test_arms_share_the_test_set_and_train_on_none_of_its_photos(finished: tuple[GainSettings, dict[str, Any]]) -> None:
+    trees = [finished[0].out / "data" / name for name in ("base", "gamma-1", "jitter", "duplicates")]
     lists = {(tree / "IHD_test.txt").read_text() for tree in trees}
     assert len(lists) == 1
     for tree in trees:
@@ -162,3 +176,23 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     assert 2 <= len(found) <= 8
     assert low - 1e-6 <= min(found)
     assert max(found) <= high + 1e-6
+
+
+def test_a_failed_run_is_told_and_the_same_command_goes_on(
+    finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    whole = finished[0].out / "runs" / "base" / "seed-0"
+    run = tmp_path / "run"
+    run.mkdir()
+    job = json.loads((whole / "job.json").read_text())
+    job["training"]["output_dir"] = str(run)
+    (run / "job.json").write_text(json.dumps({**job, "task": "direct", "training": {**job["training"], "data": "no"}}))
+    with pytest.raises(HarmonygenError, match=r"ended with code 2 .*'no'"):
+        list(run_all([run], 2, print))
+    assert not (run / "scores.parquet").exists()
+    (run / "job.json").write_text(json.dumps(job))
+    assert list(run_all([run], 2, print)) == [run]
+    ours, first = (pq.read_table(folder / "scores.parquet").to_pylist() for folder in (run, whole))
+    assert [row["name"] for row in ours] == [row["name"] for row in first]
+    assert [row["fmse"] for row in ours] == pytest.approx([row["fmse"] for row in first], rel=1e-4)
+    assert not list(run.glob("checkpoint-*"))
