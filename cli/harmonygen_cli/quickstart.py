@@ -18,7 +18,7 @@ def quickstart(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole job on the built-in sample: synthesize, select, augment, report.
+    """Run the whole job on the built-in sample: synthesize, select, augment, a small Human Harmony.
 
     Example: `harmonygen quickstart --out quickstart`
     """

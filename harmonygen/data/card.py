@@ -49,8 +49,9 @@ class CardFigures:
     """Everything the card tells.
 
     ``rows`` counts by configuration and split; ``left_out`` photos by reason. ``near_ties`` pairs have a ``margin``
-    under ``near_tie``. ``above`` is the share of photos with a foreground ratio over 0.2, ``reference`` the name and
-    share of another dataset. ``made`` are lines of how it was made.
+    under ``near_tie``. ``unit`` is what a pair is called: a photo, where each has one mask. ``above`` is the share of
+    photos with a foreground ratio over 0.2, ``reference`` the name and share of another dataset. ``made`` are lines of
+    how it was made.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -69,6 +70,7 @@ class CardFigures:
     made: Sequence[str]
     command: str
     license: str | None = None
+    unit: str = "photos"
     pictures: Sequence[Picture] = ()
     format: str = "parquet"
 
@@ -104,9 +106,9 @@ def _head(figures: CardFigures) -> str:
     photos = sum(figures.photos.values())
     return (
         f"# {TITLE}\n\nTriplets for image harmonization: a photo of a person, the mask of what they wear, and a "
-        f"composite whose foreground does not fit the photo. {photos:,} photos, {figures.k} candidates each. Built "
-        "with harmonygen by the recipe of Human Harmony (DiffHarmony++, doi 10.1145/3664647.3681466), from other "
-        "photos or by other models than the authors': it is not their dataset."
+        f"composite whose foreground does not fit the photo. {photos:,} {figures.unit}, {figures.k} candidates each. "
+        "Built with harmonygen by the recipe of Human Harmony (DiffHarmony++, doi 10.1145/3664647.3681466), from "
+        "other photos or by other models than the authors': it is not their dataset."
     )
 
 
@@ -116,7 +118,7 @@ def _contents(figures: CardFigures) -> str:
         lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _LOADING, ""]
     else:
         lines += [*_table(["", "split", "rows"], _row_counts(figures)), "", _TREE, ""]
-    above = f"Foreground ratio over 0.2: {figures.above:.1%} of {sum(figures.photos.values()):,} photos"
+    above = f"Foreground ratio over 0.2: {figures.above:.1%} of {sum(figures.photos.values()):,} {figures.unit}"
     if figures.reference:
         above += f"; {figures.reference[1]:.1%} of {figures.reference[0]}"
     return "\n".join([*lines, f"{above}. Published: about 70% of Human Harmony, under 15% of iHarmony4."])
@@ -156,18 +158,20 @@ def _making(figures: CardFigures) -> str:
         "",
         f"`{figures.command}`",
         "",
-        f"{kept:,} of {figures.photos_read:,} photos were kept; {figures.quarantined:,} inputs could not be used.",
+        f"{kept:,} of {figures.photos_read:,} {figures.unit} were kept; {figures.quarantined:,} inputs could not be "
+        "used.",
         "",
-        *(_table(["left out", "photos"], rows) if rows else ["No photo was left out."]),
+        *(_table(["left out", "photos"], rows) if rows else [f"None of the {figures.unit} was left out."]),
         "",
         *(f"- {line}" for line in figures.made),
         f"- {figures.candidates:,} candidates were scored (P(composite): {scores or 'none'}).",
-        f"- Near ties: in {figures.near_ties:,} of {kept:,} photos the two best scores differ by less than "
+        f"- Near ties: in {figures.near_ties:,} of {kept:,} {figures.unit} the two best scores differ by less than "
         f"{figures.near_tie:g} (column `margin`).",
     ]
     if figures.unselected:
         lines.append(
-            f"- {figures.unselected:,} photos have no selected composite: every candidate failed a gate or a review."
+            f"- {figures.unselected:,} {figures.unit} have no selected composite: every candidate failed a gate or a "
+            "review."
         )
     return "\n".join(lines)
 

@@ -38,11 +38,13 @@ _COLUMNS = 6
 class Counted:
     """What a build's rows come to, without their pictures.
 
-    ``photos`` counts pairs by split; ``layers`` are scores by outcome (selected, passed, gated); ``near_ties`` pairs
-    have a margin under the threshold; ``unselected`` pairs have no selected candidate; ``ratios`` by pair.
+    ``photos`` counts pairs by split, of ``distinct`` photos; ``layers`` are scores by outcome (selected, passed,
+    gated); ``near_ties`` pairs have a margin under the threshold; ``unselected`` pairs have no selected candidate;
+    ``ratios`` by pair.
     """
 
     photos: dict[str, int]
+    distinct: int
     candidates: int
     selected: int
     layers: dict[str, list[float]]
@@ -57,10 +59,12 @@ def count(triplets: Triplets, near_tie: float) -> Counted:
     layers: dict[str, list[float]] = {"selected": [], "passed": [], "gated": []}
     gaps: dict[str, float | None] = {}
     chosen: set[str] = set()
+    distinct: set[str] = set()
     scored: list[dict[str, Any]] = []
     for part in triplets.parts():
         light = [row for row in read_light(part) if triplets.split_of.get(row["pair_id"])]
         gaps |= margins(light)
+        distinct |= {row["real_id"] for row in light}
         chosen |= {row["pair_id"] for row in light if row["selected"]}
         for row in light:
             layers["selected" if row["selected"] else "gated" if row["gate"] else "passed"].append(row["p_composite"])
@@ -68,6 +72,7 @@ def count(triplets: Triplets, near_tie: float) -> Counted:
     splits = [triplets.split_of[pair_id] for pair_id in gaps]
     return Counted(
         photos={split: splits.count(split) for split in SPLITS},
+        distinct=len(distinct),
         candidates=len(scored),
         selected=len(layers["selected"]),
         layers=layers,

@@ -156,6 +156,7 @@ def _figures(
         made=human_card.made_by(settings, plan, review),
         command=human_card.command(settings),
         license=settings.license,
+        unit="photos" if counted.distinct == sum(counted.photos.values()) else "pairs of photo and mask",
         format=settings.format,
     )
 

@@ -94,6 +94,8 @@ def build_human_harmony(
     with shards.locked(out, "build"):
         adopt_json(plan, out, HOW_ONLY, "or choose another --out")
         work = shards.make_folder(out / WORK)
+        shards.refuse_others(work / RUN, "-")  # none is kin: a run or review at work inside would be disturbed
+        shards.sweep(out)
         bad, split = _photos(settings, pairs, work, plan["plan_digest"], stages)
         with stages("candidates", "photos") as progress:
             synthesize(synthesis_settings(settings, work), progress=progress)

@@ -20,6 +20,7 @@ from harmonygen.data.manifest import read_manifest
 BUILD_UNTIL_DONE = """
 import os, signal, sys
 from pathlib import Path
+import datasets, jinja2, skimage.measure, skimage.metrics, torchvision, yaml  # once, before the forks
 from harmonygen import shards
 from harmonygen.config import HumanHarmonySettings
 from harmonygen.data import write_parquet
@@ -90,7 +91,7 @@ def run(source: Path, classifier: Path, out: Path, commits: int) -> tuple[int, i
         text=True,
         check=True,
         env={**os.environ, "COMMITS": str(commits), "OMP_NUM_THREADS": "1"},
-        timeout=500,
+        timeout=3000,
     )
     deaths, code = done.stdout.split()[-2:]
     assert code == "0", done.stderr
