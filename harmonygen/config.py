@@ -331,11 +331,11 @@ class OriginalCompositeSettings(CandidateSettings):
     The gates bring their foreground change to that of iHarmony4, whose mean fMSE is 1376 (REFERENCE section 7).
     """
 
-    k: int = Field(12, ge=1)
+    k: int = Field(16, ge=1)
     generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "color-transfer"
     references: Literal["all", "subset"] = "subset"
     rule: Rule = "random"
-    gates: GateSettings = GateSettings(min_fmse=50.0, max_fmse=3750.0)
+    gates: GateSettings = GateSettings(min_fmse=50.0, max_fmse=2750.0)
 
 
 class GainSettings(Settings):
