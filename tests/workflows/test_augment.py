@@ -506,6 +506,15 @@ def test_parquet_decodes_with_datasets_and_carries_the_manifest(settings, tmp_pa
         assert row["composite"]["bytes"] == composite(row["pair_id"], row["k"])
 
 
+def test_parquet_can_be_published(settings):
+    from harmonygen.data.verify import published_entries, verify
+
+    augment(with_(settings, format="parquet"))
+    verified = verify(settings.out, published_entries(settings.out))
+    assert [str(fault) for fault in verified.faults] == []
+    assert {entry.split: entry.rows for entry in verified.entries if entry.split} == {"train": 17, "test": 2}
+
+
 def test_parquet_uses_the_runs_own_photo_where_it_was_resized(settings):
     small = photo("coffee").resize((32, 24))
     rows = [candidate(pair, k, width=32, height=24) for pair in TRAIN for k in range(K)]
@@ -524,7 +533,8 @@ def test_parquet_uses_the_runs_own_photo_where_it_was_resized(settings):
 def test_parquet_killed_midway_completes_with_every_row_once(settings, monkeypatch):
     from harmonygen.data import write_parquet
 
-    monkeypatch.setattr(write_parquet.ShardedParquetWriter.__init__, "__defaults__", (8_000, 16_000))
+    monkeypatch.setattr(write_parquet, "ROW_GROUP_BYTES", 8_000)
+    monkeypatch.setattr(write_parquet, "FILE_BYTES", 16_000)
     rows = augment_write._new_rows
 
     def dying(*arguments):
