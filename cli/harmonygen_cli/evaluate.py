@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 
+if TYPE_CHECKING:
+    from harmonygen.config import EvaluateSettings
+
 
 def evaluate(
     overrides: Overrides = None,
     recipe: Recipe = None,
-    small: Annotated[
-        bool, typer.Option("--small", help="The recipe in its small form: seconds, on what is here.")
-    ] = False,
+    small: Annotated[bool, typer.Option("--small", help="The recipe's small form: seconds.")] = False,
     predictions: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]DIR", help="Folder of predictions; repeat to compare.")
     ] = None,
-    match: Annotated[
-        str | None, typer.Option(help="Only predictions whose path fits, '*_harmonized.png' (all).")
-    ] = None,
+    match: Annotated[str | None, typer.Option(help="Only files that fit, '*_harmonized.png' (all).")] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]MODEL", help="Model run on the fly: starter or a folder; repeat."),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Of --model: diffharmony, diffharmony++, direct (diffharmony).")
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="Of --model, as harmonize has it (diffharmony).")] = None,
     refine: Annotated[str | None, typer.Option(help="Of --model: refiner's folder (none).")] = None,
     resolution: Annotated[int | None, typer.Option(help="Of --model: short side it works at, pixels.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Of --model: random draws that are averaged (the checkpoint states it; 1).")] = None,
+    draws: Annotated[int | None, typer.Option(help="Of --model: draws averaged (the checkpoint's, or 1).")] = None,
     seeds: Annotated[int | None, typer.Option(help="Of --model: so many seeds, a row each (1).")] = None,
     data: Annotated[str | None, typer.Option(help="iHarmony4 tree, list, Parquet, table or run (sample).")] = None,
-    list_file: Annotated[
-        str | None, typer.Option("--list-file", "--list", help="List to score (the test list).")
-    ] = None,
+    list_file: Annotated[str | None, typer.Option("--list-file", "--list", help="The list (test list).")] = None,
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only N composites, spread over the names.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (outputs/evaluate).")] = None,
     protocol: Annotated[str | None, typer.Option(help="paper (256 px) or fullres-fg (paper).")] = None,
     background: Annotated[str | None, typer.Option(help="Pasted first: none, composite or real (none).")] = None,
-    compat_floor: Annotated[
-        bool, typer.Option("--compat-floor", help="Floor as old code did; default: round.")
-    ] = False,
-    resize_predictions: Annotated[
-        bool, typer.Option("--resize-predictions", help="Resize those of other sizes.")
-    ] = False,
+    compat_floor: Annotated[bool, typer.Option("--compat-floor", help="Floor as old code, not round.")] = False,
+    resize_predictions: Annotated[bool, typer.Option("--resize-predictions", help="Of any size.")] = False,
     no_ssim: Annotated[bool, typer.Option("--no-ssim", help="Leave out SSIM: several times as fast.")] = False,
     table: Annotated[str | None, typer.Option(help="First table: subsets, bins, methods, seeds (subsets).")] = None,
     cases: Annotated[int | None, typer.Option(help="Worst and best cases of each method on the page (6).")] = None,
@@ -67,19 +58,9 @@ def evaluate(
     The paper's tables: `harmonygen evaluate --recipe paper/table1 --small`
     """
     typed = dict(locals())
-    from harmonygen.config import EvaluateSettings, resolve
-    from harmonygen.recipes import load
     from harmonygen.workflows.evaluate import evaluate as run
 
-    of_model = {key: typed[key] for key in _OF_MODEL if typed[key] is not None}
-    methods = [*named(predictions, "predictions", {"match": match} if match else {}), *named(model, "model", of_model)]
-    options: dict[str, Any] = {key: value for key, value in typed.items() if key in EvaluateSettings.model_fields}
-    switches = {"compat_floor": compat_floor or None, "resize_predictions": resize_predictions or None}
-    options |= {**switches, "ssim": False if no_ssim else None, "methods": methods or None, "small": None}
-    changed = load(recipe).get("small", {}) if recipe and small else {}
-    given = {key: value for key, value in options.items() if value is not None}
-    settings = resolve(EvaluateSettings, recipe, {**changed, **given}, overrides or ())
-    reporter = Reporter(json_output, quiet)
+    settings, reporter = settings_of(typed), Reporter(json_output, quiet)
     with reporter.progress("evaluate", "images") as progress:
         result = run(settings, progress)
     for note in result.notes:
@@ -89,6 +70,22 @@ def evaluate(
     others = "table.md, table.tex, report.html, per_image.parquet and .csv"
     reporter.line(f"{result.out}: {result.scored} images scored now, {result.kept} from before; {others}")
     reporter.result({"out": result.out, "scored": result.scored, "kept": result.kept, "summary": result.summary})
+
+
+def settings_of(typed: dict[str, Any]) -> EvaluateSettings:
+    """Return the settings that the command's words stand for: recipe, its small form, options, overrides."""
+    from harmonygen.config import EvaluateSettings, resolve
+    from harmonygen.recipes import load
+
+    of_model = {key: typed[key] for key in _OF_MODEL if typed[key] is not None}
+    of_folder = {"match": typed["match"]} if typed["match"] else {}
+    methods = [*named(typed["predictions"], "predictions", of_folder), *named(typed["model"], "model", of_model)]
+    options = {key: value for key, value in typed.items() if key in EvaluateSettings.model_fields and key != "small"}
+    switches = {key: typed[key] or None for key in ("compat_floor", "resize_predictions")}
+    options |= {**switches, "ssim": False if typed["no_ssim"] else None, "methods": methods or None}
+    changed = load(typed["recipe"]).get("small", {}) if typed["recipe"] and typed["small"] else {}
+    given = {key: value for key, value in options.items() if value is not None}
+    return resolve(EvaluateSettings, typed["recipe"], {**changed, **given}, typed["overrides"] or ())
 
 
 def named(words: Sequence[str] | None, kind: str, options: dict[str, Any]) -> list[dict[str, Any]]:

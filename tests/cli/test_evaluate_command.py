@@ -33,24 +33,8 @@ def quick(monkeypatch, tmp_path):
 def test_a_recipe_of_the_paper_runs_in_its_small_form_with_the_published_numbers_beside(name, quick, capfd):
     settings = resolve(EvaluateSettings, name)
     assert settings.published
-    assert (
-        run(
-            [
-                "evaluate",
-                "--recipe",
-                name,
-                "--small",
-                "--limit",
-                "2",
-                "--no-ssim",
-                "--json",
-                "--quiet",
-                "--device",
-                "cpu",
-            ]
-        )
-        == 0
-    )
+    words = ["--small", "--limit", "2", "--cases", "0", "--no-ssim", "--json", "--quiet", "--device", "cpu"]
+    assert run(["evaluate", "--recipe", name, *words]) == 0
     summary = json.loads(capfd.readouterr().out)["summary"]
     assert summary["images"] == 2
     assert summary["methods"][0] == "composite"
