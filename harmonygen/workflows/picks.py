@@ -47,13 +47,17 @@ _SHOWN = 5  # ids in a message
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished synthesis run: its candidates (:data:`COLUMNS` + ``part`` and ``row``) and quarantined pair ids."""
+    """A finished synthesis run: its candidates (:data:`COLUMNS` + ``part`` and ``row``) and quarantined pair ids.
+
+    ``emptied`` are the pairs none of whose candidates was kept (``--keep N``, and all failed a gate).
+    """
 
     folder: Path
     parts: tuple[Path, ...]
     candidates: pa.Table
     quarantined: frozenset[str]
     plan_digest: str
+    emptied: frozenset[str] = frozenset()
 
     def real_ids(self) -> set[str]:
         """Return the ids of the photos that have candidates."""
@@ -89,7 +93,16 @@ def read_run(folder: Path) -> Run:
         )
     tables = [_read_part(path, index) for index, path in enumerate(parts)]
     digest = str(json.loads(plan.read_text()).get("plan_digest", ""))
-    return Run(folder, parts, pa.concat_tables(tables), _quarantined(folder), digest)
+    candidates = pa.concat_tables(tables)
+    emptied = _pair_ids(folder, parts) - set(pc.unique(candidates["pair_id"]).to_pylist())
+    return Run(folder, parts, candidates, _quarantined(folder), digest, frozenset(emptied))
+
+
+def _pair_ids(folder: Path, parts: Sequence[Path]) -> set[str]:
+    """Return the pairs that the run made candidates of."""
+    files = [folder / "pairs" / part.name for part in parts]
+    tables = [pq.read_table(path, columns=["pair_id"])["pair_id"] for path in files if path.is_file()]
+    return {pair_id for column in tables for pair_id in column.to_pylist()}
 
 
 def _read_part(path: Path, index: int) -> pa.Table:
@@ -174,7 +187,7 @@ def pick_all(
         UsageError: pairs without any candidate, or with fewer eligible ones than needed: the ids and the K needed.
     """
     table = run.candidates
-    rows = rows_by_pair(table)
+    rows: dict[str, list[int]] = {**{pair_id: [] for pair_id in run.emptied}, **rows_by_pair(table)}
     wanted = {pair_id: count for pair_id, count in needed.items() if count}
     skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in run.quarantined)
     _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])

@@ -84,6 +84,21 @@ def test_pairs_with_too_few_candidates_are_refused_or_get_what_passed(settings_o
     assert 0 < result.new < 18
 
 
+def test_pairs_none_of_whose_candidates_was_kept_are_refused_or_get_none(settings_of, tmp_path):
+    base = settings_of(gates=OPEN, k=2, out=tmp_path / "base")
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    best = settings_of(data=str(tmp_path / "tree"), keep="1", gates={**OPEN, "min_fmse": 1200}, out=tmp_path / "few")
+    kept = synthesize(best).summary
+    assert 0 < kept["kept"] < kept["pairs"]
+    settings = AugmentSettings(data=str(tmp_path / "tree"), candidates=best.out, out=tmp_path / "mixed", gamma=0.5)
+    with pytest.raises(UsageError, match=r"needs K >= 1, found 0 for \d+ pairs"):
+        augment(settings)
+    result = augment(settings.model_copy(update={"allow_fewer": True}))
+    assert result.new == kept["kept"]
+    assert len(result.short_pairs) == kept["pairs"] - kept["kept"]
+
+
 @pytest.mark.parametrize(
     ("column", "value", "said"), [("real_id", "other/p0", "would both be"), ("mask_id", "a_b", "underscore")]
 )
