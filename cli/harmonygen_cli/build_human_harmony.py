@@ -13,6 +13,7 @@ from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 if TYPE_CHECKING:
     from harmonygen.workflows.human_harmony import BuildResult
 
+_TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "dry_run", "finished_before", "summary")
 _NOT_SETTINGS = ("overrides", "recipe", "dry_run", "json_output", "quiet")
 
 
@@ -81,9 +82,12 @@ def build_human_harmony(
 
     reporter = Reporter(json_output, quiet)
     result = run(settings, dry_run=dry_run, stages=reporter.progress)
-    (_show_plan if dry_run else _show)(reporter, result)
-    names = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "dry_run", "finished_before")
-    reporter.result({**{name: getattr(result, name) for name in names}, "summary": result.summary})
+    _tell(reporter, result)
+
+
+def _tell(reporter: Reporter, result: BuildResult) -> None:
+    (_show_plan if result.dry_run else _show)(reporter, result)
+    reporter.result({name: getattr(result, name) for name in _TOLD})
 
 
 def _show_plan(reporter: Reporter, result: BuildResult) -> None:
