@@ -31,7 +31,9 @@ def harmonize(
     method: Annotated[str | None, typer.Option(help="diffharmony, diffharmony++ or direct (diffharmony).")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint folder of the method (starter).")] = None,
     refine: Annotated[str | None, typer.Option(help="Refiner's folder, run after diffharmony (none).")] = None,
-    draws: Annotated[int | None, typer.Option(help="Random draws whose mean is the result (the checkpoint states it; 1).")] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Draws whose mean is the result (the checkpoint states it; 1).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5).")] = None,
     sampler: Annotated[str | None, typer.Option(help="euler-ancestral or euler (the checkpoint states it).")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,

@@ -25,7 +25,7 @@ class Harmonizer(Protocol):
     multiple: int
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
-        """Return the harmonized picture: the mean of ``draws`` results, of as many as the checkpoint states if not given."""
+        """Return the harmonized picture: the mean of ``draws`` results (what the checkpoint states if not given)."""
 
 
 def load_harmonizer(

@@ -22,7 +22,9 @@ Picture01 = npt.NDArray[np.float32]
 class PictureSampler:
     """A denoiser with how it is sampled. ``batch_size`` is halved, and stays so, when memory runs out."""
 
-    def __init__(self, model: Denoiser, steps: int | None = None, batch_size: int = 16, sampler: Sampler | None = None) -> None:
+    def __init__(
+        self, model: Denoiser, steps: int | None = None, batch_size: int = 16, sampler: Sampler | None = None
+    ) -> None:
         self.model, self.steps, self.batch_size, self.sampler = model, steps, batch_size, sampler
 
     @torch.no_grad()

@@ -139,12 +139,12 @@ def _load(folder: Path, job: Mapping[str, Any]) -> Any:
 
 
 def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Path]]:
-    """Yield the checkpoints before the last step."""
+    """Yield the curve's checkpoints before the last step; one of a run that was stopped is no point of it."""
     from harmonygen.training.checkpoints import checkpoints, step_of
 
     for checkpoint in checkpoints(folder):
         step = step_of(checkpoint) or 0
-        if 0 < step < job["training"]["max_train_steps"]:
+        if 0 < step < job["training"]["max_train_steps"] and step % job["training"]["checkpointing_steps"] == 0:
             yield step, checkpoint
 
 
