@@ -128,7 +128,7 @@ def _drop_features(harmonizer: Any, name: str) -> None:
     read = vae.features
 
     def nothing(image_pm1: Tensor, mask: Tensor) -> ConditionFeatures:
-        found = read(image_pm1, mask)
+        found: ConditionFeatures = read(image_pm1, mask)
         zeros = {field.name: _zero(getattr(found, field.name)) for field in fields(found)}
         return replace(found, **zeros)
 
