@@ -335,7 +335,7 @@ class OriginalCompositeSettings(CandidateSettings):
     generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "color-transfer"
     references: Literal["all", "subset"] = "subset"
     rule: Rule = "random"
-    gates: GateSettings = GateSettings(min_fmse=50.0, max_fmse=2750.0)
+    gates: GateSettings = GateSettings(min_fmse=50.0, max_fmse=3000.0)
 
 
 class GainSettings(Settings):
