@@ -20,7 +20,7 @@ from harmonygen.images import read_image
 from harmonygen.report.curves import ticks
 from harmonygen.workflows import gain_data
 from harmonygen.workflows.gain import gain, plan
-from harmonygen.workflows.gain_arms import arms_of
+from harmonygen.workflows.gain_arms import arms_of, make_arm
 from harmonygen.workflows.gain_pool import run_all
 
 LOOSE = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
@@ -196,3 +196,26 @@ def test_a_failed_run_is_told_and_the_same_command_goes_on(
     assert [row["name"] for row in ours] == [row["name"] for row in first]
     assert [row["fmse"] for row in ours] == pytest.approx([row["fmse"] for row in first], rel=1e-4)
     assert not list(run.glob("checkpoint-*"))
+
+
+def test_a_tree_with_composites_is_taken_as_its_lists_have_it(
+    finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    data = finished[0].out / "data" / "base"
+    study = finished[0].model_copy(update={"data": str(data), "out": tmp_path / "study"})
+    made = gain_data.make_base(study, lambda _line: None)
+    for name in ("IHD_train.txt", "IHD_test.txt"):
+        assert sorted((made / name).read_text().split()) == sorted((data / name).read_text().split())
+    assert all((made / line).is_file() for line in (made / "IHD_test.txt").read_text().split())
+    assert len(read_triplets(make_arm(study, arms_of(study)[1], lambda _line: None))[0]) == 16
+    (data / "IHD_test.txt").rename(tmp_path / "IHD_test.txt")
+    try:
+        lists = list(data.glob("*/*_test.txt"))
+        for path in lists:
+            path.rename(path.with_suffix(".off"))
+        with pytest.raises(UsageError, match="no test list"):
+            gain_data.make_base(study.model_copy(update={"out": tmp_path / "other"}), print)
+    finally:
+        (tmp_path / "IHD_test.txt").rename(data / "IHD_test.txt")
+        for path in lists:
+            path.with_suffix(".off").rename(path)
