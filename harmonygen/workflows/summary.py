@@ -17,7 +17,6 @@ import harmonygen
 from harmonygen.records import Quarantined
 from harmonygen.shards import file_metadata, is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
 from harmonygen.workflows.plan import Plan
-from harmonygen.workflows.shard import SECONDS_KEY
 
 SUMMARY, QUARANTINE, REPORT = "summary.json", "quarantine.parquet", "report.html"
 
@@ -49,6 +48,8 @@ def finish(out: Path, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, 
 
 def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) -> dict[str, Any]:
     """Count a run: candidates, what was dropped and why, scores, rates, versions."""
+    from harmonygen.workflows.shard import SECONDS_KEY  # brings torch, which an evaluation of pictures needs not
+
     scores = list(read_scores(out))
     seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)
     return {

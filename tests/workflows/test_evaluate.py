@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -324,3 +326,14 @@ def test_what_does_not_go_together_is_refused(settings_of, two):
     with pytest.raises(HarmonygenError, match=r"no IHD_test\.txt"):
         evaluate(settings_of())
     assert evaluate(settings_of(list_file="IHD_train.txt", ssim=False)).scored == 6
+
+
+def test_scoring_a_folder_needs_no_torch():
+    """Ten seconds of import, and memory, in each process."""
+    modules = (
+        "harmonygen.workflows.evaluate, harmonygen.workflows.evaluate_pictures, harmonygen.workflows.evaluate_parts"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"], check=False
+    )
+    assert found.returncode == 0
