@@ -76,7 +76,7 @@ class _Text:
                 if self._ended:
                     raise
             else:
-                if end < len(self._text) or self._ended:  # else a number might go on
+                if self._text[end : end + 3].strip(".eE+-") or self._ended:  # else a number might go on: 0 of 0.5
                     self._place = end
                     return found
             self._more()

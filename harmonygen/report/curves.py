@@ -36,7 +36,7 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Return round numbers from ``low`` to ``high``, steps of 1, 2 or 5 times a power of ten.
 
     >>> ticks(0, 300), ticks(-0.4, 0.7)
-    ([0.0, 100.0, 200.0, 300.0], [-0.4, -0.2, 0.0, 0.2, 0.4, 0.6])
+    ([0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0], [-0.4, -0.2, 0.0, 0.2, 0.4, 0.6])
     """
     span, size = max(high - low, 1e-9), 1e-9
     while span / (10 * size) > about:

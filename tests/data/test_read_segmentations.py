@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
@@ -243,6 +243,8 @@ JSON = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.integers(1, 40), st.sampled_from([None, 2]), st.booleans())
+@example({"00\x1f\x1f\x0b": 0.0}, 2, None, False)
+@example({"a": [0.5, 1e-07, 2.5e300], "b": 1e-07}, 1, None, True)
 def test_arrays_are_read_as_the_json_module_does(whole, chunk, indent, asks):
     with tempfile.TemporaryDirectory() as made:
         path = Path(made) / "x.json"
