@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
 from harmonygen.evaluation.tables import Table
 from harmonygen.images import ImageU8, Mask
+from harmonygen.report import pages
 from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
 from harmonygen.report.outline import draw, outline
 from harmonygen.report.render import data_url
@@ -46,16 +46,8 @@ def write_page(
     path: Path, title: str, notes: Sequence[str], tables: Sequence[Table], curve: str, cases: Iterable[CaseView]
 ) -> None:
     """Write the page; cases are drawn one after the other, so that one case's pictures are in memory."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harmonygen.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    assert environment.loader is not None
-    style = Markup(environment.loader.get_source(environment, "report.css")[0])
-    page = environment.get_template("evaluation.html.j2").render(
+    page = pages.page(
+        "evaluation.html.j2",
         title=title,
         notes=notes,
         tables=tables,
@@ -64,7 +56,7 @@ def write_page(
             (case.heading, case.name, [(shot, data_url(_small(shot.image_u8))) for shot in _outlined(case)])
             for case in cases
         ],
-        style=style,
+        style=pages.asset("report.css"),
     )
     write_bytes(path, page.encode())
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from harmonygen.data.evaluation_set import Case, read_cases
 from harmonygen.records import FileSource, ImageSource
+from harmonygen.report import pages
 from harmonygen.report.curves import COLOURS, differences, learning_curves
 from harmonygen.report.render import data_url
 from harmonygen.report.thumbnails import each, thumbnail
@@ -26,18 +26,10 @@ def write_gain_report(
     result: Mapping[str, Any], base: Path, runs: Mapping[str, Sequence[Path]], cases: int, path: Path
 ) -> None:
     """Write the page of a study's result; pictures are those of each arm's first seed."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harmonygen.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    assert environment.loader is not None
-    style = Markup(environment.loader.get_source(environment, "report.css")[0])
-    page = environment.get_template("gain.html.j2").render(
+    page = pages.page(
+        "gain.html.j2",
         result=result,
-        style=style,
+        style=pages.asset("report.css"),
         answers=answers(result),
         curves=_curves(result),
         forests=[(_NAMES[figure], _forest(result, figure)) for figure in ("psnr", "fmse")],

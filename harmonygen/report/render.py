@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from harmonygen.records import ImageSource
-from harmonygen.report import plots
+from harmonygen.report import pages, plots
 from harmonygen.report.choose import choose_rows, fitting, matching
 from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
@@ -117,18 +115,11 @@ def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tupl
 
 def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, matched: int) -> str:
     """Return the page's HTML. All text is escaped; only this package's own SVG, style and script are not."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harmonygen.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    source = partial(_asset, environment)
-    return environment.get_template("report.html.j2").render(
+    return pages.page(
+        "report.html.j2",
         page=gathered,
-        style=source("report.css"),
-        script=source("report.js"),
+        style=pages.asset("report.css"),
+        script=pages.asset("report.js"),
         figures=figures(gathered),
         histogram=_histogram(gathered),
         curve=_curve(gathered),
@@ -186,11 +177,6 @@ def _curve(gathered: Gathered) -> Markup | None:
 def _left_out_sheet(gathered: Gathered) -> str:
     left = gathered.left_out
     return data_url(Thumbnail(left.sheet, left.width, left.height)) if left and left.sheet else ""
-
-
-def _asset(environment: jinja2.Environment, name: str) -> Markup:
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _row_view(row: Row, pictures: Pictures) -> dict[str, Any]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
+from harmonygen.report import pages
 from harmonygen.report.choose import choose_rows, matching
 from harmonygen.report.files import read_json
 from harmonygen.report.gather import gather
@@ -155,32 +155,19 @@ def _height(count: int) -> int:
 
 def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, identity: Identity) -> str:
     """Return the page's HTML. All text is escaped; only this package's own style and scripts are not."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harmonygen.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    source = _reader(environment)
     tiles = sum(len(row.tiles) for row in rows)
     whole = tiles == len(gathered.tiles)
-    return environment.get_template("review/review.html.j2").render(
+    return pages.page(
+        "review/review.html.j2",
         name=gathered.name,
         notes=(*gathered.notes, *identity.notes),
         shown=None if whole else (tiles, len(gathered.tiles), len(rows), len(gathered.rows)),
-        style=source("review.css"),
-        scripts=[source(name) for name in _SCRIPTS],
+        style=pages.asset("review/review.css"),
+        scripts=[pages.asset(f"review/{name}") for name in _SCRIPTS],
         gates=sorted({tile.gate for row in rows for tile in row.tiles if tile.gate}),
         run=_script_json(_facts(rows, pictures, identity, whole)),
         blocks=[Markup(block) for block in _blocks(rows, pictures)],
     )
-
-
-def _reader(environment: jinja2.Environment) -> Callable[[str], Markup]:
-    assert environment.loader is not None
-    loader = environment.loader
-    return lambda name: Markup(loader.get_source(environment, f"review/{name}")[0])
 
 
 def _script_json(value: Any) -> Markup:
