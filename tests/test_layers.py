@@ -23,6 +23,7 @@ FLOORS = {
             "recipes",
             "recolor",
             "detail",
+            "full_size",
             "phash",
             "photo",
         ),

@@ -11,7 +11,7 @@ from torch.nn import functional
 from harmonygen.config import Detail, Sampler
 from harmonygen.detail import RADIUS
 from harmonygen.errors import CheckpointError
-from harmonygen.harmonizers.full_size import full_size
+from harmonygen.full_size import full_size
 from harmonygen.images import ImageU8, resize
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser

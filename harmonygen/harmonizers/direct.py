@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from harmonygen.config import Detail
-from harmonygen.harmonizers.full_size import full_size
+from harmonygen.full_size import full_size
 from harmonygen.images import ImageU8
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.draw import to_pm1
