@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.config import AugmentSettings, GateSettings, SynthesizeSettings, resolve
+from harmonygen.config import AugmentSettings, GainSettings, GateSettings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
 
 
@@ -78,3 +78,8 @@ def test_settings_are_frozen_and_go_through_json_unchanged():
 def test_values_are_toml_and_else_text():
     settled = resolve(AugmentSettings, overrides=["gamma=1e-1", "per_subset=false", "subset=HFlickr", "data=a=b"])
     assert (settled.gamma, settled.per_subset, settled.subset, settled.data) == (0.1, False, "HFlickr", "a=b")
+
+
+def test_one_gate_given_for_a_studys_own_composites_leaves_the_others():
+    gates = resolve(GainSettings, overrides=["originals.gates.max_fmse=2000"]).originals.gates
+    assert (gates.min_fmse, gates.max_fmse) == (50.0, 2000.0)

@@ -24,13 +24,46 @@ def outline(coverage: Image.Image) -> list[Polygon]:
     Returns:
         Closed polygons, each (N, 2) as x, y in pixels of ``coverage``, from 0 to W and H.
     """
-    from skimage.measure import approximate_polygon, find_contours
+    from skimage.measure import find_contours
 
     padded = np.pad(np.asarray(coverage, dtype=np.float64), 1)
-    edges = (approximate_polygon(edge, _TOLERANCE) for edge in find_contours(padded, 127.5))
+    edges = (simplify(edge, _TOLERANCE) for edge in find_contours(padded, 127.5))
     limit = np.array(coverage.size, dtype=np.float64)
     # Sample (row, column) of the padded array is the pixel whose centre lies at (column - 0.5, row - 0.5).
     return [np.clip(edge[:, ::-1] - 0.5, 0, limit) for edge in edges if len(edge) >= _LEAST_POINTS]
+
+
+def simplify(points: Polygon, tolerance: float) -> Polygon:
+    """Leave out points of a line that are within ``tolerance`` of what stays (Douglas and Peucker).
+
+    scikit-image has this too, beside what takes two seconds to import.
+
+    Args:
+        points: (N, 2), N of 2 or more; first and last stay, and are the same in a closed line.
+        tolerance: the most that a point left out may lie off, in the points' units.
+    """
+    keep = np.zeros(len(points), dtype=bool)
+    keep[[0, -1]] = True
+    waiting = [(0, len(points) - 1)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:  # noqa: PLR2004  nothing between
+            continue
+        off = _distances(points[first + 1 : last], points[first], points[last])
+        furthest = first + 1 + int(off.argmax())
+        if off.max() > tolerance:
+            keep[furthest] = True
+            waiting += [(first, furthest), (furthest, last)]
+    return points[keep]
+
+
+def _distances(points: Polygon, first: Polygon, last: Polygon) -> npt.NDArray[np.float64]:
+    """Return how far points (N, 2) lie from a segment."""
+    along = last - first
+    length = float(along @ along)
+    places = np.clip((points - first) @ along / length, 0, 1) if length else np.zeros(len(points))
+    off: npt.NDArray[np.float64] = np.hypot(*(points - first - places[:, None] * along).T)
+    return off
 
 
 def svg_path(polygons: Sequence[Polygon]) -> str:

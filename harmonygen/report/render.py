@@ -88,9 +88,13 @@ def write_report(
     shown = choose_rows(gathered.rows, fitting(gathered.rows, among, max_candidates), among)
     rows = [gathered.rows[index] for index in shown]
     pictures, unreadable = make_pictures(rows, progress)
-    path = out or run / FILENAME
+    return written(out or run / FILENAME, render(gathered, rows, pictures, len(among)), gathered, rows, unreadable)
+
+
+def written(path: Path, html: str, gathered: Gathered, rows: Sequence[Row], unreadable: int) -> ReportResult:
+    """Write a page of ``rows``, some of what was gathered, and say what it shows."""
     make_folder(path.parent)
-    content = render(gathered, rows, pictures, len(among)).encode()
+    content = html.encode()
     write_bytes(path, content)
     tiles = sum(len(row.tiles) for row in rows)
     return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))

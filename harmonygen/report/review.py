@@ -22,10 +22,9 @@ from harmonygen.report import pages
 from harmonygen.report.choose import choose_rows, matching
 from harmonygen.report.files import read_json
 from harmonygen.report.gather import gather
-from harmonygen.report.render import GATES, Pictures, Progress, ReportResult
+from harmonygen.report.render import GATES, Pictures, Progress, ReportResult, written
 from harmonygen.report.rows import Gathered, Row, Tile
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
-from harmonygen.shards import make_folder, write_bytes
 
 FILENAME = "review.html"
 MAX_CANDIDATES = 20_000
@@ -77,12 +76,8 @@ def write_review(
     among = [row for index in matching(gathered.rows, pairs) if (row := in_line(gathered.rows[index])).tiles]
     rows = cut(among, max_candidates)
     pictures, unreadable = make_pictures(rows, progress)
-    path = out or run / FILENAME
-    make_folder(path.parent)
-    content = render(gathered, rows, pictures, identify(run)).encode()
-    write_bytes(path, content)
-    tiles = sum(len(row.tiles) for row in rows)
-    return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))
+    html = render(gathered, rows, pictures, identify(run))
+    return written(out or run / FILENAME, html, gathered, rows, unreadable)
 
 
 def identify(folder: Path) -> Identity:

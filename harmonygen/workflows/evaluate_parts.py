@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,7 +35,7 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that scoring needs, and that a worker process is sent: no weights and no pixels."""
+    """Everything that scoring needs: no weights and no pixels. A worker process is sent it part by part (:meth:`of`)."""
 
     cases: tuple[Case, ...]
     methods: tuple[MethodSpec, ...]
@@ -62,6 +62,13 @@ class Job:
             else models.predictor(spec)
             for spec in self.methods
         }
+
+    def of(self, shard: Shard) -> Job:
+        """Return the job of one part alone: its cases, their predictions, its digest."""
+        cases = self.cases[shard.start : shard.stop]
+        files = {method: {case.name: paths[case.name] for case in cases} for method, paths in self.files.items()}
+        digests = {shard.index: self.digests[shard.index]} if shard.index in self.digests else {}
+        return replace(self, cases=cases, files=files, digests=digests)
 
     def on_the_fly(self) -> bool:
         """Tell whether a model has to be run."""
@@ -94,9 +101,9 @@ def is_done(job: Job, shard: Shard) -> bool:
 
 
 def score_part(job: Job, predictors: Mapping[str, Predictor], shard: Shard) -> list[str]:
-    """Score a range of cases and write its part; or, if anything cannot be scored, write none and return what."""
+    """Score the cases of one part's job and write the part; or, if any cannot be scored, write none and return what."""
     rows, faults = [], []
-    for case in job.cases[shard.start : shard.stop]:
+    for case in job.cases:
         try:
             rows += score_case(case, predictors, job.rules, job.with_ssim, job.max_pixels)
         except InputError as error:
@@ -117,12 +124,14 @@ def run_parts(
     """
     if workers == 1 or len(shards) <= 1:
         for shard in shards:
-            yield shard, score_part(job, predictors, shard)
+            yield shard, score_part(job.of(shard), predictors, shard)
         return
     spawn = multiprocessing.get_context("spawn")  # fork does not survive the threads of Arrow and torch
-    pool = ProcessPoolExecutor(min(workers, len(shards)), spawn, _begin, (job,))
+    pool = ProcessPoolExecutor(
+        min(workers, len(shards)), spawn, _begin, (replace(job, cases=(), files={}, digests={}),)
+    )
     try:
-        waiting = {pool.submit(_score_in_worker, shard): shard for shard in shards}
+        waiting = {pool.submit(_score_in_worker, job.of(shard), shard): shard for shard in shards}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
     except BrokenProcessPool as error:
@@ -133,23 +142,23 @@ def run_parts(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_WORKER: tuple[Job, dict[str, Predictor]] | None = None  # of this process, set once as it begins
+_MODELS: Models | None = None  # of this process, set once as it begins
 
 
 def _begin(job: Job) -> None:
-    """Get a worker process ready: the parent alone hears Ctrl-C, and models are loaded once."""
-    global _WORKER
+    """Get a worker process ready: the parent alone hears Ctrl-C, and models are loaded once. ``job`` has no cases."""
+    global _MODELS
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if job.threads and job.on_the_fly():
         import torch
 
         torch.set_num_threads(job.threads)
-    _WORKER = job, job.predictors(job.models())
+    _MODELS = job.models()
 
 
-def _score_in_worker(shard: Shard) -> list[str]:
-    assert _WORKER is not None
-    return score_part(*_WORKER, shard)
+def _score_in_worker(job: Job, shard: Shard) -> list[str]:
+    assert _MODELS is not None
+    return score_part(job, job.predictors(_MODELS), shard)
 
 
 def read_parts(folder: Path, shards: Sequence[Shard]) -> pa.Table:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -14,7 +15,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, FileSource
 from harmonygen.report import contact_sheet, plots, write_contact_sheet
 from harmonygen.report.choose import choose_rows, fitting
-from harmonygen.report.outline import outline
+from harmonygen.report.outline import outline, simplify
 from harmonygen.report.pictures import stream
 from harmonygen.report.rows import Row, Tile
 from harmonygen.report.thumbnails import small_picture, thumbnail
@@ -130,3 +131,26 @@ def test_contact_sheet_is_written_as_png_or_refused(run_folder: Path, tmp_path: 
     with pytest.raises(UsageError, match="0 rows"):
         contact_sheet(run_folder, rows=0)
     assert contact_sheet(builder(tmp_path / "empty", pairs=0)).height > 0
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 2.0))
+@settings(deadline=None, max_examples=40)
+def test_what_simplify_leaves_out_is_within_the_tolerance_of_what_stays(seed: int, tolerance: float) -> None:
+    steps = np.random.default_rng(seed).normal(size=(60, 2))
+    points = np.cumsum(steps, axis=0)
+    kept = simplify(points, tolerance)
+    assert np.array_equal(kept[[0, -1]], points[[0, -1]])
+    places = [int(np.flatnonzero((points == corner).all(axis=1))[0]) for corner in kept]
+    assert places == sorted(places)
+    for first, last in itertools.pairwise(places):
+        along = points[last] - points[first]
+        for point in points[first + 1 : last]:
+            place = np.clip((point - points[first]) @ along / (along @ along), 0, 1)
+            assert np.linalg.norm(point - points[first] - place * along) <= tolerance + 1e-9
+
+
+def test_simplify_makes_a_square_of_its_many_points() -> None:
+    edge = np.arange(10.0)
+    ring = [(x, 0.0) for x in edge] + [(10.0, y) for y in edge] + [(10 - x, 10.0) for x in edge]
+    ring += [(0.0, 10 - y) for y in edge] + [(0.0, 0.0)]
+    assert simplify(np.array(ring), 0.4).tolist() == [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
