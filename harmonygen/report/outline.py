@@ -47,7 +47,7 @@ def simplify(points: Polygon, tolerance: float) -> Polygon:
     waiting = [(0, len(points) - 1)]
     while waiting:
         first, last = waiting.pop()
-        if last - first < 2:  # noqa: PLR2004  nothing between
+        if last - first < 2:  # nothing between
             continue
         off = _distances(points[first + 1 : last], points[first], points[last])
         furthest = first + 1 + int(off.argmax())

@@ -35,7 +35,7 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that scoring needs: no weights and no pixels. A worker process is sent it part by part (:meth:`of`)."""
+    """All that scoring needs: no weights and no pixels. A worker process is sent it part by part (:meth:`of`)."""
 
     cases: tuple[Case, ...]
     methods: tuple[MethodSpec, ...]
