@@ -18,11 +18,11 @@ from harmonygen.config import Detail, Fit, Method, Sampler
 from harmonygen.errors import UsageError
 from harmonygen.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.masks import check_mask, to_mask
+from harmonygen.models.score import ClassifierScorer
 from harmonygen.photo import Photo, Sizing, size_photo
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
-from harmonygen.synthesis.score import ClassifierScorer
 from harmonygen.workflows.context import pick_batch, pick_device, pick_dtype
 
 _MEMORY = Pair("memory", "memory", "0", FileSource(Path("memory")), FileSource(Path("memory-mask")))

@@ -199,7 +199,7 @@ class ZeroShotSettings(Settings):
     classifier: str = Field("starter", description="harmony classifier that judges the edits")
 
     describer: Literal["rules", "model", "hand"] = "rules"
-    describer_model: Path | None = Field(None, description="image-text-to-text model in Hugging Face's format")
+    describer_model: str | None = Field(None, description="image-text-to-text model, a Hugging Face folder or name")
     describer_retries: int = Field(3, ge=0, description="further samples after a reply that is not of the asked form")
     foreground: str | None = Field(None, description="subject and words of every foreground: 'girl, sunny'")
     background: str | None = Field(None, description="words of every background: 'dark, night'")

@@ -26,7 +26,7 @@ def score(
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
     from harmonygen.config import ScoreSettings, resolve
-    from harmonygen.synthesis.score import ClassifierScorer
+    from harmonygen.models.score import ClassifierScorer
     from harmonygen.workflows.context import pick_device
     from harmonygen.workflows.reselect import reselect
 

@@ -8,13 +8,13 @@ import torch
 
 from harmonygen.config import SynthesizeSettings
 from harmonygen.errors import UsageError
+from harmonygen.models.score import ClassifierScorer
 from harmonygen.photo import Sizing
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.generators.color_jitter import ColorJitterGenerator
 from harmonygen.synthesis.generators.color_transfer import ColorTransferGenerator
 from harmonygen.synthesis.generators.lut import LutGenerator
-from harmonygen.synthesis.score import ClassifierScorer
 
 _AUTO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 _DTYPES = {

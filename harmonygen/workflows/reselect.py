@@ -24,6 +24,7 @@ from harmonygen.decisions import Decision, Decisions, from_rows, refuse_foreign,
 from harmonygen.errors import UsageError
 from harmonygen.images import to_rgb
 from harmonygen.masks import to_mask
+from harmonygen.models.score import Scorer
 from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.shards import (
     PLAN_KEY,
@@ -36,7 +37,6 @@ from harmonygen.shards import (
     write_parquet,
 )
 from harmonygen.synthesis.gates import first_failure
-from harmonygen.synthesis.score import Scorer
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.workflows.plan import digest_of, read_plan
 from harmonygen.workflows.shard import SECONDS_KEY

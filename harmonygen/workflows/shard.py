@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 from harmonygen.config import SynthesizeSettings
 from harmonygen.errors import InputError
 from harmonygen.images import ImageU8, encode
+from harmonygen.models.score import Scorer
 from harmonygen.photo import Photo, Sizing, load_photo
 from harmonygen.records import Candidate, Dropped, GateValues, Pair, Quarantined, Scored, Selected
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.shards import PLAN_KEY, QUARANTINE_KEY, Shard, commit, pack_quarantine, storage_errors
 from harmonygen.synthesis.gates import GateMeter, first_failure
 from harmonygen.synthesis.generators import Generator
-from harmonygen.synthesis.score import Scorer
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.workflows.tables import candidate_row, candidate_schema, pair_row, pair_schema
 
