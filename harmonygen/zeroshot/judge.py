@@ -1,0 +1,87 @@
+"""Decide, from the scores of the edits so far, whether to edit on (REFERENCE section 8, step 7).
+
+Scores are harmony, 1 - P(composite). Edit 0 is the untouched composite. An edit falls if it does not score higher
+than the picture it was made of; an edit that scores the same changed nothing that counts, so it is a fall too. Two
+falls in a row: edit the picture before them again, with another description, once in a composite's life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Decision = Literal["continue", "regenerate", "conclude"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An edit's ``harmony`` in [0, 1], its number from 1 on, and the number of the edit whose picture it changed.
+
+    Number 0 stands for the untouched composite, which started from itself.
+    """
+
+    number: int
+    started_from: int
+    harmony: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do next and why; ``start_from`` is the number of the edit whose picture is changed next."""
+
+    decision: Decision
+    start_from: int
+    why: str
+
+
+def judge(history: Sequence[Scored], limit: int, another: bool) -> Verdict:
+    """Decide after the last edit of ``history``, which begins with the untouched composite.
+
+    Args:
+        history: all edits so far, by number.
+        limit: the most edits of one composite.
+        another: whether a description is left that was not used.
+
+    >>> rising = [Scored(0, 0, 0.2), Scored(1, 0, 0.5)]
+    >>> judge(rising, 10, True).decision
+    'continue'
+    >>> judge([*rising, Scored(2, 1, 0.4), Scored(3, 2, 0.3)], 10, True)
+    Verdict(decision='regenerate', start_from=1, why='two falls in a row')
+    """
+    last, falls = history[-1], falls_in_a_row(history)
+    if last.number >= limit:
+        return Verdict("conclude", last.number, f"the limit of {limit} edits")
+    if falls < 2:
+        return Verdict("continue", last.number, ("the score rose", "the score fell once")[falls])
+    if any(went_back(step) for step in history):
+        return Verdict("conclude", last.number, "two falls in a row for the second time")
+    if not another:
+        return Verdict("conclude", last.number, "two falls in a row and no other description")
+    return Verdict("regenerate", history[-2].started_from, "two falls in a row")
+
+
+def falls_in_a_row(history: Sequence[Scored]) -> int:
+    """Count the falls that end the history; an edit that went back to an earlier picture begins a new row."""
+    harmony = {step.number: step.harmony for step in history}
+    falls = 0
+    for step in reversed(history[1:]):
+        if step.harmony > harmony[step.started_from]:
+            break
+        falls += 1
+        if went_back(step):
+            break
+    return falls
+
+
+def went_back(step: Scored) -> bool:
+    """Tell whether an edit changed another picture than that of the edit before it."""
+    return step.started_from < step.number - 1
+
+
+def best(history: Sequence[Scored], allow_unchanged: bool = False) -> Scored:
+    """Return the edit that scores best, of equals the first.
+
+    The untouched composite is among them only with ``allow_unchanged``: the published method returns an edit.
+    """
+    return max(history if allow_unchanged else history[1:], key=lambda step: step.harmony)
