@@ -11,6 +11,7 @@ import typer
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Quiet, Recipe, Seed
 
+_ZERO = "Options of --method zero-shot"
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[IMAGE] [KEY=VALUE]...", help="One composite, with --mask; settings to override."),
@@ -28,13 +29,19 @@ def harmonize(
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N composites.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; with IMAGE, a file (outputs/harmonize).")] = None,
-    method: Annotated[str | None, typer.Option(help="diffharmony, diffharmony++ or direct (diffharmony).")] = None,
-    model: Annotated[str | None, typer.Option(help="Checkpoint folder of the method (starter).")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="diffharmony, diffharmony++, direct or zero-shot (diffharmony).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint folder; of zero-shot, a Stable Diffusion's (starter).")
+    ] = None,
     refine: Annotated[str | None, typer.Option(help="Refiner's folder, run after diffharmony (none).")] = None,
     draws: Annotated[
         int | None, typer.Option(help="Draws whose mean is the result (the checkpoint states it; 1).")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5).")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5; of zero-shot 50).")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help="euler-ancestral or euler (the checkpoint states it).")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,
     fit: Annotated[str | None, typer.Option(help="native or square (native).")] = None,
@@ -50,6 +57,29 @@ def harmonize(
     mask_resize: Annotated[str | None, typer.Option(help="refuse or nearest (refuse).")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(help="Bad inputs allowed (0.01).")] = None,
     seed: Seed = None,
+    foreground: Annotated[
+        str | None,
+        typer.Option(help="Object and its words, as 'girl, sunny'; with --background.", rich_help_panel=_ZERO),
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="Words of the surroundings, as 'dark, night'.", rich_help_panel=_ZERO)
+    ] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="CSV or JSONL with the words of each composite.", rich_help_panel=_ZERO)
+    ] = None,
+    describer: Annotated[
+        str | None, typer.Option(help="rules, model or hand: who finds the words (rules).", rich_help_panel=_ZERO)
+    ] = None,
+    describer_model: Annotated[
+        str | None, typer.Option(help="Image-text-to-text model for --describer model.", rich_help_panel=_ZERO)
+    ] = None,
+    classifier: Annotated[
+        str | None, typer.Option(help="Harmony classifier that judges the edits (starter).", rich_help_panel=_ZERO)
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Edits at most (10).", rich_help_panel=_ZERO)] = None,
+    low_memory: Annotated[
+        bool | None, typer.Option("--low-memory", help="Less memory, more time.", rich_help_panel=_ZERO)
+    ] = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,19 +88,23 @@ def harmonize(
     Example: `harmonygen harmonize pasted.jpg --mask pasted-mask.png --out harmonized.png`
 
     A dataset: `harmonygen harmonize --data iHarmony4 --list-file IHD_test.txt --out outputs/harmonize`
+
+    By words: `harmonygen harmonize pasted.jpg --mask pasted-mask.png --method zero-shot --model stable-diffusion-2-1
+    --foreground 'girl, sunny' --background 'dark, night'`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
+    words_and_judge = {key: value for key in _ZERO_SHOT if (value := options.pop(key)) is not None}
     image, overrides = split_words(words or ())
     if paper:
         options.update(fit="square", detail="decode")
     from harmonygen.config import HarmonizeSettings, resolve
 
-    settings = resolve(HarmonizeSettings, recipe, {**options, "image": image}, overrides)
+    settings = resolve(HarmonizeSettings, recipe, {**options, "image": image, "zero_shot": words_and_judge}, overrides)
     from harmonygen.workflows.harmonize import harmonize as run
 
     reporter = Reporter(json_output, quiet)
     with reporter.progress("harmonize", "composites") as progress:
-        result = run(settings, progress)
+        result = run(settings, progress, reporter.line)
     if not result.summary:
         reporter.line(f"{settings.method}: {result.out}")
     else:
@@ -96,4 +130,14 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
     return (images[0] if images else None), [word for word in words if word not in images]
 
 
+_ZERO_SHOT = (
+    "foreground",
+    "background",
+    "captions",
+    "describer",
+    "describer_model",
+    "classifier",
+    "iterations",
+    "low_memory",
+)
 _NOT_SETTINGS = ("words", "recipe", "paper", "json_output", "quiet")

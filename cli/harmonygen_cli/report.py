@@ -47,6 +47,7 @@ def report(
     from harmonygen.config import ReportSettings, resolve
     from harmonygen.report import write_contact_sheet, write_report, write_review
     from harmonygen.report.render import MAX_CANDIDATES
+    from harmonygen.report.zero_shot import is_zero_shot, write_zero_shot_report
 
     settings = resolve(ReportSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)
@@ -57,7 +58,8 @@ def report(
         return
     with reporter.progress("report", "pictures") as advance:
         limit = settings.max_candidates or MAX_CANDIDATES
-        write = write_review if settings.review else write_report
+        page = write_zero_shot_report if is_zero_shot(folder) else write_report
+        write = write_review if settings.review else page
         result = write(folder, settings.out, pairs=settings.pairs, max_candidates=limit, progress=advance)
     shown = f"{result.pairs_shown} of {result.pairs} pairs, {result.candidates_shown} of {result.candidates} candidates"
     reporter.line(f"{result.path}: {shown}, {result.bytes / 1e6:.1f} MB")

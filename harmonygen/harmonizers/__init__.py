@@ -46,11 +46,14 @@ def load_harmonizer(
     ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.
 
     Raises:
-        UsageError: a method that is not built yet, or a refiner for a method that takes none.
+        UsageError: a method that is no single model, or a refiner for a method that takes none.
         CheckpointError: not there, or of another kind or direction.
     """
     if method == "zero-shot":
-        raise UsageError("--method zero-shot is not built yet: choose diffharmony, diffharmony++ or direct")
+        raise UsageError(
+            "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+            "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
+        )
     if method == "direct":
         if refine is not None:
             raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")

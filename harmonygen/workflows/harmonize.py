@@ -2,6 +2,7 @@
 
 A run folder holds ``plan.json``, one picture a composite under the composite's own name (``<Subset>/<stem>.png``),
 ``quarantine.parquet`` and, last, ``summary.json``. A picture under its final name is whole and is kept on a resume.
+Of ``zero-shot``, a trace and a strip lie beside each picture (written before it), and ``report.html`` in the folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image
 
 import harmonygen
 from harmonygen.config import HarmonizeSettings
@@ -24,24 +24,24 @@ from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
 from harmonygen.harmonizers import Harmonizer, load_harmonizer
-from harmonygen.images import ImageU8, encode
 from harmonygen.photo import Photo, Sizing, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.report.zero_shot import write_zero_shot_report
 from harmonygen.seeds import candidate_seed
-from harmonygen.shards import locked, make_folder, quarantine_table, sweep, write_bytes, write_json, write_parquet
+from harmonygen.shards import locked, make_folder, quarantine_table, sweep, write_json, write_parquet
+from harmonygen.workflows import zero_shot
 from harmonygen.workflows.context import pick_batch, pick_device, pick_dtype
-from harmonygen.workflows.plan import PLAN, adopt_json, digest_of, inputs_digest
+from harmonygen.workflows.plan import adopt_json, digest_of, inputs_digest
+from harmonygen.workflows.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.workflows.shard import load_ahead
 from harmonygen.workflows.summary import QUARANTINE, SUMMARY, versions
 from harmonygen.workflows.synthesize import allowance, check_bad
+from harmonygen.zeroshot.harmonizer import ZeroShotHarmonizer
 
 Progress = Callable[[int, int], None]
 
 HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction")
 """Settings that say how a run is carried out, not what comes out: they may change between resumes."""
-SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
-_FORMATS = {**{suffix: name for name, suffix in SUFFIXES.items()}, ".jpeg": "jpeg"}
-_REFUSED_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
 _THREADS = 2
 
 
@@ -56,10 +56,13 @@ class HarmonizeResult:
     summary: dict[str, Any]
 
 
-def harmonize(settings: HarmonizeSettings, progress: Progress | None = None) -> HarmonizeResult:
+def harmonize(
+    settings: HarmonizeSettings, progress: Progress | None = None, say: zero_shot.Say | None = None
+) -> HarmonizeResult:
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
-    A run that was stopped goes on with what is missing; a finished one is left as it is.
+    A run that was stopped goes on with what is missing; a finished one is left as it is. ``say`` is told what a method
+    that takes minutes a picture needs and does.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
@@ -69,9 +72,10 @@ def harmonize(settings: HarmonizeSettings, progress: Progress | None = None) -> 
     """
     _refuse_contradictions(settings)
     if settings.image is not None:
-        return _harmonize_one(settings, settings.image)
+        return _harmonize_one(settings, settings.image, say)
     inputs = _read_inputs(settings)
-    harmonizer = load(settings)
+    refuse_clashes([output_path(settings.out, pair, settings) for pair in inputs], settings)
+    harmonizer = load(settings, inputs)
     plan = _plan(settings, inputs, harmonizer)
     out = make_folder(settings.out)
     with locked(out, "harmonize"):
@@ -79,7 +83,7 @@ def harmonize(settings: HarmonizeSettings, progress: Progress | None = None) -> 
         if _finished(out, inputs, settings):
             summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
             return HarmonizeResult(out, 0, summary["harmonized"], summary["quarantined"], summary)
-        return _run(settings, inputs, harmonizer, plan, progress)
+        return _run(settings, inputs, harmonizer, plan, progress, say)
 
 
 def _refuse_contradictions(settings: HarmonizeSettings) -> None:
@@ -95,6 +99,7 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         "--draws averages random draws and --method direct has none: drop it": (
             settings.method == "direct" and (settings.draws or 1) > 1
         ),
+        **zero_shot.faults(settings),
     }
     for message, wrong in faults.items():
         if wrong:
@@ -107,15 +112,18 @@ def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     return read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
 
 
-def load(settings: HarmonizeSettings) -> Harmonizer:
-    """Load the harmonizer that the settings name."""
+def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizer:
+    """Load the harmonizer that the settings name, for ``composites``."""
     device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    if settings.method == "zero-shot":
+        return zero_shot.load_zero_shot(settings, composites, device, dtype)
     return load_harmonizer(
         settings.method,
         settings.model,
         settings.refine,
         device,
-        pick_dtype(settings.dtype, device),
+        dtype,
         settings.steps,
         pick_batch(settings.batch_size, device),
         settings.sampler,
@@ -136,42 +144,27 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: Harmonizer) -> Sizing:
     )
 
 
-def _harmonize_one(settings: HarmonizeSettings, image: Path) -> HarmonizeResult:
+def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
     """Write one picture, anew each time."""
-    target = _target(settings, image)
-    if target.resolve() in (image.resolve(), Path(settings.mask or "").resolve()):
-        raise UsageError(f"--out '{target}' would overwrite its own input: choose another name")
+    target = target_of(settings, image)
     composite = Pair(image.stem, image.stem, "0", FileSource(image), FileSource(Path(settings.mask or "")))
-    harmonizer = load(settings)
-    photo = load_photo(composite, sizing_of(settings, harmonizer))
+    harmonizer = load(settings, [composite])
+    sizing = sizing_of(settings, harmonizer)
+    photo = load_photo(composite, sizing)
     make_folder(target.parent)
-    _write(target, harmonizer(photo, candidate_seed(settings.seed, image.stem, 0), settings.draws))
+    if say and isinstance(harmonizer, ZeroShotHarmonizer):
+        say(zero_shot.memory_told(harmonizer, sizing, photo.low_mask.shape))
+    write_result(target, _make(photo, harmonizer, settings, target, say))
     return HarmonizeResult(target, 1, 0, 0, {})
-
-
-def _target(settings: HarmonizeSettings, image: Path) -> Path:
-    """Return the file of a single result: ``--out`` itself if it is named like a picture, else one in that folder."""
-    out = settings.out
-    suffix = out.suffix.lower()
-    if not out.is_dir() and suffix in _REFUSED_SUFFIXES:
-        raise UsageError(f"--out '{out}' is not a format that is written: choose {', '.join(_FORMATS)}")
-    if not out.is_dir() and suffix in _FORMATS:
-        return out
-    if (out / PLAN).is_file():
-        raise UsageError(f"'{out}' holds a run: choose another folder, or a file, with --out")
-    return out / f"{image.stem}{SUFFIXES[settings.image_format]}"
-
-
-def _write(path: Path, image_u8: ImageU8) -> None:
-    """Encode a picture in the format of its suffix and write it whole."""
-    write_bytes(path, encode(image_u8, _FORMATS[path.suffix.lower()]))
 
 
 def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: Harmonizer) -> dict[str, Any]:
     """Return ``plan.json``: what is asked, of which inputs, by which weights."""
     dumped = settings.model_dump(mode="json")
     digests = {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest}
-    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
+    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY and key != "zero_shot"}
+    if settings.method == "zero-shot":
+        what["zero_shot"] = {key: value for key, value in dumped["zero_shot"].items() if key != "low_memory"}
     return {
         "harmonygen": harmonygen.__version__,
         "verb": "harmonize",
@@ -184,27 +177,12 @@ def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: Harmonizer) 
     }
 
 
-def output_path(out: Path, composite: Pair, settings: HarmonizeSettings) -> Path:
-    """Return where a composite's result lies."""
-    return out / f"{composite.pair_id}{SUFFIXES[settings.image_format]}"
-
-
-def is_whole_picture(path: Path) -> bool:
-    """Tell whether a picture is there and can be read to its end (of a PNG, by its checksums)."""
-    try:
-        with Image.open(path) as opened:
-            opened.verify() if opened.format == "PNG" else opened.load()
-    except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
-        return False
-    return True
-
-
 def _finished(out: Path, inputs: PairSet, settings: HarmonizeSettings) -> bool:
     """Tell whether the run is summed up and every composite has its result or its reason."""
     if not all((out / name).is_file() for name in (SUMMARY, QUARANTINE)):
         return False
     bad = set(pq.read_table(out / QUARANTINE, columns=["id"]).column("id").to_pylist())
-    return all(pair.pair_id in bad or is_whole_picture(output_path(out, pair, settings)) for pair in inputs)
+    return all(pair.pair_id in bad or is_made(output_path(out, pair, settings), settings) for pair in inputs)
 
 
 def _run(
@@ -213,12 +191,15 @@ def _run(
     harmonizer: Harmonizer,
     plan: dict[str, Any],
     progress: Progress | None,
+    say: zero_shot.Say | None,
 ) -> HarmonizeResult:
     """Harmonize what has no result yet, then sum up."""
     began, out = time.monotonic(), settings.out
     sweep(out)
-    waiting = [pair for pair in inputs if not is_whole_picture(output_path(out, pair, settings))]
-    bad = _harmonize_all(settings, waiting, harmonizer, list(inputs.bad), len(inputs), progress)
+    waiting = [pair for pair in inputs if not is_made(output_path(out, pair, settings), settings)]
+    if say and waiting and isinstance(harmonizer, ZeroShotHarmonizer):
+        say(zero_shot.memory_told(harmonizer, sizing_of(settings, harmonizer)))
+    bad = _harmonize_all(settings, waiting, harmonizer, list(inputs.bad), len(inputs), progress, say)
     write_parquet(out / QUARANTINE, quarantine_table(bad))
     failed = len(bad) - len(inputs.bad)
     seconds = time.monotonic() - began
@@ -235,6 +216,11 @@ def _run(
         "model": {"name": settings.model, "refine": settings.refine, "digest": harmonizer.digest},
         "versions": versions(),
     }
+    if settings.method == "zero-shot":
+        refused = {row.id for row in bad}
+        made = [output_path(out, pair, settings) for pair in inputs if pair.pair_id not in refused]
+        summary["zero_shot"] = zero_shot.summarised(made)
+        write_zero_shot_report(out)
     write_json(out / SUMMARY, summary)
     return HarmonizeResult(out, len(waiting) - failed, len(inputs) - len(waiting), len(bad), summary)
 
@@ -246,6 +232,7 @@ def _harmonize_all(
     bad: list[Quarantined],
     total: int,
     progress: Progress | None,
+    say: zero_shot.Say | None,
 ) -> list[Quarantined]:
     """Write the results of ``waiting``, decoding ahead and encoding behind the model; return all that was bad."""
     allowed, out = allowance(settings.max_bad_fraction, total), settings.out
@@ -253,15 +240,14 @@ def _harmonize_all(
     writing: deque[Future[None]] = deque()
     with ThreadPoolExecutor(_THREADS) as threads:
         for done, (pair, loaded) in enumerate(load_ahead(waiting, sizing_of(settings, harmonizer), threads), 1):
+            path = output_path(out, pair, settings)
             try:
-                picture = _result(loaded, harmonizer, settings)
+                made = _make(loaded.result(), harmonizer, settings, path, say)
             except InputError as error:
                 bad.append(Quarantined(pair.pair_id, "harmonize", type(error).__name__, str(error)))
                 check_bad(bad, allowed, total, out)
             else:
-                path = output_path(out, pair, settings)
-                make_folder(path.parent)
-                writing.append(threads.submit(_write, path, picture))
+                writing.append(threads.submit(write_result, path, made))
             while len(writing) > (_THREADS if done < len(waiting) else 0):
                 writing.popleft().result()
             if progress:
@@ -269,6 +255,12 @@ def _harmonize_all(
     return bad
 
 
-def _result(loaded: Future[Photo], harmonizer: Harmonizer, settings: HarmonizeSettings) -> ImageU8:
-    photo = loaded.result()
-    return harmonizer(photo, candidate_seed(settings.seed, photo.pair.pair_id, 0), settings.draws)
+def _make(
+    photo: Photo, harmonizer: Harmonizer, settings: HarmonizeSettings, target: Path, say: zero_shot.Say | None
+) -> Made:
+    """Harmonize a composite; of zero-shot, with what explains the result."""
+    seed = candidate_seed(settings.seed, photo.pair.pair_id, 0)
+    if isinstance(harmonizer, ZeroShotHarmonizer):
+        told = zero_shot.harmonize_told(harmonizer, photo, seed, say)
+        return Made(told.image_u8, zero_shot.beside(told, photo.pair, target))
+    return Made(harmonizer(photo, seed, settings.draws))

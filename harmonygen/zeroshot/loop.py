@@ -16,7 +16,7 @@ import numpy.typing as npt
 from harmonygen.errors import InputError
 from harmonygen.images import Mask
 from harmonygen.photo import Photo
-from harmonygen.seeds import numpy_rng, stable_seed
+from harmonygen.seeds import numpy_rng
 from harmonygen.zeroshot.judge import Scored, Verdict, best, judge
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Edited(Protocol):
 
 
 class Editing(Protocol):
-    """One edit of a picture: its foreground brought toward the background's words."""
+    """One edit of a picture: its foreground brought toward the background's words. It draws nothing at random."""
 
     def __call__(  # noqa: D102
-        self, picture01: Picture01, composite01: Picture01, mask: Mask, description: Description, seed: int
+        self, picture01: Picture01, composite01: Picture01, mask: Mask, description: Description
     ) -> Edited: ...
 
 
@@ -58,7 +58,6 @@ class Iteration:
     started_from: int
     alternative: int
     description: Description
-    seed: int
     p_composite: float
     figures: Mapping[str, float]
     seconds: float
@@ -152,8 +151,8 @@ def run(
 ) -> Outcome:
     """Edit a composite at its low size until the judge concludes; return the edit that scores best.
 
-    Edit ``i`` has a seed of its own, and the other description is drawn, from ``seed`` alone. ``watch`` is told of
-    each edit.
+    Edits draw nothing at random; after two falls the other description is drawn, from ``seed`` alone. ``watch`` is
+    told of each edit.
 
     Raises:
         InputError: the composite cannot be described, or an edit or a score is not finite.
@@ -164,20 +163,16 @@ def run(
     pictures, history, iterations = [composite01], [Scored(0, 0, 1 - p_composite)], list[Iteration]()
     start, place, left = 0, 0, list(range(1, len(descriptions)))
     while not iterations or iterations[-1].verdict.decision != "conclude":
-        began, number = time.monotonic(), len(pictures)
-        own_seed = stable_seed("zero-shot", seed, number)
-        edited = edit(pictures[start], composite01, photo.low_mask, descriptions[place], own_seed)
+        began, number, words = time.monotonic(), len(pictures), descriptions[place]
+        edited = edit(pictures[start], composite01, photo.low_mask, words)
         pictures.append(_checked_picture(edited.picture01, composite01, number))
         found = _checked_score(score, pictures[-1], photo.low_mask, number)
         history.append(Scored(number, start, 1 - found))
         verdict, seconds = judge(history, limits.iterations, bool(left)), round(time.monotonic() - began, 3)
-        words = descriptions[place]
-        iterations.append(
-            Iteration(number, start, place, words, own_seed, found, dict(edited.figures), seconds, verdict)
-        )
+        iterations.append(Iteration(number, start, place, words, found, dict(edited.figures), seconds, verdict))
         start = verdict.start_from
         if verdict.decision == "regenerate":
-            place = left.pop(int(numpy_rng("zero-shot description", seed, number).integers(len(left))))
+            place = left.pop(int(numpy_rng("zero-shot description", seed).integers(len(left))))
         if watch:
             watch(iterations[-1])
     chosen = best(history, limits.allow_unchanged).number
