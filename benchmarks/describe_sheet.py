@@ -64,7 +64,9 @@ def row(photo: Photo) -> Image.Image:
     top = 0
     for text, strong in lines(photo):
         size = 18 if strong else 11
-        pen.text((2 * (PICTURE + GAP), top), text, fill="black" if strong else "dimgrey", font=ImageFont.load_default(size))
+        pen.text(
+            (2 * (PICTURE + GAP), top), text, fill="black" if strong else "dimgrey", font=ImageFont.load_default(size)
+        )
         top += size + 6
     return sheet
 

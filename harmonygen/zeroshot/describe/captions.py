@@ -53,7 +53,9 @@ class CaptionDescriber:
         for caption in captions:
             self._lines.setdefault(caption.name, []).append(caption)
         self._fits = self._photos(pairs)
-        told = (part for lines in self._lines.values() for each in lines for part in (each.name, *each.description.prompts))
+        told = (
+            part for lines in self._lines.values() for each in lines for part in (each.name, *each.description.prompts)
+        )
         self.digest = f"{stable_seed('captions', *told):016x}"
 
     @classmethod
@@ -136,7 +138,6 @@ def photo_names(pair: Pair) -> tuple[str, ...]:
         return (pair.pair_id,)
     file_name = pair.real.path.name
     return tuple(dict.fromkeys((pair.pair_id, file_name, PurePosixPath(file_name).stem)))
-
 
 
 def _caption(line: int, row: Mapping[str, str]) -> Caption:

@@ -20,7 +20,8 @@ from harmonygen.photo import output_size, shrink_mask
 
 MAX_SIDE = 384  # pixels
 _FLOOR = 2.0**-11  # linear light; an 8-bit 1 is 2**-11.7
-_KEY_SHARES = (0.3, 0.5, 0.7, 0.9)
+_KEY_SHARES = (0.4, 0.6, 0.8, 0.95)
+_WEIGHTS = (2, 1, 1)  # of grey world, white patch and grey edge
 _WINDOW = 9  # pixels: the side of the dark channel's window
 _FLAT = 2.0  # 8-bit units: a pixel that differs less from its neighbours is flat
 
@@ -33,13 +34,12 @@ class Look:
 
     Attributes:
         brightness: mean of four quantiles of luminance, stops below white (0 = white, -2.5 = mid grey).
-        warmth: red over blue of the light, stops; over 0 is warm.
-        warmth_spread: half the range of the three estimates that ``warmth`` is the mean of, stops.
+        warmth: red over blue of the light, stops; over 0 is warm; the grey world counts as much as the two others.
+        warmth_spread: half the range of the three estimates, stops.
         greenness: green over red and blue of the light, stops; over 0 is green, under 0 is pink.
         saturation: colour over light, in [0, 1].
         contrast: luminance of the lightest 5 % over that of the darkest 5 %, stops.
         veil: the darkest colour near a pixel over the lightest light, in [0, 1]: haze lifts it.
-        texture: mean difference of neighbours in ``L`` of 8 bits, over that of a lively photo (6 units).
         flat: share of pixels that are like their neighbours, in [0, 1].
     """
 
@@ -50,7 +50,6 @@ class Look:
     saturation: float
     contrast: float
     veil: float
-    texture: float
     flat: float
 
 
@@ -65,7 +64,7 @@ def measure(image_u8: ImageU8, mask: Mask) -> tuple[Look, Look]:
         InputError: the mask is empty or full.
     """
     check_mask(mask, "the photo to describe")
-    size = output_size(*mask.shape, MAX_SIDE)
+    size = output_size(mask.shape[0], mask.shape[1], MAX_SIDE)
     small_u8, small = resize(image_u8, *size), shrink_mask(mask, *size)
     if small.all():  # a sliver of background
         small_u8, small = image_u8, mask
@@ -90,13 +89,12 @@ def look(image_u8: ImageU8, light: Floats, side: Mask) -> Look:
     steps = _steps(image_u8, side)
     return Look(
         brightness=float(np.mean(stops(np.quantile(luminance, _KEY_SHARES)))),
-        warmth=float(np.mean(warm)),
+        warmth=float(np.average(warm, weights=_WEIGHTS)),
         warmth_spread=float(np.ptp(warm) / 2),
-        greenness=float(np.mean(green)),
+        greenness=float(np.average(green, weights=_WEIGHTS)),
         saturation=float(np.ptp(pixels, axis=1).sum() / max(pixels.max(axis=1).sum(), _FLOOR)),
         contrast=float(stops(high) - stops(low)),
         veil=_veil(light, side, float(np.quantile(pixels.max(axis=1), 0.99))),
-        texture=float(min(1.0, steps.mean() / 6)) if len(steps) else 0.0,
         flat=float((steps < _FLAT).mean()) if len(steps) else 1.0,
     )
 

@@ -38,24 +38,33 @@ class Scale:
         bounds: where one word ends and the next begins.
         place: how much of the measure lies between two places.
         plain: the index of the word that is left out where both sides have it, -1 if there is none.
+        most: how many places apart the words of both sides may be.
         read: the measure of a side.
+        doubt: how unsure the measure is, in places; a difference counts the less.
     """
 
     words: Words
     bounds: tuple[float, ...]
     place: float
     plain: int
+    most: int
     read: Callable[[Look], float]
+    doubt: Callable[[Look], float] = lambda look: 0.0
 
     def difference(self, foreground: Look, background: Look) -> float:
         """Return how many places the foreground lies above the background, not rounded."""
-        return (self.read(foreground) - self.read(background)) / self.place
+        doubt = max(self.doubt(foreground), self.doubt(background))
+        return (self.read(foreground) - self.read(background)) / self.place / (1 + doubt)
 
     def sides(self, places: int, background: Look) -> Sides:
-        """Return the words of both sides, ``places`` apart, moved together into the row."""
+        """Return the words of both sides, ``places`` apart as far as the row goes.
+
+        Where the background's word is the row's last, it gives way by one, so that a difference is always stated.
+        """
         last = len(self.words) - 1
         there = int(np.searchsorted(self.bounds, self.read(background), side="right"))
-        here = there + max(-last, min(last, places))
+        here = there + max(-self.most, min(self.most, places))
+        here = max(-1, min(last + 1, here))
         if here == there == self.plain:
             return (), ()
         move = max(0, -here) - max(0, here - last)
@@ -69,18 +78,27 @@ class Scale:
         return max(0.0, edges[self.plain] - value, value - edges[self.plain + 1]) / self.place
 
 
-BRIGHTNESS = Scale(LISTS["brightness"], (-6.0, -4.4, -3.1, -2.0, -0.9), 1.1, -1, lambda look: look.brightness)
-WARMTH = Scale(LISTS["colour tone"][:5], (-1.3, -0.45, 0.6, 1.5), 0.9, 2, lambda look: look.warmth)
-CAST = Scale(("pink", "", "green"), (-0.45, 0.35), 0.6, 1, lambda look: look.greenness)
-COLOUR = Scale(("grey", "faded", "", "vivid"), (0.08, 0.2, 0.62), 0.22, 2, lambda look: look.saturation)
+BRIGHTNESS = Scale(LISTS["brightness"], (-5.4, -4.0, -2.7, -1.5, -0.35), 1.2, -1, 4, lambda look: look.brightness)
+WARMTH = Scale(
+    LISTS["colour tone"][:5],
+    (-1.1, -0.5, 0.5, 1.3),
+    0.8,
+    2,
+    2,
+    lambda look: look.warmth,
+    lambda look: look.warmth_spread / 4,
+)
+CAST = Scale(("pink", "", "green"), (-0.45, 0.35), 0.8, 1, 1, lambda look: look.greenness)
+COLOUR = Scale(("grey", "faded", "", "vivid"), (0.05, 0.12, 0.68), 0.5, 2, 2, lambda look: look.saturation)
 TONES = (WARMTH, CAST, COLOUR)
 
-HAZY, FOGGY = 0.42, 0.62  # veil
-HAZE_CONTRAST = 2.6  # stops: more is not haze
+HAZY, FOGGY = 0.42, 0.7  # veil of a background
+ALSO_HAZY = 0.25  # veil of a foreground in haze
+HAZE_CONTRAST = (1.8, 2.9)  # stops: more is not haze, and less may as well be a wall
 PLAIN = 0.85  # share of flat pixels: over it a ground is plain, and no haze is seen on it
 PLAIN_CONTRAST = 2.0  # stops
-NIGHT = -6.0  # stops
-NIGHT_CONTRAST = 5.0  # stops
+NIGHT = -5.0  # stops
+NIGHT_CONTRAST = 3.0  # stops
 
 
 class RuleDescriber:
@@ -175,12 +193,13 @@ def _weather(foreground: Look, background: Look) -> Sides:
     there = _haze(background)
     if not there:
         return (), ()
-    return (there if foreground.veil >= HAZY * 0.6 else "clear",), (there,)
+    return (there if foreground.veil >= ALSO_HAZY else "clear",), (there,)
 
 
 def _haze(look: Look) -> str:
     """Return how hazy a background is: dark places lifted, contrast low, yet not a plain ground."""
-    if look.flat > PLAIN or look.contrast > HAZE_CONTRAST or look.veil < HAZY:
+    low, high = HAZE_CONTRAST
+    if look.flat > PLAIN or not low <= look.contrast <= high or look.veil < HAZY:
         return ""
     return "foggy" if look.veil >= FOGGY else "hazy"
 

@@ -74,7 +74,9 @@ class VisionLanguageDescriber:
                 "or a Hub model of that kind, with safetensors weights and its processor"
             ) from error
         if not getattr(processor, "chat_template", None):
-            raise CheckpointError(f"the processor of '{model}' has no chat template: use a model tuned to follow a chat")
+            raise CheckpointError(
+                f"the processor of '{model}' has no chat template: use a model tuned to follow a chat"
+            )
         return cls(
             processor, loaded.to(device=device, dtype=dtype).eval(), _digest(model, loaded), seed=seed, retries=retries
         )
@@ -89,7 +91,9 @@ class VisionLanguageDescriber:
         found: dict[Description, None] = {}
         last = ""
         for attempt in range(self._tries):
-            reply = self._reply(inputs, stable_seed("describe", self._seed, photo.pair.pair_id, attempt), attempt > 0, alternatives)
+            reply = self._reply(
+                inputs, stable_seed("describe", self._seed, photo.pair.pair_id, attempt), attempt > 0, alternatives
+            )
             try:
                 found.update(dict.fromkeys(parse_replies(reply)))
             except ReplyError as error:
