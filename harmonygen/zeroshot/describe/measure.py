@@ -21,7 +21,6 @@ from harmonygen.photo import output_size, shrink_mask
 MAX_SIDE = 384  # pixels
 _FLOOR = 2.0**-11  # linear light; an 8-bit 1 is 2**-11.7
 _KEY_SHARES = (0.4, 0.6, 0.8, 0.95)
-_WEIGHTS = (2, 1, 1)  # of grey world, white patch and grey edge
 _WINDOW = 9  # pixels: the side of the dark channel's window
 _FLAT = 2.0  # 8-bit units: a pixel that differs less from its neighbours is flat
 
@@ -34,7 +33,7 @@ class Look:
 
     Attributes:
         brightness: mean of four quantiles of luminance, stops below white (0 = white, -2.5 = mid grey).
-        warmth: red over blue of the light, stops; over 0 is warm; the grey world counts as much as the two others.
+        warmth: red over blue of the light, stops; over 0 is warm, the mean of three estimates.
         warmth_spread: half the range of the three estimates, stops.
         greenness: green over red and blue of the light, stops; over 0 is green, under 0 is pink.
         saturation: colour over light, in [0, 1].
@@ -89,9 +88,9 @@ def look(image_u8: ImageU8, light: Floats, side: Mask) -> Look:
     steps = _steps(image_u8, side)
     return Look(
         brightness=float(np.mean(stops(np.quantile(luminance, _KEY_SHARES)))),
-        warmth=float(np.average(warm, weights=_WEIGHTS)),
+        warmth=float(np.mean(warm)),
         warmth_spread=float(np.ptp(warm) / 2),
-        greenness=float(np.average(green, weights=_WEIGHTS)),
+        greenness=float(np.mean(green)),
         saturation=float(np.ptp(pixels, axis=1).sum() / max(pixels.max(axis=1).sum(), _FLOOR)),
         contrast=float(stops(high) - stops(low)),
         veil=_veil(light, side, float(np.quantile(pixels.max(axis=1), 0.99))),
@@ -110,14 +109,13 @@ def _casts(light: Floats, side: Mask) -> tuple[Floats, Floats]:
 
     Each follows a gain of a channel exactly, as long as nothing clips.
     """
-    pixels = stops(light[side])
-    order = np.argsort(pixels.sum(axis=1), kind="stable")
-    middle = pixels[order[len(order) // 10 : max(len(order) * 19 // 20, len(order) // 10 + 1)]]
-    world = middle.mean(axis=0)
-    patch = stops(np.quantile(light[side], 0.95, axis=0))
+    pixels = light[side]
+    world = stops(pixels.mean(axis=0))
+    patch = stops(np.quantile(pixels, 0.95, axis=0))
     edges = [np.abs(np.diff(light, axis=axis))[_both(side, axis)] for axis in (0, 1)]
     differences = np.concatenate(edges)
-    edge = stops(differences.mean(axis=0)) if len(differences) else world
+    edges_are_seen = len(differences) > 0 and differences.mean(axis=0).min() > _FLOOR
+    edge = stops(differences.mean(axis=0)) if edges_are_seen else world
     colours = np.stack([world, patch, edge])
     warm: Floats = colours[:, 0] - colours[:, 2]
     green: Floats = colours[:, 1] - (colours[:, 0] + colours[:, 2]) / 2

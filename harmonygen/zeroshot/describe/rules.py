@@ -82,14 +82,14 @@ BRIGHTNESS = Scale(LISTS["brightness"], (-5.4, -4.0, -2.7, -1.5, -0.35), 1.2, -1
 WARMTH = Scale(
     LISTS["colour tone"][:5],
     (-1.1, -0.5, 0.5, 1.3),
-    0.8,
+    0.9,
     2,
     2,
     lambda look: look.warmth,
     lambda look: look.warmth_spread / 4,
 )
 CAST = Scale(("pink", "", "green"), (-0.45, 0.35), 0.8, 1, 1, lambda look: look.greenness)
-COLOUR = Scale(("grey", "faded", "", "vivid"), (0.05, 0.12, 0.68), 0.5, 2, 2, lambda look: look.saturation)
+COLOUR = Scale(("grey", "faded", "", "vivid"), (0.04, 0.08, 0.68), 0.65, 2, 2, lambda look: look.saturation)
 TONES = (WARMTH, CAST, COLOUR)
 
 HAZY, FOGGY = 0.42, 0.7  # veil of a background
