@@ -109,6 +109,8 @@ def harmonize(
         reporter.line(f"{settings.method}: {result.out}")
     else:
         rows = [["made now", result.made], ["kept from before", result.kept], ["quarantined", result.quarantined]]
+        if judged := result.summary.get("zero_shot"):
+            rows.append(["score better than untouched", judged["improved"]])
         reporter.table(f"{settings.method}: {result.out}", ["", "composites"], rows)
         if not result.made:
             reporter.line("nothing was left to do")
