@@ -164,14 +164,14 @@ def empty_prompt(folder: Path) -> Tensor:
                 f"'{folder}' has no {part}/ to compute the empty prompt's embedding with, and no {NULL_EMBEDDING}: "
                 "complete the folder, or name a file by null_embedding=FILE"
             )
-    tokenizer, encoder = _load_text(folder)
+    tokenizer, encoder = load_text(folder)
     tokens = min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings))
     ids = tokenizer("", padding="max_length", max_length=tokens, truncation=True, return_tensors="pt").input_ids
     with torch.no_grad():
         return torch.as_tensor(encoder.eval()(ids).last_hidden_state).float()
 
 
-def _load_text(folder: Path) -> tuple[Any, Any]:
+def load_text(folder: Path) -> tuple[Any, Any]:
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError as error:
