@@ -38,6 +38,7 @@ class Look:
         greenness: green over red and blue of the light, stops; over 0 is green, under 0 is pink.
         saturation: colour over light, in [0, 1].
         contrast: luminance of the lightest 5 % over that of the darkest 5 %, stops.
+        lights: luminance of the lightest 0.5 % over the middle one, stops.
         veil: the darkest colour near a pixel over the lightest light, in [0, 1]: haze lifts it.
         flat: share of pixels that are like their neighbours, in [0, 1].
     """
@@ -48,6 +49,7 @@ class Look:
     greenness: float
     saturation: float
     contrast: float
+    lights: float
     veil: float
     flat: float
 
@@ -83,7 +85,7 @@ def look(image_u8: ImageU8, light: Floats, side: Mask) -> Look:
     """Measure one side: ``light`` is the linear light (H, W, 3) of ``image_u8``, ``side`` says which pixels."""
     pixels = light[side]
     luminance = pixels @ np.array([0.2126, 0.7152, 0.0722])
-    low, high = np.quantile(luminance, (0.05, 0.95))
+    low, middle, high, top = stops(np.quantile(luminance, (0.05, 0.5, 0.95, 0.995)))
     warm, green = _casts(light, side)
     steps = _steps(image_u8, side)
     return Look(
@@ -92,7 +94,8 @@ def look(image_u8: ImageU8, light: Floats, side: Mask) -> Look:
         warmth_spread=float(np.ptp(warm) / 2),
         greenness=float(np.mean(green)),
         saturation=float(np.ptp(pixels, axis=1).sum() / max(pixels.max(axis=1).sum(), _FLOOR)),
-        contrast=float(stops(high) - stops(low)),
+        contrast=float(high - low),
+        lights=float(top - middle),
         veil=_veil(light, side, float(np.quantile(pixels.max(axis=1), 0.99))),
         flat=float((steps < _FLAT).mean()) if len(steps) else 1.0,
     )

@@ -38,7 +38,6 @@ class Scale:
         bounds: where one word ends and the next begins.
         place: how much of the measure lies between two places.
         plain: the index of the word that is left out where both sides have it, -1 if there is none.
-        most: how many places apart the words of both sides may be.
         read: the measure of a side.
         doubt: how unsure the measure is, in places; a difference counts the less.
     """
@@ -47,7 +46,6 @@ class Scale:
     bounds: tuple[float, ...]
     place: float
     plain: int
-    most: int
     read: Callable[[Look], float]
     doubt: Callable[[Look], float] = lambda look: 0.0
 
@@ -63,13 +61,13 @@ class Scale:
         """
         last = len(self.words) - 1
         there = int(np.searchsorted(self.bounds, self.read(background), side="right"))
-        here = there + max(-self.most, min(self.most, places))
-        here = max(-1, min(last + 1, here))
+        here = max(-1, min(last + 1, there + places))
         if here == there == self.plain:
             return (), ()
         move = max(0, -here) - max(0, here - last)
-        foreground, background_word = self.words[here + move], self.words[there + move]
-        return tuple(filter(None, [foreground])), tuple(filter(None, [background_word]))
+        words = (self.words[max(0, min(last, at + move))] for at in (here, there))
+        foreground, behind = (tuple(filter(None, [word])) for word in words)
+        return foreground, behind
 
     def notable(self, background: Look) -> float:
         """Return how many places a background lies outside the plain word's range."""
@@ -78,18 +76,17 @@ class Scale:
         return max(0.0, edges[self.plain] - value, value - edges[self.plain + 1]) / self.place
 
 
-BRIGHTNESS = Scale(LISTS["brightness"], (-5.4, -4.0, -2.7, -1.5, -0.35), 1.2, -1, 4, lambda look: look.brightness)
+BRIGHTNESS = Scale(LISTS["brightness"], (-5.4, -4.0, -2.7, -1.5, -0.35), 1.2, -1, lambda look: look.brightness)
 WARMTH = Scale(
     LISTS["colour tone"][:5],
     (-1.1, -0.5, 0.5, 1.3),
     0.9,
     2,
-    2,
     lambda look: look.warmth,
     lambda look: look.warmth_spread / 4,
 )
-CAST = Scale(("pink", "", "green"), (-0.45, 0.35), 0.8, 1, 1, lambda look: look.greenness)
-COLOUR = Scale(("grey", "faded", "", "vivid"), (0.04, 0.08, 0.68), 0.65, 2, 2, lambda look: look.saturation)
+CAST = Scale(("pink", "", "green"), (-0.45, 0.35), 0.8, 1, lambda look: look.greenness)
+COLOUR = Scale(("grey", "faded", "", "vivid"), (0.04, 0.08, 0.68), 0.65, 2, lambda look: look.saturation)
 TONES = (WARMTH, CAST, COLOUR)
 
 HAZY, FOGGY = 0.42, 0.7  # veil of a background
@@ -97,8 +94,8 @@ ALSO_HAZY = 0.25  # veil of a foreground in haze
 HAZE_CONTRAST = (1.8, 2.9)  # stops: more is not haze, and less may as well be a wall
 PLAIN = 0.85  # share of flat pixels: over it a ground is plain, and no haze is seen on it
 PLAIN_CONTRAST = 2.0  # stops
-NIGHT = -5.0  # stops
-NIGHT_CONTRAST = 3.0  # stops
+NIGHT = -5.4  # stops
+LIGHTS = 4.0  # stops: lights in the night are so much over its middle
 
 
 class RuleDescriber:
@@ -206,7 +203,7 @@ def _haze(look: Look) -> str:
 
 def _time(look: Look) -> str:
     """Return ``night`` for a ground that is all but black, with lights."""
-    return "night" if look.brightness < NIGHT and look.contrast > NIGHT_CONTRAST else ""
+    return "night" if look.brightness < NIGHT and look.lights > LIGHTS else ""
 
 
 def _environment(look: Look) -> str:
