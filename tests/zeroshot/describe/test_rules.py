@@ -52,7 +52,9 @@ def chequered(image, cell=16):
 
 def coded(light):
     """Return sRGB of linear light, 8 bits."""
-    return np.rint(np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055) * 255).astype(np.uint8)
+    return np.rint(np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055) * 255).astype(
+        np.uint8
+    )
 
 
 def gained(image, gain, mask=None):
