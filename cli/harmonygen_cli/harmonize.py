@@ -4,18 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Quiet, Recipe, Seed
 
+if TYPE_CHECKING:
+    from harmonygen.workflows.harmonize import HarmonizeResult
+
 _ZERO = "Options of --method zero-shot"
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[IMAGE] [KEY=VALUE]...", help="One composite, with --mask; settings to override."),
 ]
+Method = Annotated[str | None, typer.Option(help="diffharmony, diffharmony++, direct or zero-shot (diffharmony).")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder; of zero-shot, a Stable Diffusion's (starter).")]
+Draws = Annotated[int | None, typer.Option(help="Draws whose mean is the result (the checkpoint states it; 1).")]
+Steps = Annotated[int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5; of zero-shot 50).")]
+Detail = Annotated[str | None, typer.Option(help="transfer, or decode: the decoder's pixels, enlarged (transfer).")]
+Foreground = Annotated[
+    str | None,
+    typer.Option(help="Object and its words, as 'girl, sunny'; with --background.", rich_help_panel=_ZERO),
+]
+Background = Annotated[
+    str | None, typer.Option(help="Words of the surroundings, as 'dark, night'.", rich_help_panel=_ZERO)
+]
+Captions = Annotated[
+    Path | None, typer.Option(help="CSV or JSONL with the words of each composite.", rich_help_panel=_ZERO)
+]
+Describer = Annotated[
+    str | None, typer.Option(help="rules, model or hand: who finds the words (rules).", rich_help_panel=_ZERO)
+]
+DescriberModel = Annotated[
+    str | None, typer.Option(help="Image-text-to-text model for --describer model.", rich_help_panel=_ZERO)
+]
+Classifier = Annotated[
+    str | None, typer.Option(help="Harmony classifier that judges the edits (starter).", rich_help_panel=_ZERO)
+]
+Iterations = Annotated[int | None, typer.Option(help="Edits at most (10).", rich_help_panel=_ZERO)]
+LowMemory = Annotated[bool | None, typer.Option("--low-memory", help="Less memory, more time.", rich_help_panel=_ZERO)]
 
 
 def harmonize(
@@ -29,25 +58,15 @@ def harmonize(
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N composites.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; with IMAGE, a file (outputs/harmonize).")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="diffharmony, diffharmony++, direct or zero-shot (diffharmony).")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Checkpoint folder; of zero-shot, a Stable Diffusion's (starter).")
-    ] = None,
+    method: Method = None,
+    model: Model = None,
     refine: Annotated[str | None, typer.Option(help="Refiner's folder, run after diffharmony (none).")] = None,
-    draws: Annotated[
-        int | None, typer.Option(help="Draws whose mean is the result (the checkpoint states it; 1).")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5; of zero-shot 50).")
-    ] = None,
+    draws: Draws = None,
+    steps: Steps = None,
     sampler: Annotated[str | None, typer.Option(help="euler-ancestral or euler (the checkpoint states it).")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,
     fit: Annotated[str | None, typer.Option(help="native or square (native).")] = None,
-    detail: Annotated[
-        str | None, typer.Option(help="transfer, or decode: the decoder's pixels, enlarged (transfer).")
-    ] = None,
+    detail: Detail = None,
     paper: Annotated[bool, typer.Option("--paper", help="As published: --fit square --detail decode.")] = False,
     max_side: Annotated[int | None, typer.Option(help="Longest side of the results (the composite's own).")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Draws denoised together (auto).")] = None,
@@ -57,29 +76,14 @@ def harmonize(
     mask_resize: Annotated[str | None, typer.Option(help="refuse or nearest (refuse).")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(help="Bad inputs allowed (0.01).")] = None,
     seed: Seed = None,
-    foreground: Annotated[
-        str | None,
-        typer.Option(help="Object and its words, as 'girl, sunny'; with --background.", rich_help_panel=_ZERO),
-    ] = None,
-    background: Annotated[
-        str | None, typer.Option(help="Words of the surroundings, as 'dark, night'.", rich_help_panel=_ZERO)
-    ] = None,
-    captions: Annotated[
-        Path | None, typer.Option(help="CSV or JSONL with the words of each composite.", rich_help_panel=_ZERO)
-    ] = None,
-    describer: Annotated[
-        str | None, typer.Option(help="rules, model or hand: who finds the words (rules).", rich_help_panel=_ZERO)
-    ] = None,
-    describer_model: Annotated[
-        str | None, typer.Option(help="Image-text-to-text model for --describer model.", rich_help_panel=_ZERO)
-    ] = None,
-    classifier: Annotated[
-        str | None, typer.Option(help="Harmony classifier that judges the edits (starter).", rich_help_panel=_ZERO)
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Edits at most (10).", rich_help_panel=_ZERO)] = None,
-    low_memory: Annotated[
-        bool | None, typer.Option("--low-memory", help="Less memory, more time.", rich_help_panel=_ZERO)
-    ] = None,
+    foreground: Foreground = None,
+    background: Background = None,
+    captions: Captions = None,
+    describer: Describer = None,
+    describer_model: DescriberModel = None,
+    classifier: Classifier = None,
+    iterations: Iterations = None,
+    low_memory: LowMemory = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -105,13 +109,18 @@ def harmonize(
     reporter = Reporter(json_output, quiet)
     with reporter.progress("harmonize", "composites") as progress:
         result = run(settings, progress, reporter.line)
+    _tell(result, settings.method, reporter)
+
+
+def _tell(result: HarmonizeResult, method: str, reporter: Reporter) -> None:
+    """Say what a run came to, in a table and as JSON."""
     if not result.summary:
-        reporter.line(f"{settings.method}: {result.out}")
+        reporter.line(f"{method}: {result.out}")
     else:
         rows = [["made now", result.made], ["kept from before", result.kept], ["quarantined", result.quarantined]]
         if judged := result.summary.get("zero_shot"):
             rows.append(["score better than untouched", judged["improved"]])
-        reporter.table(f"{settings.method}: {result.out}", ["", "composites"], rows)
+        reporter.table(f"{method}: {result.out}", ["", "composites"], rows)
         if not result.made:
             reporter.line("nothing was left to do")
     counts = {"made": result.made, "kept": result.kept, "quarantined": result.quarantined}

@@ -153,7 +153,7 @@ def _url(picture: Image.Image) -> str:
 
 def render(run: Path, found: Mapping[Path, dict[str, Any]], rows: Sequence[Mapping[str, Any]], matched: int) -> str:
     """Return the page's HTML; all text is escaped."""
-    plan, summary = read_json(run / "plan.json"), read_json(run / "summary.json")
+    plan = read_json(run / "plan.json")
     quarantine = run / "quarantine.parquet"
     bad = read_columns(quarantine, ("id", "stage", "error", "message")) if quarantine.is_file() else []
     settings = plan.get("settings", {})
@@ -172,7 +172,7 @@ def render(run: Path, found: Mapping[Path, dict[str, Any]], rows: Sequence[Mappi
         classifier=settings.get("zero_shot", {}).get("classifier", ""),
         facts={
             "Settings": flatten(settings),
-            "Model": flatten({"model_digest": plan.get("model_digest"), **summary.get("versions", {})}),
+            "Run": flatten({key: plan.get(key) for key in ("harmonygen", "model_digest", "inputs_digest")}),
         },
         quarantine=bad,
         rows=rows,
