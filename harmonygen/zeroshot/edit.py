@@ -2,8 +2,8 @@
 
 At each level the unconditional embedding is optimised so that the *source* branch (the foreground's prompt) stays on
 the inverted trajectory and the *edited* branch (the background's prompt) keeps the composite's edges inside the mask;
-then both branches take their step. The edges are of the edited branch because that is the picture that has to keep them: the
-source branch has them already, it is held to the trajectory.
+then both branches take their step. The edges are of the edited branch because that is the picture that has to keep
+them: the source branch has them already, it is held to the trajectory.
 """
 
 from __future__ import annotations

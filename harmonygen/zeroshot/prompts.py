@@ -84,6 +84,10 @@ def mapper(source: Prompt, edit: Prompt) -> Tensor:
 
 
 def _join(weights: Tensor, source: Iterable[int], edit: Iterable[int]) -> None:
-    targets = list(edit)
-    for position in source:
+    """Let one group of tokens answer to another: token by token where they are as many, else each to all."""
+    sources, targets = list(source), list(edit)
+    if len(sources) == len(targets):
+        weights[sources, targets] += 1
+        return
+    for position in sources:
         weights[position, targets] += 1 / len(targets)
