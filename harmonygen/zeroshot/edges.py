@@ -6,6 +6,7 @@ in [0, 1], both terms have a gradient. Legend: B pictures, C edge channels, H W 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -62,7 +63,8 @@ def sobel(images01: Tensor) -> Tensor:
 def rounded_length(values: Tensor) -> Tensor:
     """Return the length (B, 1, H, W) of vectors (B, C, H, W), rounded off near 0; exact at the lengths 0 and 1."""
     squared = values.square().sum(1, keepdim=True)
-    return ((squared + _EPSILON**2).sqrt() - _EPSILON) / ((1 + _EPSILON**2) ** 0.5 - _EPSILON)
+    length: Tensor = (squared + _EPSILON**2).sqrt() - _EPSILON
+    return length / (math.hypot(1, _EPSILON) - _EPSILON)
 
 
 def laplacian_pyramid(images01: Tensor, levels: int = LEVELS) -> Tensor:

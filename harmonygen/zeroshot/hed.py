@@ -30,6 +30,8 @@ class HED(nn.Module):
     ``HED()`` holds untrained weights; :func:`load_hed` reads trained ones.
     """
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         blocks = zip(pairwise(_WIDTHS), _DEPTHS, strict=True)
