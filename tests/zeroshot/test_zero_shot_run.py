@@ -13,6 +13,7 @@ from PIL import Image
 
 from harmonygen.config import HarmonizeSettings
 from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.harmonizers import load_harmonizer
 from harmonygen.models.score import ClassifierScorer
 from harmonygen.workflows.harmonize import harmonize
 from harmonygen.zeroshot import editor as editors
@@ -280,8 +281,13 @@ def test_steps_are_the_ddim_steps(one, monkeypatch, stand_ins):
 
 def test_the_untouched_composite_comes_back_whole_where_that_is_allowed(one, monkeypatch):
     monkeypatch.setattr(editors, "load_editor", lambda *_inputs: StepEditor(-0.2))
-    made = harmonize(one(zero_shot={**WORDS, "allow_unchanged": True}))
+    made = harmonize(one(detail="decode", zero_shot={**WORDS, "allow_unchanged": True}))
     assert np.array_equal(pixels(made.out), pixels(one().image))
     assert trace_of(made.out.parent, "one")["best"] == 0
     changed = harmonize(one(zero_shot=WORDS))
     assert not np.array_equal(pixels(changed.out), pixels(one().image))
+
+
+def test_the_method_runs_in_harmonize_alone():
+    with pytest.raises(UsageError, match="harmonize first, then work on its folder"):
+        load_harmonizer("zero-shot", "a-folder", None, "cpu", None)
