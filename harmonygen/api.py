@@ -118,7 +118,7 @@ class Harmonizer:
         """Load ``starter`` or a checkpoint folder of the method: a forward model, or a ``direct`` network.
 
         Raises:
-            UsageError: a method that is not built yet.
+            UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
         where = pick_device(device)

@@ -69,7 +69,7 @@ def test_a_harmonizer_of_each_method(tiny_direct, tiny_inverse, real, mask):
     assert np.array_equal(np.asarray(made)[~mask], real[~mask])
     with pytest.raises(CheckpointError, match="a forward one is needed"):
         Harmonizer.from_pretrained(tiny_inverse, device="cpu")
-    with pytest.raises(UsageError, match="not built yet"):
+    with pytest.raises(UsageError, match="harmonize first"):
         Harmonizer.from_pretrained("starter", method="zero-shot", device="cpu")
 
 

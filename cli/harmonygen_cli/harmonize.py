@@ -14,7 +14,6 @@ from harmonygen_cli.options import Json, Quiet, Recipe, Seed
 if TYPE_CHECKING:
     from harmonygen.workflows.harmonize import HarmonizeResult
 
-_ZERO = "Options of --method zero-shot"
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[IMAGE] [KEY=VALUE]...", help="One composite, with --mask; settings to override."),
@@ -25,26 +24,15 @@ Draws = Annotated[int | None, typer.Option(help="Draws whose mean is the result 
 Steps = Annotated[int | None, typer.Option(help="Sampling steps (the checkpoint states them; 5; of zero-shot 50).")]
 Detail = Annotated[str | None, typer.Option(help="transfer, or decode: the decoder's pixels, enlarged (transfer).")]
 Foreground = Annotated[
-    str | None,
-    typer.Option(help="Object and its words, as 'girl, sunny'; with --background.", rich_help_panel=_ZERO),
+    str | None, typer.Option(help="Zero-shot: object and its words, 'girl, sunny'; with --background.")
 ]
-Background = Annotated[
-    str | None, typer.Option(help="Words of the surroundings, as 'dark, night'.", rich_help_panel=_ZERO)
-]
-Captions = Annotated[
-    Path | None, typer.Option(help="CSV or JSONL with the words of each composite.", rich_help_panel=_ZERO)
-]
-Describer = Annotated[
-    str | None, typer.Option(help="rules, model or hand: who finds the words (rules).", rich_help_panel=_ZERO)
-]
-DescriberModel = Annotated[
-    str | None, typer.Option(help="Image-text-to-text model for --describer model.", rich_help_panel=_ZERO)
-]
-Classifier = Annotated[
-    str | None, typer.Option(help="Harmony classifier that judges the edits (starter).", rich_help_panel=_ZERO)
-]
-Iterations = Annotated[int | None, typer.Option(help="Edits at most (10).", rich_help_panel=_ZERO)]
-LowMemory = Annotated[bool | None, typer.Option("--low-memory", help="Less memory, more time.", rich_help_panel=_ZERO)]
+Background = Annotated[str | None, typer.Option(help="Zero-shot: words of the surroundings, 'dark, night'.")]
+Captions = Annotated[Path | None, typer.Option(help="Zero-shot: CSV or JSONL with each composite's words.")]
+Describer = Annotated[str | None, typer.Option(help="Zero-shot: rules, model or hand: who finds words (rules).")]
+DescriberModel = Annotated[str | None, typer.Option(help="Zero-shot: image-text-to-text model that finds words.")]
+Classifier = Annotated[str | None, typer.Option(help="Zero-shot: classifier that judges the edits (starter).")]
+Iterations = Annotated[int | None, typer.Option(help="Zero-shot: edits at most (10).")]
+LowMemory = Annotated[bool | None, typer.Option("--low-memory", help="Zero-shot: less memory, more time.")]
 
 
 def harmonize(
