@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
         message = f"{error.strerror or error}{where}: free space or fix permissions, then repeat the command"
         return _failed(arguments, message, StorageError.exit_code)
     except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "format_message"):  # a wrong option: typer prints it with the usage line
+        if hasattr(error, "show") and hasattr(error, "format_message"):  # a wrong option, shown with the usage line
             error.show()
             said = {"error": error.format_message(), "exit_code": EXIT_USAGE}
             Reporter(json_output="--json" in arguments).result(said)

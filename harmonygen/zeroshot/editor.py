@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +124,17 @@ def load_editor(folder: str | Path, device: str, dtype: torch.dtype, settings: Z
     """
     model = TextToImage.from_pretrained(folder, device, dtype, settings.low_memory)
     net = load_edge_net(settings.edges, settings.hed_weights)
+    digest = weights_digest(locate(folder, "text-to-image"))
     if isinstance(net, torch.nn.Module):
+        digest += f"+{module_digest(net)}"
         net.to(device)
-    return Editor(model, settings, net, weights_digest(locate(folder, "text-to-image")))
+    return Editor(model, settings, net, digest)
+
+
+def module_digest(module: torch.nn.Module) -> str:
+    """Return 16 hex digits that stand for a module's weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

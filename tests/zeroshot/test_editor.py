@@ -12,7 +12,7 @@ import torch
 from harmonygen.config import ZeroShotSettings
 from harmonygen.errors import CheckpointError, InputError
 from harmonygen.zeroshot.edit import EditWalk
-from harmonygen.zeroshot.editor import load_editor
+from harmonygen.zeroshot.editor import load_editor, module_digest
 from harmonygen.zeroshot.invert import invert
 from harmonygen.zeroshot.refine import Refinement, attention_loss
 from harmonygen.zeroshot.text_to_image import TextToImage, to_images
@@ -222,3 +222,10 @@ def test_an_inpainting_unet_and_parts_of_two_models_are_refused(random_sd1, mode
     with pytest.raises(CheckpointError, match="text states of width 24, the text encoder gives"):
         TextToImage(UNet2DConditionModel.from_config({**config, "cross_attention_dim": 24}), *parts)
     assert json.loads((random_sd1 / "unet" / "config.json").read_text())["in_channels"] == 4
+
+
+def test_other_weights_of_an_edge_detector_are_another_digest():
+    first, second = torch.nn.Conv2d(3, 1, 1), torch.nn.Conv2d(3, 1, 1)
+    assert module_digest(first) != module_digest(second)
+    second.load_state_dict(first.state_dict())
+    assert module_digest(first) == module_digest(second)
