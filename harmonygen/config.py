@@ -73,19 +73,29 @@ class CandidateSettings(Settings):
     mask_resize: MaskResize = "refuse"
     max_pixels: int = Field(178_956_970, ge=1)
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    workers: int = Field(1, ge=1)
+    workers: int = Field(0, ge=0, description="0 = one a GPU, 1 without")
 
 
 class SynthesizeSettings(CandidateSettings):
-    """Everything that `harmonygen synthesize` can be told."""
+    """Everything that `harmonygen synthesize` can be told. Of an ``out`` that is a URL, ``remote`` is made."""
 
     data: str = "sample"
     list_file: str | None = None
     subset: str | None = None
     out: Path = Path("outputs/synthesize")
+    remote: str | None = Field(None, description="URL of the run's folder; it stands in place of out")
     keep: str = "all"
     engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = Field(None, description="Ray cluster to join; none = a Ray of this run's own")
     part: str = "0/1"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _out_at_a_url(cls, values: Any) -> Any:
+        out = values.get("out") if isinstance(values, Mapping) else None
+        if not isinstance(out, str) or "://" not in out:
+            return values
+        return {**{key: value for key, value in values.items() if key != "out"}, "remote": out}
 
 
 class ProductRule(Settings):

@@ -12,12 +12,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """An image file on disk."""
+    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache."""
 
     path: Path
+    url: str = ""
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True, slots=True)

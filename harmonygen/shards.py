@@ -152,8 +152,12 @@ def pack_quarantine(rows: Iterable[Quarantined]) -> bytes:
 
 def unpack_quarantine(path: Path) -> list[Quarantined]:
     """Read the quarantine rows out of a shard file's metadata."""
-    packed = file_metadata(path).get(QUARANTINE_KEY, b"[]")
-    return [Quarantined(**row) for row in json.loads(packed)]
+    return unpack_rows(file_metadata(path))
+
+
+def unpack_rows(metadata: Mapping[bytes, bytes]) -> list[Quarantined]:
+    """Read the quarantine rows out of a shard file's metadata that was read before."""
+    return [Quarantined(**row) for row in json.loads(metadata.get(QUARANTINE_KEY, b"[]"))]
 
 
 def quarantine_table(rows: Sequence[Quarantined]) -> pa.Table:

@@ -40,7 +40,8 @@ def read_pairs(
     """Read the (real, mask) pairs of a dataset, in an order that depends on its names alone.
 
     Args:
-        data: a folder or file, ``hf://datasets/<user>/<name>``, or ``sample`` (write ``./sample`` for a folder).
+        data: a folder or file, ``hf://datasets/<user>/<name>``, or ``sample`` (write ``./sample`` for a folder); any
+            other URL is copied into the cache first (:func:`harmonygen.data.fetch.fetch`).
         layout: one of :data:`LAYOUTS`; found out from what is there if not given.
         list_file: iHarmony4 layout only: the list of composites to read.
         subset: read the pairs of this subset alone.
@@ -56,6 +57,8 @@ def read_pairs(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be 1 or more")
     try:
+        if is_url(data) or is_url(list_file or ""):
+            return _read_copies(str(data), layout, list_file, subset, limit)
         layout = layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         return checked(_read(layout, data, list_file, subset), subset, limit)
@@ -63,6 +66,28 @@ def read_pairs(
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
         ) from error
+
+
+def is_url(text: str | Path) -> bool:
+    """Tell whether data are at a URL that fsspec opens; ``hf://`` has its own reader.
+
+    >>> is_url("s3://bucket/photos"), is_url("/data/photos"), is_url("hf://datasets/a/b")
+    (True, False, False)
+    """
+    return "://" in str(text) and not str(text).startswith(HUB)
+
+
+def _read_copies(
+    data: str, layout: str | None, list_file: str | Path | None, subset: str | None, limit: int | None
+) -> PairSet:
+    """Read data, or a list, at a URL: copied into the cache first."""
+    from harmonygen.data.fetch import fetch
+    from harmonygen.data.remote import by_url
+
+    listed = fetch(str(list_file)) if list_file and is_url(list_file) else list_file
+    here = fetch(data) if is_url(data) else Path(data)
+    found = read_pairs(here, layout=layout, list_file=listed, subset=subset, limit=limit)
+    return by_url(found, here, data) if is_url(data) else found
 
 
 def _refuse_options(layout: str, data: str | Path, list_file: str | Path | None) -> None:

@@ -1,57 +1,70 @@
-"""Run shards in this process, or in several that take the next shard when they are free."""
+"""Run shards in this process, or in several that take the next shard when they are free, one a device."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from harmonygen.config import SynthesizeSettings
+from harmonygen.engines.worker import (
+    Job,
+    Results,
+    build_context,
+    device_of,
+    do_shard,
+    job_of,
+    make_ready,
+    worker_count,
+)
 from harmonygen.errors import HarmonygenError
-from harmonygen.shards import Shard, make_folder
-from harmonygen.workflows.shard import ShardContext, ShardResult, run_shard
+from harmonygen.shards import Shard
+from harmonygen.workflows.shard import ShardContext, ShardResult
 
 _POLL_SECONDS = 1.0
 
 
-def run_shards(
-    context: ShardContext, shards: Sequence[Shard], out: Path, workers: int = 1
-) -> Iterator[tuple[Shard, ShardResult]]:
+def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Results:
     """Run shards and yield each with its result as it is done.
 
     Raises:
         HarmonygenError: a worker died; what it had committed stays, and the same command goes on from there.
     """
-    for folder in ("candidates", "pairs"):
-        make_folder(out / folder)
-        for shard in shards:  # only these: other parts of a job array may be writing theirs
-            for stray in (out / folder).glob(f".{shard.filename}.*.tmp"):
-                stray.unlink(missing_ok=True)
-    if workers == 1 or len(shards) <= 1:
+    make_ready(out, shards)
+    workers = workers_here(context.settings)
+    if workers == 1:
         for shard in shards:
-            yield shard, run_shard(context, shard, out)
-    else:
+            yield shard, do_shard(context, shard, out)
+    elif shards:
         yield from _in_processes(context, shards, out, min(workers, len(shards)))
 
 
-def _in_processes(
-    context: ShardContext, shards: Sequence[Shard], out: Path, workers: int
-) -> Iterator[tuple[Shard, ShardResult]]:
+def workers_here(settings: SynthesizeSettings) -> int:
+    """Return how many workers a run has on this machine; one works in the run's own process."""
+    return worker_count(settings.workers, settings.device, _gpus())
+
+
+def _gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, workers: int) -> Results:
     spawn = multiprocessing.get_context("spawn")  # fork does not survive threads and CUDA
     tasks: Queue[Shard | None] = spawn.Queue()
     results: Queue[tuple[Shard, ShardResult | BaseException]] = spawn.Queue()
     for item in [*shards, *[None] * workers]:
         tasks.put(item)
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    processes = [
-        spawn.Process(target=_work, args=(_portable(context), tasks, results, out, threads)) for _ in range(workers)
-    ]
+    job, threads = job_of(context), max(1, torch.get_num_threads() // workers)
+    devices = [device_of(job.settings.device, worker, _gpus()) for worker in range(workers)]
+    processes = [spawn.Process(target=_work, args=(job, device, tasks, results, out, threads)) for device in devices]
     for process in processes:
         process.start()
     try:
@@ -81,39 +94,14 @@ def _next_result(results: Queue[Any], processes: Sequence[SpawnProcess]) -> tupl
             )
 
 
-def _portable(context: ShardContext) -> dict[str, Any]:
-    """Return what a worker needs to build the same context: settings and pairs, no weights."""
-    return {
-        "settings": context.settings,
-        "pairs": tuple(context.pairs),
-        "plan_digest": context.plan_digest,
-        "run_columns": context.run_columns,
-    }
-
-
-def _work(portable: dict[str, Any], tasks: Queue[Any], results: Queue[Any], out: Path, threads: int) -> None:
+def _work(job: Job, device: str, tasks: Queue[Any], results: Queue[Any], out: Path, threads: int) -> None:
     """Build the context once, then run shards until there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    import torch
-
-    from harmonygen.workflows.context import load_generator, load_scorer, pick_device, sizing_of
-
     torch.set_num_threads(threads)
-    settings, pairs = portable["settings"], portable["pairs"]
-    device = pick_device(settings.device)
-    generator = load_generator(settings, pairs, device)
-    context = ShardContext(
-        settings,
-        portable["plan_digest"],
-        portable["run_columns"],
-        sizing_of(settings, generator),
-        pairs,
-        generator,
-        load_scorer(settings, device),
-    )
-    while (shard := tasks.get()) is not None:
-        try:
-            results.put((shard, run_shard(context, shard, out)))
-        except Exception as error:
-            results.put((shard, error))
-            return
+    shard = None
+    try:
+        context = build_context(job, device)
+        while (shard := tasks.get()) is not None:
+            results.put((shard, do_shard(context, shard, out)))
+    except Exception as error:
+        results.put((shard, error))

@@ -16,7 +16,17 @@ from harmonygen.records import Pair
 from harmonygen.shards import Shard, cut, write_json
 
 PLAN = "plan.json"
-HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "engine", "workers", "part")
+HOW_ONLY = (
+    "out",
+    "remote",
+    "batch_size",
+    "device",
+    "max_bad_fraction",
+    "engine",
+    "ray_address",
+    "workers",
+    "part",
+)
 """Settings that say how a run is carried out, not what comes out: they may change between resumes."""
 _PIXELS = (
     "seed",

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harmonygen.config import SynthesizeSettings
 from harmonygen.data import PairSet, read_pairs
-from harmonygen.engines import local
+from harmonygen.engines import run_shards
+from harmonygen.engines.local import workers_here
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.records import Quarantined
-from harmonygen.shards import (
-    Shard,
-    is_whole,
-    locked,
-    make_folder,
-    part_of,
-    quarantine_table,
-    refuse_others,
-    storage_errors,
-    unpack_quarantine,
-    write_json,
-    write_parquet,
-)
+from harmonygen.shards import Shard, part_of, quarantine_table, write_parquet
 from harmonygen.synthesis.select import keep_count
 from harmonygen.workflows.context import load_generator, load_scorer, pick_device, sizing_of
-from harmonygen.workflows.plan import PLAN, Plan, adopt, make_plan
+from harmonygen.workflows.plan import Plan, make_plan
+from harmonygen.workflows.run_folder import RunFolder, open_run
 from harmonygen.workflows.shard import ShardContext
-from harmonygen.workflows.summary import QUARANTINE, finish, finished
+from harmonygen.workflows.summary import QUARANTINE
 from harmonygen.workflows.tables import run_columns
 
 Progress = Callable[[int, int], None]
@@ -38,7 +28,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SynthesizeResult:
-    """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running."""
+    """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running.
+
+    Of a run at a URL, ``out`` is the folder it is staged in.
+    """
 
     out: Path
     pairs: int
@@ -46,6 +39,7 @@ class SynthesizeResult:
     shards: int
     summary: dict[str, Any]
     dry_run: bool = False
+    url: str = ""
 
 
 def synthesize(
@@ -53,7 +47,8 @@ def synthesize(
 ) -> SynthesizeResult:
     """Make K scored and selected composites for every pair, in ``settings.out``.
 
-    A run that was stopped goes on from its last whole shard; a finished one is left as it is.
+    With an ``out`` that is a URL, the run is there. One that was stopped goes on from its last whole shard; a
+    finished one is left as it is.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, or a run that holds the folder.
@@ -67,31 +62,28 @@ def synthesize(
             f"--overwrite with --part {settings.part} would remove what the other parts have made: "
             f"delete '{settings.out}' once, then start the parts without --overwrite"
         )
-    if settings.engine == "ray":
-        raise UsageError("--engine ray is not built yet: use --engine local with --workers or --part")
     pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
     context, plan = prepare(settings, pairs)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
-        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, dry_run=True)
-    out = make_folder(settings.out)
-    with locked(out, f"part-{part}-of-{parts}"):
-        refuse_others(out, f"part-*-of-{parts}")
-        if overwrite and (out / PLAN).is_file():
-            begin_anew(plan, out)
-        adopt(plan, out)
-        if finished(out, plan):
-            return SynthesizeResult(out, plan.pairs, 0, len(plan.shards), finish(out, plan, pairs.bad))
-        waiting = [shard for shard in wanted if not is_done(out, shard, plan.digest)]
-        _run(context, waiting, plan, out, pairs.bad, progress)
-        complete = all(is_done(out, shard, plan.digest) for shard in plan.shards)
-        summary = finish(out, plan, pairs.bad) if complete else {}
-    return SynthesizeResult(out, plan.pairs, len(waiting), len(plan.shards), summary)
+        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
+    run = open_run(settings)
+    with run.held(part, parts):
+        run.adopt(plan, overwrite)
+        if run.finished(plan):
+            waiting, complete = [], True
+        else:
+            waiting = run.make_ready(wanted, plan.digest)
+            _run(context, waiting, plan, run, pairs.bad, progress)
+            complete = not run.waiting(plan.shards, plan.digest)
+        summary = run.finish(plan, pairs.bad) if complete else {}
+    return SynthesizeResult(run.out, plan.pairs, len(waiting), len(plan.shards), summary, url=settings.remote or "")
 
 
 def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
-    """Load the weights and make the plan."""
-    device = pick_device(settings.device)
+    """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
+    elsewhere = settings.engine == "ray" or workers_here(settings) > 1
+    device = "cpu" if elsewhere else pick_device(settings.device)
     generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)
     plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
     columns = run_columns(settings, generator.digest, plan.params_digest)
@@ -103,23 +95,25 @@ def _run(
     context: ShardContext,
     waiting: Sequence[Shard],
     plan: Plan,
-    out: Path,
+    run: RunFolder,
     read_bad: Sequence[Quarantined],
     progress: Progress | None,
 ) -> None:
     """Run the shards that wait, and stop when too much is bad."""
     allowed = allowance(context.settings.max_bad_fraction, plan.pairs)
-    before = [shard for shard in plan.shards if is_done(out, shard, plan.digest)]
-    bad = [*read_bad, *(row for shard in before for row in unpack_quarantine(out / "candidates" / shard.filename))]
-    check_bad(bad, allowed, plan.pairs, out)
+    undone = run.waiting(plan.shards, plan.digest)
+    before = [shard for shard in plan.shards if shard not in undone]
+    bad = [*read_bad, *(row for shard in before for row in run.quarantined(shard))]
+    check_bad(bad, allowed, plan.pairs, run.out)
     total = sum(shard.stop - shard.start for shard in waiting)
     done = 0
-    for shard, _ in local.run_shards(context, waiting, out, context.settings.workers):
-        done += shard.stop - shard.start
-        bad += unpack_quarantine(out / "candidates" / shard.filename)
-        if progress:
-            progress(done, total)
-        check_bad(bad, allowed, plan.pairs, out)
+    with closing(run_shards(context, waiting, run.out)) as results:  # workers end with this block, whatever ends it
+        for shard, _ in results:
+            done += shard.stop - shard.start
+            bad += run.quarantined(shard)
+            if progress:
+                progress(done, total)
+            check_bad(bad, allowed, plan.pairs, run.out)
 
 
 def allowance(fraction: float, pairs: int) -> int:
@@ -140,21 +134,6 @@ def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -
             f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
             "--max-bad-fraction"
         )
-
-
-def is_done(out: Path, shard: Shard, digest: str) -> bool:
-    """Tell whether a shard's two files are whole and belong to the plan."""
-    return is_whole(out / "candidates" / shard.filename, digest) and is_whole(out / "pairs" / shard.filename, digest)
-
-
-def begin_anew(plan: Plan, out: Path) -> None:
-    """Remove an old run's files, and nothing else that lies beside them, and put the new plan in place of its own."""
-    with storage_errors(f"'{out}'"):
-        for name in ("summary.json", "quarantine.parquet", "report.html", "selection.json"):
-            (out / name).unlink(missing_ok=True)
-        for name in ("candidates", "pairs"):
-            shutil.rmtree(out / name, ignore_errors=True)
-    write_json(out / PLAN, plan.to_json())
 
 
 def parse_part(part: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from harmonygen.cells import cell_file
 from harmonygen.config import SynthesizeSettings
 from harmonygen.features import IMAGE, image_cell, schema
-from harmonygen.images import ImageU8, encode
+from harmonygen.images import ImageU8, encode, read_bytes
 from harmonygen.masks import fg_ratio
 from harmonygen.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
@@ -112,19 +112,29 @@ def candidate_row(
 
 
 def pair_row(photo: Photo, outcomes: Sequence[Selected | Dropped]) -> dict[str, Any]:
-    """Return one row of ``pairs/*.parquet``: the photo (by path if its pixels are the file's), mask and all scores."""
+    """Return one row of ``pairs/*.parquet``: the photo (see :func:`_real`), mask and all scores."""
     real = photo.pair.real
-    file = real.path if isinstance(real, FileSource) else cell_file(real)
-    by_path = {"bytes": None, "path": str(file.absolute())} if file is not None and not photo.resized else None
+    file = None if isinstance(real, FileSource) else cell_file(real)
     return {
         **_identity(photo),
-        "real": by_path or _png(photo.image_u8, photo),
+        "real": _real(photo),
         "mask": _png(photo.mask, photo),
         "source": str(file or real),
         "mask_source": str(photo.pair.mask),
         "originals": json.dumps(photo.pair.originals),
         "scores": json.dumps([score_row(outcome) for outcome in outcomes]),
     }
+
+
+def _real(photo: Photo) -> dict[str, Any]:
+    """Return the photo's cell: a path if its pixels are a file's, the file's bytes if that is a copy, else a PNG."""
+    real = photo.pair.real
+    if photo.resized:
+        return _png(photo.image_u8, photo)
+    if isinstance(real, FileSource) and real.url:  # a cache is no part of the run
+        return image_cell(read_bytes(real), f"{photo.pair.pair_id.replace('/', '_')}{real.path.suffix}")
+    file = real.path if isinstance(real, FileSource) else cell_file(real)
+    return _png(photo.image_u8, photo) if file is None else {"bytes": None, "path": str(file.absolute())}
 
 
 def _png(image: ImageU8 | Any, photo: Photo) -> dict[str, Any]:

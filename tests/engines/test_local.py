@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import queue
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from harmonygen.data import read_pairs
 from harmonygen.engines import local
-from harmonygen.errors import HarmonygenError, InputError
+from harmonygen.engines.worker import build_context, job_of
+from harmonygen.errors import CheckpointError, HarmonygenError, InputError
 from harmonygen.shards import cut, is_whole, part_of
 from harmonygen.workflows.synthesize import prepare
 
@@ -62,12 +65,16 @@ def test_an_input_error_of_the_generator_is_quarantined_not_raised(prepared, mon
 
 
 def test_what_workers_are_sent_holds_no_weights(prepared):
-    import pickle
-
     context, *_ = prepared
-    portable = local._portable(context)
-    assert set(portable) == {"settings", "pairs", "plan_digest", "run_columns"}
-    assert len(pickle.dumps(portable)) < 20_000
+    assert len(pickle.dumps(job_of(context))) < 20_000
+
+
+def test_a_worker_with_other_weights_is_refused(prepared):
+    context, *_ = prepared
+    job = job_of(context)
+    assert build_context(job, "cpu").plan_digest == context.plan_digest
+    with pytest.raises(CheckpointError, match=r"digest .* give all workers the same weights"):
+        build_context(replace(job, classifier_digest="another"), "cpu")
 
 
 def test_a_worker_that_died_is_reported_with_what_to_do():
@@ -90,11 +97,64 @@ def test_a_workers_own_error_goes_back_to_the_parent(prepared, monkeypatch):
     for shard in (*plan.shards, None):
         tasks.put(shard)
     monkeypatch.setattr(local.signal, "signal", lambda *_: None)
-    local._work(local._portable(context), tasks, results, out / "missing", 1)
+    local._work(job_of(context), "cpu", tasks, results, out / "missing", 1)
     shard, error = results.get_nowait()
     assert shard == plan.shards[0]
     assert isinstance(error, HarmonygenError)
     assert results.empty()
+
+
+def test_what_hinders_a_worker_from_starting_goes_back_too(prepared, monkeypatch):
+    context, _, out = prepared
+    results = queue.Queue()
+    monkeypatch.setattr(local.signal, "signal", lambda *_: None)
+    local._work(replace(job_of(context), classifier_digest="another"), "cpu", queue.Queue(), results, out, 1)
+    assert isinstance(results.get_nowait()[1], CheckpointError)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "asked", "devices"),
+    [
+        (4, "auto", 0, ["cuda:0", "cuda:1", "cuda:2"]),  # three shards only
+        (2, "cuda", 3, ["cuda:0", "cuda:1", "cuda:0"]),
+        (2, "cuda:1", 2, ["cuda:1", "cuda:1"]),
+        (2, "cpu", 2, ["cpu", "cpu"]),
+        (0, "auto", 2, ["auto", "auto"]),
+    ],
+)
+def test_each_worker_has_a_device_of_its_own(settings_of, prepared, monkeypatch, gpus, device, asked, devices):
+    """Processes that only note what they were started with."""
+    started = []
+
+    class Noted:
+        exitcode = 0
+
+        def __init__(self, target, args):
+            started.append(args[1])
+            self.results, self.tasks = args[3], args[2]
+
+        def start(self):
+            while (shard := self.tasks.get()) is not None:
+                self.results.put((shard, "done"))
+
+        def join(self):
+            """Ended already."""
+
+        terminate = join
+
+    spawn = SimpleNamespace(Queue=queue.Queue, Process=Noted)
+    monkeypatch.setattr(local.multiprocessing, "get_context", lambda _: spawn)
+    monkeypatch.setattr(local, "_gpus", lambda: gpus)
+    context, plan, out = prepared
+    context = replace(context, settings=settings_of(device=device, workers=asked))
+    assert len(list(local.run_shards(context, plan.shards, out))) == 3
+    assert started == devices
+
+
+def test_one_gpu_or_none_means_one_worker_in_this_process(settings_of, monkeypatch):
+    for gpus, device, workers in [(0, "auto", 1), (1, "auto", 1), (4, "cpu", 1), (4, "auto", 4)]:
+        monkeypatch.setattr(local, "_gpus", lambda gpus=gpus: gpus)
+        assert local.workers_here(settings_of(device=device)) == workers
 
 
 def test_parts_share_all_shards_between_them():
