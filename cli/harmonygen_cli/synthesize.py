@@ -14,11 +14,11 @@ from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 def synthesize(
     overrides: Overrides = None,
     recipe: Recipe = None,
-    data: Annotated[str | None, typer.Option(help="Photos and masks, any input layout (sample).")] = None,
+    data: Annotated[str | None, typer.Option(help="Photos and masks, any input layout, path or URL (sample).")] = None,
     list_file: Annotated[str | None, typer.Option(help="iHarmony4 list, txt or jsonl.")] = None,
     subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="Candidates a pair (10).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder (outputs/synthesize).")] = None,
+    out: Annotated[str | None, typer.Option(help="Run folder, path or URL (outputs/synthesize).")] = None,
     generator: Annotated[
         str | None, typer.Option(help="diffusion, color-transfer, color-jitter or lut (diffusion).")
     ] = None,
@@ -41,7 +41,10 @@ def synthesize(
     limit: Annotated[int | None, typer.Option(help="Only the first N pairs.")] = None,
     mask_resize: Annotated[str | None, typer.Option(help="refuse or nearest (refuse).")] = None,
     engine: Annotated[str | None, typer.Option(help="local or ray (local).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes (1).")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join ($RAY_ADDRESS, else a Ray of the run's own).")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, or Ray actors (one a GPU, else 1).")] = None,
     part: Annotated[str | None, typer.Option(help="This job's part of a job array, i/n (0/1).")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(help="Bad inputs allowed (0.01).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an old run in --out first.")] = False,
@@ -67,16 +70,17 @@ def synthesize(
         result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress)
     if result.dry_run:
         size = f"{result.pairs} pairs x {settings.k} candidates in {result.shards} shards"
-        reporter.line(f"{size} -> {result.out} (nothing written)")
+        reporter.line(f"{size} -> {result.url or result.out} (nothing written)")
     elif not result.summary:
         reporter.line(f"part {settings.part} done; the run is summed up when all {result.shards} shards are")
     else:
-        show(reporter, result.out, result.summary, result.shards_run)
-    values = {"out": result.out, "pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}
-    reporter.result({**values, "dry_run": result.dry_run, "summary": result.summary})
+        show(reporter, result.out, result.summary, result.shards_run, result.url)
+    counts = {"pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}
+    values = {"out": result.url or result.out, **counts, "dry_run": result.dry_run}
+    reporter.result({**values, "summary": result.summary})
 
 
-def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int) -> None:
+def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int, url: str = "") -> None:
     """Print a run's summary as a table."""
     counts = [[name, summary[name]] for name in ("pairs", "candidates", "kept", "selected", "quarantined")]
     dropped = [[f"dropped, {reason}", count] for reason, count in summary["dropped"].items()]
@@ -87,7 +91,7 @@ def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int
     rows = [
         [name, f"{value:.3g}" if isinstance(value, float) else value] for name, value in [*counts, *dropped, *speed]
     ]
-    reporter.table(f"{summary['generator']}: {out}", ["", "value"], rows)
+    reporter.table(f"{summary['generator']}: {url or out}", ["", "value"], rows)
     if not shards_run:
         reporter.line("the run was already complete: nothing was written")
     reporter.line(f"report: {out / 'report.html'}")
