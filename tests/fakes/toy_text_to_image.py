@@ -36,7 +36,7 @@ class Drawn(NamedTuple):
 
 
 def draw(seed: int, shape: str | None = None, colour: str | None = None, field: str | None = None) -> Drawn:
-    """Draw the scene of ``seed``: a shape with stripes or checks, 20-30 % lighter and darker, at a random place.
+    """Draw the scene of ``seed``: a shape with stripes or checks, 20-30 % darker, at a random place.
 
     Args:
         seed: decides all that is not named.
@@ -80,8 +80,8 @@ def tint(colour: str, rng: np.random.Generator) -> Floats:
 
 
 def texture(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
-    """Stripes or checks (64, 64) in [0, 1], of a period of 8 to 12 pixels, level or at 45 degrees."""
-    period, phase, slanted = rng.uniform(8, 12), rng.uniform(0, 2 * np.pi, 2), rng.integers(2)
+    """Stripes or checks (64, 64) in [0, 1], of a period of 10 to 16 pixels, level or at 45 degrees."""
+    period, phase, slanted = rng.uniform(10, 16), rng.uniform(0, 2 * np.pi, 2), rng.integers(2)
     angle = rng.integers(2) * np.pi / 2 + slanted * np.pi / 4
     turn = 2 * np.pi / period
     along = np.sin(turn * (np.cos(angle) * x + np.sin(angle) * y) + phase[0])
