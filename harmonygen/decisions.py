@@ -49,7 +49,7 @@ def read_decisions(path: Path) -> Decisions:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read decisions from '{path}' ({error}): {_REMEDY}") from error
     if not isinstance(value, dict) or set(value) != set(_FIELDS):
         found = ", ".join(map(repr, value)) if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -142,7 +142,7 @@ def decode_segmentation(source: SegmentSource) -> Mask:
 
     try:
         segmentation = json.loads(source.segmentation)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"segmentation of '{source}' is not JSON ({error}): fix or drop it") from error
     rle = to_rle(segmentation, source.height, source.width, source.name)
     return np.asarray(coco.decode(rle)).view(np.bool_)  # 0 and 1 only, so no copy is needed
@@ -194,7 +194,7 @@ def _checked_counts(segmentation: dict[str, Any], height: int, width: int, name:
     given = segmentation["counts"]
     if isinstance(given, str):
         counts = unpack_counts(given)  # pycocotools leaves memory as it was where a string's runs end too early
-    elif all(isinstance(count, int) and 0 <= count <= height * width for count in given):
+    elif all(type(count) is int and 0 <= count <= height * width for count in given):
         counts = np.array(given, dtype=np.int64)
     else:
         counts = np.array([-1])

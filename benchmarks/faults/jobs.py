@@ -54,7 +54,7 @@ class Workshop:
 
     def out_of(self, job: Job) -> Path:
         """Return the folder of a job's runs, always the same: digests may tell where the data were."""
-        return self.place / f"{job.name.replace(' ', '-')}-out"
+        return self.place / "disk" / f"{job.name.replace(' ', '-')}-out"
 
     def trap(self, job: Job, out: Path, **spec: object) -> dict[str, object]:
         """Return a trap's settings for a job."""
@@ -63,6 +63,7 @@ class Workshop:
 
 def workshop(forge: Forge, place: Path) -> Workshop:
     """Make the inputs that all jobs share."""
+    (place / "disk").mkdir()
     return Workshop(forge, place, samples.classifier(place / "classifier"), samples.folders(place / "photos", 4))
 
 
@@ -140,7 +141,7 @@ def label(event: tuple[str, str]) -> str:
 
 
 def moments(events: tuple[tuple[str, str], ...], most: int) -> list[int]:
-    """Choose up to ``most`` events to strike at: the last of each kind first, then the first, then others in between."""
+    """Choose up to ``most`` events to strike at: the last of each kind, then the first, then others in between."""
     labels = [label(event) for event in events]
     last = {name: number for number, name in enumerate(labels)}
     first = {name: number for number, name in reversed(list(enumerate(labels)))}

@@ -22,7 +22,7 @@ def rows(shop: Workshop, most: int = 3) -> Iterator[Row]:
     """Fill the disk under every verb, and inject ENOSPC at every kind of call."""
     made = [make(shop) for make in jobs.ALL if make is not jobs.starter]
     prepared = [(job, *shop.straight(job)) for job in made]
-    yield _full_disk(shop, [(job, expected) for job, expected, _ in prepared], most)
+    yield _full_disk(shop, most)
     for op in OPS:
         tally = Tally()
         for job, expected, straight in prepared:
@@ -37,50 +37,58 @@ def _inject(shop: Workshop, job: Job, expected: dict[str, object], op: str, at: 
     trap = shop.trap(job, out, does="error", errno=errno.ENOSPC, ops=[op], at=at)
     end = shop.forge.run(*job.command(out), trap=trap)
     what = f"{job.name}, {op} {at}"
-    if end.code not in (EXIT_STORAGE, 0):  # 0: a link that fails is copied, an unneeded folder is done without
+    if end.code != EXIT_STORAGE:
         tally.wrong.append(f"{what}: exit {end.code}, {end.told}")
         tally.survived -= 1
     check(shop, job, out, expected, tally, what)
 
 
-def _full_disk(shop: Workshop, prepared: list[tuple[Job, dict[str, object]]], most: int) -> Row:
-    fault, tally = "no space at write, all verbs", Tally()
-    disk = shop.place / "small-disk"
-    disk.mkdir(exist_ok=True)
-    if not mounted(disk, 64):
-        return Row(fault, 0, 0, note="no right to mount a tmpfs here")
+def _full_disk(shop: Workshop, most: int) -> Row:
+    """Fill a real disk: a tmpfs in place of the folder that the jobs write to."""
+    makers = [make for make in jobs.ALL if make not in (jobs.starter, jobs.augment)]
+    disk, tally = shop.place / "disk", Tally()
+    made = [*(make(shop) for make in makers), jobs.augment(shop, "parquet")]  # links would need the data's disk
+    prepared = [(job, shop.straight(job)[0]) for job in made]
+    if not mounted(disk):
+        return Row("no space at write, all verbs", 0, 0, note="no right to mount a tmpfs here")
     try:
         for job, expected in prepared:
+            needed = _size_of(shop, job)
             for share in range(1, most + 1):
-                _fill(shop, job, expected, disk, share / (most + 1), tally)
+                _fill(shop, job, expected, needed * share // (most + 1), tally)
     finally:
-        subprocess.run(["umount", str(disk)], check=False)
-    return tally.row(fault, "a full tmpfs; exit code 4, resumed once there was space")
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
+    return tally.row("no space at write, all verbs", "a full tmpfs; exit code 4, resumed once there was space")
 
 
-def _fill(shop: Workshop, job: Job, expected: dict[str, object], disk: Path, share: float, tally: Tally) -> None:
-    """Leave a share of the space that the job needs, run it, make room, and go on."""
-    out, needed = shop.out_of(job), sum(len(str(value)) for value in expected.values() if isinstance(value, bytes))
-    home = disk / "out"
-    home.mkdir()
-    os.symlink(home, out)
-    room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    left = int(share * max(60_000, min(needed, 400_000)))
-    (disk / "ballast").write_bytes(bytes(max(0, room - left)))
+def _size_of(shop: Workshop, job: Job) -> int:
+    """Return how many bytes of the disk a job takes."""
+    before, out = _free(shop), shop.out_of(job)
+    shop.forge.run(*job.command(out))
+    taken = before - _free(shop)
+    shutil.rmtree(out)
+    return taken
+
+
+def _free(shop: Workshop) -> int:
+    disk = os.statvfs(shop.place / "disk")
+    return disk.f_bavail * disk.f_frsize
+
+
+def _fill(shop: Workshop, job: Job, expected: dict[str, object], left: int, tally: Tally) -> None:
+    """Leave ``left`` bytes of the disk, run the job, make room, and go on."""
+    out, ballast = shop.out_of(job), shop.place / "disk" / "ballast"
+    ballast.write_bytes(bytes(max(0, _free(shop) - left)))
     end = shop.forge.run(*job.command(out))
-    (disk / "ballast").unlink()
-    if end.code == 0:  # there was enough
-        tally.phases["enough"] += 1
-    elif end.code != EXIT_STORAGE:
-        tally.wrong.append(f"{job.name} with {left} bytes: exit {end.code}, {end.told}")
+    ballast.unlink()
+    what = f"{job.name} with {left} bytes left"
+    if end.code != EXIT_STORAGE:
+        tally.wrong.append(f"{what}: exit {end.code}, {end.told}")
         tally.survived -= 1
-    check(shop, job, out, expected, tally, f"{job.name} with {left} bytes left")
-    if out.is_symlink():
-        out.unlink()
-    shutil.rmtree(home)
+    check(shop, job, out, expected, tally, what)
 
 
-def mounted(folder: Path, mebibytes: int) -> bool:
+def mounted(folder: Path, mebibytes: int = 64) -> bool:
     """Mount a small tmpfs; tell whether it could be."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "harmonygen-faults", str(folder)]
     try:

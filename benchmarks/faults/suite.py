@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from faults import damage, kills, runs, signals, space
+from faults import bombs, damage, kills, masks, pictures, runs, signals, space
 from faults.forge import Forge
 from faults.jobs import Workshop, workshop
 from faults.table import Row
@@ -21,6 +21,9 @@ COMMANDS: dict[str, Callable[[Workshop, bool], Iterable[Row]]] = {
 
 VALUES: dict[str, Callable[[Path, bool], Iterable[Row]]] = {
     "damage": damage.rows,
+    "bombs": bombs.rows,
+    "pictures": pictures.rows,
+    "masks": masks.rows,
 }
 """Kinds whose faults are bad inputs, most of them to functions."""
 

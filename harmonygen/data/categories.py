@@ -118,7 +118,7 @@ def read_labels(folder: Path) -> Categories:
         return to_categories(json.loads(path.read_bytes())["categories"], str(path))
     except OSError as error:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"'{path}' does not describe labels ({type(error).__name__} {error}): it needs categories, each with id, "
             "name and supercategory; fix it or take it away"

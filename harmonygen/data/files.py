@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from harmonygen.errors import InputError, StorageError, UsageError
 from harmonygen.records import Quarantined
 
 ORIENTATION = 0x0112  # EXIF
+MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -58,15 +60,18 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 text file (``.gz`` is unpacked), without a byte-order mark.
 
     Raises:
-        UsageError: not UTF-8, or not gzip though named so.
+        UsageError: not UTF-8, not gzip though named so, or over ``MAX_TEXT`` bytes.
         StorageError: it cannot be read.
     """
     import gzip
 
     try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw).decode("utf-8-sig")
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
+            raw = opened.read(MAX_TEXT + 1)
+        if len(raw) > MAX_TEXT:
+            raise UsageError(f"'{path}' holds over {MAX_TEXT} bytes of text: cut it into several")
+        return raw.decode("utf-8-sig")
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UsageError(f"'{path}' is not UTF-8 text ({error}): save it as UTF-8") from error
     except OSError as error:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error

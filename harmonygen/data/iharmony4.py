@@ -102,7 +102,7 @@ def read_lines(path: Path) -> list[str]:
 def _file_name(line: str, number: int, path: Path) -> str:
     try:
         name = json.loads(line)["file_name"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         name = None
     if not isinstance(name, str):
         raise UsageError(f"line {number} of '{path}' has no text 'file_name': write {{\"file_name\": ...}} on each")

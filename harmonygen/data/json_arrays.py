@@ -75,6 +75,8 @@ class _Text:
             except json.JSONDecodeError:
                 if self._ended:
                     raise
+            except RecursionError as error:
+                raise ValueError("a value is nested too deeply") from error
             else:
                 if self._text[end : end + 3].strip(".eE+-") or self._ended:  # else a number might go on: 0 of 0.5
                     self._place = end

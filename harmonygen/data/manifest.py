@@ -99,7 +99,7 @@ def read_manifest(folder: Path) -> tuple[Entry, ...] | None:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the permissions") from error
     try:
         return tuple(_entry_of(row) for row in json.loads(text)["files"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"'{path}' is no manifest ({error}): remove it and build the dataset again") from error
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise CheckpointError if it is missing or damaged."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot read '{path}' ({error}): the checkpoint is incomplete, copy it again") from error
     if not isinstance(raw, dict):
         raise CheckpointError(
@@ -90,6 +92,21 @@ def load_weights(path: Path) -> dict[str, Any]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read weights '{path}' ({error}): copy the checkpoint again") from error
+
+
+@contextmanager
+def writing_errors() -> Iterator[None]:
+    """Raise OSError where the writers of safetensors and torch met a full or failing disk: each says it its own way."""
+    try:
+        yield
+    except SafetensorError as error:
+        if "I/O error" not in str(error):
+            raise
+        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter")):
+            raise
+        raise OSError(f"torch could not write the whole file ({error})") from error
 
 
 def weights_digest(folder: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.models.checkpoints import writing_errors
 from harmonygen.recipes import merge
 from harmonygen.shards import storage_errors, sync_folder
 from harmonygen.training.settings import TrainSettings
@@ -75,7 +76,7 @@ def write(output_dir: Path, step: int, fill: Callable[[Path], None]) -> Path:
 def replace_folder(final: Path, fill: Callable[[Path], None]) -> Path:
     """Write a folder whole under its final name, or leave the one that was there."""
     temporary = final.with_name(f".{final.name}.tmp")
-    with storage_errors(f"'{final}'"):
+    with storage_errors(f"'{final}'"), writing_errors():
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         fill(temporary)

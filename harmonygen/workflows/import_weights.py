@@ -11,6 +11,7 @@ from pydantic import Field
 
 from harmonygen.config import Settings
 from harmonygen.errors import UsageError
+from harmonygen.models.checkpoints import writing_errors
 from harmonygen.models.classifier import Label
 from harmonygen.models.foreign import Foreign, read_foreign
 from harmonygen.models.importing import import_classifier, import_denoiser, import_harmony_vae, import_refiner
@@ -71,7 +72,7 @@ def import_weights(settings: ImportSettings) -> ImportResult:
     make_folder(out.parent)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with storage_errors(f"checkpoint '{out}'"):
+        with storage_errors(f"checkpoint '{out}'"), writing_errors():
             parameters = _write(settings, weights, source, temporary)
             temporary.rename(out)
     finally:

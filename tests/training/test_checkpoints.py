@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.training import checkpoints, state
@@ -106,6 +108,43 @@ def test_no_space_is_said_and_leaves_what_was_there(tmp_path):
     with pytest.raises(StorageError, match="No space left"):
         checkpoints.write(tmp_path, 3, full)
     assert (tmp_path / "checkpoint-0000003" / "model.safetensors").read_text() == "three"
+
+
+@pytest.fixture
+def small_disk():
+    """No file of this process may grow over 4 kB: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _by_safetensors(path):
+    save_file({"a": torch.zeros(100_000)}, path)
+
+
+def _by_torch(path):
+    torch.save({"a": torch.zeros(100_000)}, path)
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize("save", [_by_safetensors, _by_torch])
+def test_a_full_disk_is_a_storage_error_whichever_library_meets_it(tmp_path, save):
+    """safetensors and torch have errors of their own for it, neither of them an OSError."""
+    with pytest.raises(Exception, match=r"inline_container|os error") as met:
+        save(tmp_path / "weights")
+    assert not isinstance(met.value, OSError)
+    with pytest.raises(StorageError, match=r"could not write|os error"):
+        checkpoints.write(tmp_path, 3, lambda folder: save(folder / "weights"))
+
+
+def test_other_faults_of_what_fills_a_checkpoint_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"):
+        checkpoints.write(tmp_path, 3, _faulty)
+
+
+def _faulty(_folder):
+    raise RuntimeError("a bug")
 
 
 def test_a_damaged_checkpoint_is_named(toy, tmp_path):
