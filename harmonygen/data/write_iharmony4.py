@@ -51,13 +51,13 @@ def place(source: Path, target: Path, link: Link) -> bool:
     Raises:
         StorageError: the file system cannot link (other device, unsupported, too many links), or the disk is full.
     """
-    if target.is_symlink() or target.exists():
+    if os.path.lexists(target):
         if _is_placed(source, target, link):
             return False
         target.unlink()
     try:
         if link == "hard":
-            os.link(source.resolve(), target)
+            os.link(source.resolve() if source.is_symlink() else source, target)
         elif link == "sym":
             target.symlink_to(source.resolve())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -69,11 +70,24 @@ class Mix:
         """Training pairs by id."""
         return {pair.pair_id: pair for pair in self.dataset.train}
 
+    @cached_property
+    def inside(self) -> dict[str, tuple[str, str]]:
+        """Photo and mask of each pair, by its id, relative to the dataset's root: asked for several times a file."""
+        relative = self.dataset.relative
+        pairs = (*self.dataset.train, *self.test)
+        return {pair.pair_id: (relative(photo_path(pair)), relative(mask_path(pair))) for pair in pairs}
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, int], str]:
+        return {(picked["pair_id"], picked["k"]): self._new_name(picked) for picked in self.picked}
+
     def name_of(self, picked: Mapping[str, Any]) -> str:
         """Return the path that a picked candidate gets, relative to the dataset's root."""
-        mask = self.dataset.relative(mask_path(self.pairs[picked["pair_id"]]))
+        return self._names[picked["pair_id"], picked["k"]]
+
+    def _new_name(self, picked: Mapping[str, Any]) -> str:
         suffix = PurePosixPath(picked["composite"]["path"] or "").suffix.lower().replace(".jpeg", ".jpg") or ".png"
-        return tree.new_composite(mask, self.prefix, picked["k"], suffix)
+        return tree.new_composite(self.inside[picked["pair_id"]][1], self.prefix, picked["k"], suffix)
 
     def originals_rows(self, pairs: Iterable[Pair]) -> Iterator[Row]:
         """Yield the manifest's row of every original composite."""
@@ -94,7 +108,7 @@ class Mix:
             yield self.new_row(picked)
 
     def _row(self, pair: Pair, composite: str) -> Row:
-        real, mask = (self.dataset.relative(path) for path in (photo_path(pair), mask_path(pair)))
+        real, mask = self.inside[pair.pair_id]
         return {"composite": composite, "real": real, "mask": mask, "subset": pair.subset, "pair_id": pair.pair_id}
 
 
@@ -129,7 +143,7 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
 
 def _write_composites(mix: Mix) -> Iterator[int]:
     """Write the new composites with their bytes untouched, a few at a time; yield how many are done."""
-    left = [picked for picked in mix.picked if not (mix.out / mix.name_of(picked)).is_file()]
+    left = [picked for picked in mix.picked if not os.path.isfile(os.path.join(mix.out, mix.name_of(picked)))]
     done = len(mix.picked) - len(left)
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -140,6 +154,8 @@ def _write_composites(mix: Mix) -> Iterator[int]:
                 done += _count(ended)
                 yield done
         yield done + _count(wait(running).done)
+    for folder in {(mix.out / mix.name_of(picked)).parent for picked in mix.picked}:
+        shards.sync_folder(folder)  # once each: what tells of the files is written after it
 
 
 def _count(ended: Iterable[Future[None]]) -> int:
@@ -151,7 +167,16 @@ def _write_composite(target: Path, encoded: bytes) -> None:
     found = tree.image_suffix(encoded, target.name)
     if found != target.suffix:
         raise StorageError(f"'{target.name}' holds a {found} image: run synthesize again for this pair")
-    shards.write_bytes(target, encoded)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with shards.storage_errors(f"'{target}'"):
+        try:
+            with open(temporary, "wb") as opened:
+                opened.write(encoded)
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _write_lists(mix: Mix) -> None:
