@@ -107,7 +107,8 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
             ray.init(address=joined, **quiet) if joined else ray.init(address="local", **quiet, **own)
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise UsageError(
-                f"Ray at '{joined or 'this machine'}' cannot be reached: {error}: check --ray-address and 'ray status'"
+                f"Ray at '{joined or 'this machine'}' cannot be reached: {error}: check --ray-address, 'ray status' "
+                "and, if the cluster asks for a token, RAY_AUTH_MODE=token"
             ) from error
     try:
         yield
