@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -74,7 +75,14 @@ def storage_errors(what: str) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder with its parents; raise StorageError if it cannot be one."""
+    """Create a folder with its parents.
+
+    Raises:
+        UsageError: the path was a URL.
+        StorageError: it cannot be a folder.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9+.-]+:", path.parts[0] if path.parts else ""):
+        raise UsageError(f"'{path}' was a URL: only synthesize writes to URLs, give another --out")
     if path.exists() and not path.is_dir():
         raise StorageError(f"'{path}' is a file, a folder is needed: choose another --out")
     with storage_errors(f"folder '{path}'"):

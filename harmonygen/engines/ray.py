@@ -105,7 +105,8 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
     with _signals_kept():
         try:
             ray.init(address=joined, **quiet) if joined else ray.init(address="local", **quiet, **own)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises it bare where a machine is too busy to start
+            ray.shutdown()
             raise UsageError(
                 f"Ray at '{joined or 'this machine'}' cannot be reached: {error}: check --ray-address, 'ray status' "
                 "and, if the cluster asks for a token, RAY_AUTH_MODE=token"

@@ -60,7 +60,7 @@ def synthesize(
     if overwrite and parts > 1:
         raise UsageError(
             f"--overwrite with --part {settings.part} would remove what the other parts have made: "
-            f"delete '{settings.out}' once, then start the parts without --overwrite"
+            f"delete '{settings.remote or settings.out}' once, then start the parts without --overwrite"
         )
     pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
     context, plan = prepare(settings, pairs)
