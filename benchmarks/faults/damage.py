@@ -1,4 +1,4 @@
-"""Cut files at every sixteenth and flip single bits of them: refused by name, quarantined, or a picture that decodes."""
+"""Cut files at every sixteenth, flip single bits: refused by name, quarantined, or a picture that decodes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ STORED = {
 """How a camera of each EXIF orientation stores what it saw upright."""
 
 FORMATS = {"PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
-MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "I;16B", "I;16L", "F"]
+GREY, SCALAR = ("1", "L", "LA", "La"), ("I", "I;16", "I;16B", "I;16L", "F")
+MODES = (*GREY, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", *SCALAR)
 
 
 def rows(place: Path, quick: bool = False) -> Iterator[Row]:

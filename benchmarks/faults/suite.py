@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from faults import bombs, damage, kills, masks, pictures, runs, signals, space
+from faults import (
+    bombs,
+    cluster,
+    damage,
+    formulas,
+    kills,
+    masks,
+    memory,
+    paths,
+    pickles,
+    pictures,
+    runs,
+    signals,
+    space,
+    tokens,
+)
 from faults.forge import Forge
 from faults.jobs import Workshop, workshop
 from faults.table import Row
@@ -15,6 +30,9 @@ COMMANDS: dict[str, Callable[[Workshop, bool], Iterable[Row]]] = {
     "signals": lambda shop, quick: signals.rows(shop, 1 if quick else 2),
     "space": lambda shop, quick: space.rows(shop, 1 if quick else 2),
     "runs": lambda shop, quick: runs.rows(shop),
+    "pickles": lambda shop, quick: pickles.rows(shop),
+    "tokens": lambda shop, quick: tokens.rows(shop),
+    "ray": lambda shop, quick: cluster.rows(shop, quick),
     "files": lambda shop, quick: (damage.finished_shards(shop, quick), damage.as_inputs(shop)),
 }
 """Kinds whose faults strike whole commands."""
@@ -24,6 +42,9 @@ VALUES: dict[str, Callable[[Path, bool], Iterable[Row]]] = {
     "bombs": bombs.rows,
     "pictures": pictures.rows,
     "masks": masks.rows,
+    "paths": paths.rows,
+    "formulas": formulas.rows,
+    "memory": memory.rows,
 }
 """Kinds whose faults are bad inputs, most of them to functions."""
 

@@ -31,8 +31,8 @@ class Trap:
     """Counts events and acts at number ``at`` (from 0) of those whose kind is in ``ops`` (all kinds if empty).
 
     ``does``: ``kill`` (SIGKILL), ``signal`` (the numbers in ``numbers``, one at each event from there), ``error`` (an
-    OSError of ``errno``), ``hold`` (wait until the file ``until`` is there) or ``nothing``. ``log`` gets a line for each
-    event.
+    OSError of ``errno``), ``hold`` (wait until the file ``until`` is there) or ``nothing``. Each event is a line of the
+    file ``log``.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import harmonygen
 from harmonygen.config import EvaluateSettings
+from harmonygen.data.csv_cells import plain_texts
 from harmonygen.data.evaluation_set import EvaluationSet, read_cases
 from harmonygen.data.files import photo_sizes
 from harmonygen.data.predictions import match_predictions
@@ -300,7 +301,7 @@ def _write_all(
     out = settings.out
     write_parquet(out / f"{PER_IMAGE}.parquet", table)
     lines = io.BytesIO()
-    pyarrow.csv.write_csv(table, lines)
+    pyarrow.csv.write_csv(plain_texts(table), lines)
     write_bytes(out / f"{PER_IMAGE}.csv", lines.getvalue())
     made, notes = tables(summary, settings.table, settings.published), notes_of(summary)
     write_bytes(out / "table.md", markdown(made, notes).encode())

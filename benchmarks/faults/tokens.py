@@ -1,0 +1,57 @@
+"""Secrets: after publishing, with faults, the token is found in no file, log or message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from faults import jobs
+from faults.jobs import Workshop
+from faults.table import Row
+
+FAKES = Path(__file__).resolve().parents[2] / "tests" / "fakes"
+CASES = ("503", "401", "somebody")
+
+
+def rows(shop: Workshop) -> Iterator[Row]:
+    """Publish to a Hub on this machine with a token from the environment and from a file; search everything."""
+    if not FAKES.is_dir():
+        yield Row("tokens", 0, 0, note="tests/fakes is not here")
+        return
+    sys.path.insert(0, str(FAKES))
+    from fake_hub import TOKEN, FakeHub
+    from publish_cases import ECHO
+    from small_dataset import build
+
+    place = shop.place / "tokens"
+    built, secret = build(place / "built", {"train": 8, "test": 4}), place / "secret"
+    secret.write_text(TOKEN + "\n")
+    tried = found = wrong = 0
+    for kind in ("environment", "--token-file", "a server that says it back"):
+        with FakeHub() as hub:
+            hub.faults = _echo(ECHO) if kind.startswith("a server") else []
+            hidden = {"HF_TOKEN": "" if kind == "--token-file" else TOKEN, "HF_HUB_OFFLINE": "0"}
+            words = ("--token-file", secret) if kind == "--token-file" else ()
+            settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(place / "home"), **hidden}
+            end = shop.forge.run("publish", built, "--repo", "user/set", "--json", *words, env=settings)
+        tried += 1
+        wrong += end.code != (4 if kind.startswith("a server") else 0) and end.code != 2
+        found += (end.out + end.err).count(TOKEN)
+    job = jobs.synthesize(shop)
+    end = shop.forge.run(*job.command(shop.out_of(job)), env={"HF_TOKEN": TOKEN, "WANDB_API_KEY": TOKEN})
+    held = [path for path in shop.place.rglob("*") if path.is_file() and path != secret and _holds(path, TOKEN)]
+    note = f"in environment, --token-file, echoed by the server, beside a run: found {found + len(held)} times"
+    note += f"; {[str(path.relative_to(shop.place)) for path in held[:3]]}" if held else ""
+    good = tried + 1 - wrong - bool(end.code) - bool(found or held)
+    yield Row("secrets in files, logs and messages", tried + 1, good, note=note, breaches=found + len(held))
+
+
+def _echo(said: str) -> list[object]:
+    from fake_hub import Fault
+
+    return [Fault("POST /api", 403, 1, 10_000, said, {})]
+
+
+def _holds(path: Path, token: str) -> bool:
+    return token.encode() in path.read_bytes()
