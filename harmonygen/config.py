@@ -224,6 +224,7 @@ class ZeroShotSettings(Settings):
     refine_keep: float = Field(1000.0, ge=0, description="pull of the token embeddings toward their start")
     background_weight: float = Field(1.0, ge=0, description="of the background words' attention loss")
     null_learning_rate: float = Field(0.1, gt=0, description="of the unconditional embedding")
+    null_inner: int = Field(5, ge=1, description="its optimiser steps at the last levels; the first take one")
     null_weight: float = Field(10.0, ge=0, description="of the latents' squared error in the null-text optimisation")
     edge_weight: float = Field(1.0, ge=0, description="of the edge loss inside the mask; 0 = none")
     edge_gamma: float = Field(0.1, ge=0, description="of the learned edges against Sobel's")

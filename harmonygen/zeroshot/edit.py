@@ -22,7 +22,7 @@ from harmonygen.zeroshot.schedule import Schedule
 from harmonygen.zeroshot.text_to_image import TextToImage
 
 _SHOWN = (-0.2, 1.2)  # early guesses of the picture may lie far outside [0, 1]
-_MOST_INNER = 5  # optimiser steps at the last levels; the first take one
+_RIM = 2  # pixels
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EditWalk:
         settings: ZeroShotSettings,
     ) -> None:
         self.model, self.schedule, self.trajectory = model, schedule, trajectory
-        self.original, self.mask, self.net, self.settings = original, mask, net, settings
+        self.original, self.inner, self.net, self.settings = original, inner_part(mask), net, settings
 
     def run(
         self, texts: Refined, mapper: Tensor, null: Tensor, progress: Callable[[int, int], None] | None = None
@@ -106,7 +106,7 @@ class EditWalk:
         """Optimise the unconditional embedding for one level, in place; return the losses of the last step."""
         optimizer = torch.optim.AdamW([null], lr=self.settings.null_learning_rate, weight_decay=0.0)
         losses: tuple[Tensor, Tensor | None] = (torch.zeros(()), None)
-        for _ in range(1 + index * _MOST_INNER // self.schedule.steps):
+        for _ in range(1 + index * self.settings.null_inner // self.schedule.steps):
             losses = self.losses(null, both, conditional, level)
             weighted = self.settings.null_weight * losses[0]
             if losses[1] is not None:
@@ -123,4 +123,14 @@ class EditWalk:
         if not settings.edge_weight:
             return latent, None
         shown = self.model.decode(schedule.clean(both[1:], predicted[1:], level)).clamp(*_SHOWN)
-        return latent, edge_loss(self.original, shown, self.mask, self.net, settings.edge_gamma)
+        return latent, edge_loss(self.original, shown, self.inner, self.net, settings.edge_gamma)
+
+
+def inner_part(mask: Tensor) -> Tensor:
+    """Return a mask (1, 1, H, W) without the rim where edges are of foreground against background.
+
+    That contrast is what an edit is there to change; only edges within the foreground are to stay. Where nothing is
+    left, the mask itself.
+    """
+    inner = -functional.max_pool2d(-mask, 2 * _RIM + 1, stride=1, padding=_RIM)
+    return inner if bool(inner.any()) else mask

@@ -50,7 +50,7 @@ class TextToImage:
         if low_memory:
             unet.enable_gradient_checkpointing()
             vae.enable_gradient_checkpointing()
-        self.control = install(unet)
+        self.control, self.dtype = install(unet), unet.dtype
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.multiple = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
         self.resolution = int(_side(unet.config.sample_size)) * self.factor
@@ -121,7 +121,7 @@ class TextToImage:
 
     def predict(self, latents: Tensor, time: int, states: Tensor) -> Tensor:
         """Return what the UNet predicts, float32, for latents (B, 4, h, w) and text states (B, T, width)."""
-        dtype = self.unet.dtype
+        dtype = self.dtype  # the module's own property walks through all parts
         predicted: Tensor = self.unet(latents.to(dtype), time, encoder_hidden_states=states.to(dtype)).sample
         return predicted.float()
 
