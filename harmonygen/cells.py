@@ -58,7 +58,7 @@ def _value(source: CellSource) -> Any:
             raise InputError(f"'{source}' is past the last row ({ends[-1] if ends else 0} rows): check the row number")
         start = ends[group - 1] if group else 0
         return _column_of_group(source.path, group, source.column)[source.row - start].as_py()
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
         raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
 
 

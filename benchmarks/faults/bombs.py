@@ -23,7 +23,7 @@ MOST_MEBIBYTES = 2048
 DEEP = "[" * 200_000
 
 
-def rows(place: Path, _quick: bool = False) -> Iterator[Row]:
+def rows(place: Path, quick: bool = False) -> Iterator[Row]:
     """Look at every bomb in a process of its own."""
     peaks, wrong = [], []
     for name in BOMBS:

@@ -24,7 +24,7 @@ PLAIN = ("HCOCO/c1_2", "a-b", "a=b", "1", "", "été")
 SIGNS = "=+-@＝＋－＠"
 
 
-def rows(place: Path, _quick: bool = False) -> Iterator[Row]:
+def rows(place: Path, quick: bool = False) -> Iterator[Row]:
     """Write names that are formulas as `evaluate` writes them, and read them back as a spreadsheet would."""
     import pyarrow as pa
     import pyarrow.csv

@@ -15,7 +15,7 @@ FITS = 3  # candidates that the scripted device has memory for
 K = 10
 
 
-def rows(place: Path, _quick: bool = False) -> Iterator[Row]:
+def rows(place: Path, quick: bool = False) -> Iterator[Row]:
     """Sample with a model that says torch.OutOfMemoryError for more than a few candidates."""
     found = alone(sample, place)
     fault = f"out of memory with more than {FITS} of {K} candidates"

@@ -16,7 +16,7 @@ from faults.table import Row
 IDS = ("..", "../x", "../../x", "a/../../x", "/tmp/x", "\\x", "..\\x", "C:\\x", "a\0b", "a\nb", ".", "", "x" * 300)
 
 
-def rows(place: Path, _quick: bool = False) -> Iterator[Row]:
+def rows(place: Path, quick: bool = False) -> Iterator[Row]:
     """Give every reader every id, and look where files come to lie."""
     found = alone(look, place)
     fault = f"{len(IDS)} ids that lead out ('..', '/', '\\\\', NUL ...) x {len(READERS)} readers"
@@ -36,6 +36,7 @@ def look(place: Path) -> tuple[int, int, list[str]]:
 
     refused, harmless, wrong = 0, 0, []
     for name, reader in READERS.items():
+        wrong += _control(name, reader, place / f"{name.replace(' ', '-')}-control")
         for number, text in enumerate(IDS):
             home = place / name.replace(" ", "-") / str(number)
             home.mkdir(parents=True)
@@ -54,12 +55,22 @@ def look(place: Path) -> tuple[int, int, list[str]]:
     return refused, harmless, wrong
 
 
+def _control(name: str, reader: Callable[[Path, str], list[str]], home: Path) -> list[str]:
+    """Give a reader a good id: one that refuses this too has shown nothing by refusing the others."""
+    home.mkdir(parents=True)
+    try:
+        ids = reader(home, "7")
+    except Exception as error:
+        return [f"{name} refuses a good id: {str(error)[:80]}"]
+    return [] if any("7" in each for each in ids) else [f"{name} lost a good id, gave {ids}"]
+
+
 def _ids(path: Path) -> list[str]:
     """Read pairs; return all ids that later become names of files."""
     from harmonygen.data import read_pairs
 
     pairs = read_pairs(str(path))
-    return [each for pair in pairs for each in (pair.pair_id, pair.real_id, pair.mask_id)]
+    return [each for pair in pairs for each in (pair.pair_id, pair.real_id, pair.mask_id, pair.subset) if each]
 
 
 def _good(home: Path) -> None:
@@ -93,14 +104,23 @@ def _parquet(column: str) -> Callable[[Path, str], list[str]]:
 
 
 def _coco(home: Path, text: str) -> list[str]:
-    image = {"id": 1, "file_name": f"{text}.png", "height": samples.HEIGHT, "width": samples.WIDTH}
-    shape = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}
-    whole = {"images": [image], "annotations": [shape], "categories": [{"id": 1, "name": "a"}]}
+    _photos(home / "images", ".png", text)
+    size = {"height": samples.HEIGHT, "width": samples.WIDTH}
+    images = [{"id": n, "file_name": f"{name}.png", **size} for n, name in enumerate(("good", text))]
+    shapes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]} for n in (0, 1)]
+    whole = {"images": images, "annotations": shapes, "categories": [{"id": 1, "name": "a"}]}
     (home / "instances.json").write_text(json.dumps(whole))
     return _ids(home / "instances.json")
 
 
+def _photos(folder: Path, suffix: str, text: str) -> None:
+    """Save a good photo, and one of the id if it is a plain name."""
+    for name in ("good", *((text,) if text.isalnum() and len(text) < 9 else ())):
+        samples.save(samples.picture(), folder / f"{name}{suffix}")
+
+
 def _coco_label(home: Path, text: str) -> list[str]:
+    _photos(home / "images", ".png", "p")
     image = {"id": 1, "file_name": "p.png", "height": samples.HEIGHT, "width": samples.WIDTH}
     shape = {"id": text, "name": text, "image_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}
     (home / "instances.json").write_text(json.dumps({"images": [image], "annotations": [shape], "categories": []}))
@@ -108,9 +128,9 @@ def _coco_label(home: Path, text: str) -> list[str]:
 
 
 def _contest(home: Path, text: str) -> list[str]:
-    samples.save(samples.picture(), home / "train" / "p.jpg")
-    row = f'"{text}","1 9",{samples.HEIGHT},{samples.WIDTH},1'
-    (home / "train.csv").write_text(f"ImageId,EncodedPixels,Height,Width,ClassId\n{row}\n")
+    _photos(home / "train", ".jpg", text)
+    rows = "\n".join(f'"{name}","1 9",{samples.HEIGHT},{samples.WIDTH},1' for name in ("good", text))
+    (home / "train.csv").write_text(f"ImageId,EncodedPixels,Height,Width,ClassId\n{rows}\n")
     return _ids(home)
 
 
@@ -143,18 +163,17 @@ def _folders(home: Path, text: str) -> list[str]:
 
 
 def _manifest(home: Path, text: str) -> list[str]:
-    from harmonygen.data.front_matter import read_card
     from harmonygen.data.manifest import read_manifest
     from harmonygen.data.verify import verify
     from harmonygen.errors import UsageError
 
-    del read_card
-    row = {"path": text, "config": "", "split": "", "size": 1, "rows": 0, "sha256": "0" * 64}
+    row = {"path": text, "config": "", "split": "", "bytes": 1, "rows": 0, "sha256": "0" * 64}
     (home / "manifest.json").write_text(json.dumps({"files": [row]}))
     (home / "README.md").write_text("# A dataset\n")
     checked = verify(home, read_manifest(home) or ())
-    if checked.faults:
-        raise UsageError(str(checked.faults[0]))
+    told = [str(each) for each in checked.faults if each.path == text and "plain path" in each.found]
+    if told:
+        raise UsageError(told[0])
     return [text]
 
 

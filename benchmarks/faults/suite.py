@@ -32,7 +32,6 @@ COMMANDS: dict[str, Callable[[Workshop, bool], Iterable[Row]]] = {
     "runs": lambda shop, quick: runs.rows(shop),
     "pickles": lambda shop, quick: pickles.rows(shop),
     "tokens": lambda shop, quick: tokens.rows(shop),
-    "ray": lambda shop, quick: cluster.rows(shop, quick),
     "files": lambda shop, quick: (damage.finished_shards(shop, quick), damage.as_inputs(shop)),
 }
 """Kinds whose faults strike whole commands."""
@@ -45,6 +44,7 @@ VALUES: dict[str, Callable[[Path, bool], Iterable[Row]]] = {
     "paths": paths.rows,
     "formulas": formulas.rows,
     "memory": memory.rows,
+    "ray": cluster.rows,
 }
 """Kinds whose faults are bad inputs, most of them to functions."""
 

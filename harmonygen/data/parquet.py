@@ -115,10 +115,18 @@ def read_rows(file: Path) -> Iterator[Pair | Quarantined]:
             "rename or convert the columns"
         )
     ids = [column for column in ID_COLUMNS if column in schema.names]
-    table = pq.read_table(file, columns=ids) if ids else None
-    rows: list[dict[str, Any]] = table.to_pylist() if table else [{}] * pq.read_metadata(file).num_rows
+    rows = read_texts(file, ids) if ids else [{}] * pq.read_metadata(file).num_rows
     for number, row in enumerate(rows):
         yield _pair(file.absolute(), number, {key: str(value) for key, value in row.items() if value is not None})
+
+
+def read_texts(file: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Read the rows of a Parquet file's columns (None: all); raise UsageError if what they hold is damaged."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(file, columns=columns).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
+        raise UsageError(f"'{file}' is damaged ({error}): export or download it again") from error
+    return rows
 
 
 def _first_of_its_ids(pair: Pair, seen: set[tuple[str, str, str]]) -> bool:

@@ -80,9 +80,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if path.suffix.lower() == ".csv":
         rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(read_text(path), newline=""), restkey=""))
     else:
-        import pyarrow.parquet as pq
+        from harmonygen.data.parquet import read_texts
 
-        rows = pq.read_table(path).to_pylist()
+        rows = read_texts(path)
     return [{key.strip(): str(cell).strip() for key, cell in row.items() if key and cell is not None} for row in rows]
 
 

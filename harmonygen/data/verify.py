@@ -17,6 +17,7 @@ from harmonygen.errors import UsageError
 Progress = Callable[[int, int], None]
 
 README = "README.md"
+_NAME_BYTES = 255  # what a file system holds
 MAX_FILE_BYTES = 50_000_000_000  # what the Hub accepts
 MAX_FOLDER_FILES = 10_000
 MAX_FILES = 100_000
@@ -122,7 +123,8 @@ def _path_faults(entries: Iterable[Entry]) -> Iterator[Fault]:
 
 def _is_inside(path: str) -> bool:
     parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and not re.search(r"[\\\0-\x1f]", path)
+    plain = not path.startswith("/") and ".." not in parts and not re.search(r"[\\\0-\x1f]", path)
+    return bool(parts) and plain and all(len(part.encode("utf-8", "replace")) <= _NAME_BYTES for part in parts)
 
 
 def _limit_faults(entries: tuple[Entry, ...]) -> Iterator[Fault]:
