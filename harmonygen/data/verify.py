@@ -97,7 +97,8 @@ def verify(
         progress: gets (bytes read, bytes in all).
     """
     faults = [*_path_faults(entries), *_limit_faults(entries)]
-    whole, wrong = _read_files(folder, [each for each in entries if _is_inside(each.path)], progress)
+    inside = [each for each in entries if _is_inside(each.path)]
+    whole, wrong = _read_files(folder, inside, progress)
     faults += wrong
     card, told = _card(folder)
     faults += told
@@ -109,7 +110,7 @@ def verify(
             looked = list(image_faults(split, sample, seed))
             images += len(looked)
             faults += [fault for fault in looked if fault is not None]
-    left = len(_visible(folder)) - sum(1 for each in entries if (folder / each.path).is_file())
+    left = len(_visible(folder)) - sum(1 for each in inside if (folder / each.path).is_file())
     return Verified(folder, entries, card, tuple(faults), images, left)
 
 
