@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -41,22 +42,27 @@ def own_token(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, own_token):
     """A Ray cluster of one machine, started as a user would, as processes of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    command = [str(Path(sys.executable).with_name("ray")), "start", *options, "--disable-usage-stats"]
-    with (tmp_path_factory.mktemp("ray") / "log").open("w") as log:
-        process = subprocess.Popen(command, start_new_session=True, stdout=log, stderr=subprocess.STDOUT)
+    said = ""
+    for _ in range(3):  # Ray waits 30 s for itself, which a busy machine may need
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        options = ["--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+        command = [str(Path(sys.executable).with_name("ray")), "start", *options, "--disable-usage-stats"]
+        log = tmp_path_factory.mktemp("ray") / "log"
+        with log.open("w") as opened:
+            process = subprocess.Popen(command, start_new_session=True, stdout=opened, stderr=subprocess.STDOUT)
         try:
-            while "Ray runtime started" not in (said := Path(log.name).read_text()):
-                if process.poll() is not None:  # Ray waits 30 s for itself, no longer
-                    pytest.skip(f"Ray did not start on this machine: {said.splitlines()[-1]}")
+            while "Ray runtime started" not in (said := log.read_text()) and process.poll() is None:
                 time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
+            if process.poll() is None:
+                yield f"127.0.0.1:{port}"
+                return
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # ended, with all it started
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    pytest.fail(f"Ray did not start on this machine: {said[-300:]}")
 
 
 @pytest.fixture
