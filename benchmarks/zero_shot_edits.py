@@ -53,7 +53,8 @@ def main() -> None:
     model = TextToImage.from_pretrained(options.model)
     for steps in (options.steps, 50):
         again, alone = inversion_psnr(model, chosen, steps)
-        print(f"DDIM inversion and reconstruction, {steps} steps: {again:.2f} dB (autoencoder alone: {alone:.2f} dB)")
+        figures = f"median {np.median(again):.2f}, {told(again, 2)} dB (autoencoder alone: {told(alone, 2)} dB)"
+        print(f"DDIM inversion and reconstruction, {steps} steps: {figures}")
     before = told([colour_distance(scene.picture01, scene) for scene in chosen], 0)
     print(f"distance of the foreground's mean colour from the background's word, before: {before} of 441\n")
     print("| edit | attention inside, before -> after | outside | colour distance | edge correlation |")

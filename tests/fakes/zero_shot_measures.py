@@ -50,8 +50,8 @@ def scenes(count: int, seed: int = UNSEEN) -> list[Scene]:
 
 
 @torch.no_grad()
-def inversion_psnr(model: TextToImage, chosen: Sequence[Scene], steps: int) -> tuple[float, float]:
-    """Return the mean PSNR (dB) of pictures inverted and reconstructed unguided, and of the autoencoder alone."""
+def inversion_psnr(model: TextToImage, chosen: Sequence[Scene], steps: int) -> tuple[list[float], list[float]]:
+    """Return each picture's PSNR (dB) when inverted and reconstructed unguided, and the autoencoder's alone."""
     schedule, null, found, alone = model.schedule(steps), model.unconditional(), [], []
     for scene in chosen:
         latents = model.encode(to_images(scene.picture01, model.device))
@@ -59,7 +59,7 @@ def inversion_psnr(model: TextToImage, chosen: Sequence[Scene], steps: int) -> t
         again = to_picture(model.decode(reconstruct(model.predict, schedule, noise, null)))
         found.append(psnr(again, scene.picture01))
         alone.append(psnr(to_picture(model.decode(latents)), scene.picture01))
-    return float(np.mean(found)), float(np.mean(alone))
+    return found, alone
 
 
 def edits(folder: Path, chosen: Sequence[Scene], settings: ZeroShotSettings) -> list[Edited]:
