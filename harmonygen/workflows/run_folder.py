@@ -32,6 +32,7 @@ from harmonygen.shards import (
     make_folder,
     refuse_others,
     storage_errors,
+    sweep,
     unpack_quarantine,
     unpack_rows,
     write_bytes,
@@ -68,12 +69,17 @@ def is_done(out: Path, shard: Shard, digest: str) -> bool:
 
 def begin_anew(plan: Plan, out: Path) -> None:
     """Remove an old run's files, and nothing else that lies beside them, and put the new plan in place of its own."""
+    clear(out)
+    write_json(out / PLAN, plan.to_json())
+
+
+def clear(out: Path) -> None:
+    """Remove what a run has made."""
     with storage_errors(f"'{out}'"):
         for name in (*_TOP, *_BESIDE):
             (out / name).unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(out / name, ignore_errors=True)
-    write_json(out / PLAN, plan.to_json())
 
 
 def send_shard(remote: Remote, shard: Shard, out: Path) -> None:
@@ -97,6 +103,8 @@ class RunFolder:
         """
         with locked(self.out, f"part-{part}-of-{parts}"):
             refuse_others(self.out, f"part-*-of-{parts}")
+            if parts == 1:  # another part's temporary files are not a killed run's
+                sweep(self.out)
             yield
 
     def adopt(self, plan: Plan, overwrite: bool) -> None:
@@ -153,24 +161,22 @@ class RemoteRun(RunFolder):
             self._remove_run(names)
         content = json.dumps(plan.to_json(), indent=1, ensure_ascii=False, default=str).encode()
         self.remote.write(PLAN, content, new=True)
-        staged = self._staged_digest()
-        write_bytes(self.out / PLAN, self.remote.read(PLAN) or content)
+        there = self.remote.read(PLAN) or content
+        if _digest_in(there) != self._staged_digest():
+            clear(self.out)
+        write_bytes(self.out / PLAN, there)
         adopt(plan, self.out)
-        if staged != plan.digest:
-            begin_anew(plan, self.out)
 
     def _remove_run(self, names: dict[str, Entry]) -> None:
-        """Remove the run at the URL, its records first, and nothing else that lies beside it."""
+        """Remove the run at the URL, its plan last, and nothing else that lies beside it."""
         ours = [name for name in names if name.partition("/")[0] in FOLDERS]
-        for name in (SUMMARY, PLAN, QUARANTINE, REPORT, *_BESIDE, *sorted(ours)):
+        for name in (SUMMARY, QUARANTINE, REPORT, *_BESIDE, *sorted(ours), PLAN):
             if name in names:
                 self.remote.remove(name)
 
     def _staged_digest(self) -> str:
-        try:
-            return str(json.loads((self.out / PLAN).read_text(encoding="utf-8")).get("plan_digest"))
-        except (OSError, ValueError):
-            return ""
+        path = self.out / PLAN
+        return _digest_in(path.read_bytes()) if path.is_file() else ""
 
     def make_ready(self, shards: Sequence[Shard], digest: str) -> list[Shard]:
         """Sweep what a killed run left of these shards, send what it staged whole, and return those that wait."""
@@ -238,3 +244,11 @@ class RemoteRun(RunFolder):
             if not (staged / name).is_file() or (staged / name).stat().st_size != sizes[name].size
         ]
         side_by_side(lambda name: self.remote.get(name, staged / name), missing)
+
+
+def _digest_in(plan: bytes) -> str:
+    """Return the digest in a ``plan.json``; empty if it is none."""
+    try:
+        return str(json.loads(plan)["plan_digest"])
+    except (ValueError, KeyError, TypeError):
+        return ""

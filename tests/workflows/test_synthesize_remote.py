@@ -164,6 +164,35 @@ def test_other_options_are_refused_and_overwrite_begins_anew(remote_of, rows_of,
     assert (copy / "notes.txt").read_text() == "mine"
 
 
+def test_what_is_staged_of_another_plan_is_not_counted(remote_of, tmp_path, monkeypatch):
+    synthesize(remote_of(shard_size=1))
+    MEMORY.rm("/bucket/run", recursive=True)
+    monkeypatch.setenv("HARMONYGEN_CACHE", str(tmp_path / "another"))
+    synthesize(remote_of(k=1))
+    MEMORY.rm_file("/bucket/run/summary.json")
+    monkeypatch.undo()
+    monkeypatch.setenv("HARMONYGEN_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match="k: 1 then, 3 now"):
+        synthesize(remote_of(k=3))
+    assert synthesize(remote_of(k=1)).summary["candidates"] == 6
+
+
+def test_overwrite_that_was_stopped_can_be_repeated(remote_of, monkeypatch):
+    synthesize(remote_of())
+    plain, calls = Remote.remove, iter(range(4))
+
+    def stopping(self, name):
+        if not name.endswith(".lease") and next(calls, None) is None:
+            raise StorageError("the line is cut")
+        plain(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "remove", stopping)
+        with pytest.raises(StorageError):
+            synthesize(remote_of(k=1), overwrite=True)
+    assert synthesize(remote_of(k=1), overwrite=True).summary["candidates"] == 6
+
+
 def test_a_folder_that_is_not_a_run_is_refused(remote_of):
     MEMORY.pipe_file("/bucket/run/holiday.jpg", b"")
     with pytest.raises(UsageError, match=r"not empty and not a run \(found holiday.jpg\)"):
