@@ -119,6 +119,8 @@ def sweep(output_dir: Path) -> None:
     for pattern in (f".{_NAME}*.tmp", ".model.tmp", ".model.old.tmp"):
         for folder in output_dir.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
+    for stray in output_dir.glob(".*.json.*.tmp"):  # of the history and the settings
+        stray.unlink(missing_ok=True)
 
 
 def refuse_unasked(output_dir: Path) -> None:

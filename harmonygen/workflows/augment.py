@@ -114,6 +114,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
         compared = _guard_hashes(settings, mix)
         shards.make_folder(settings.out)
         with shards.locked(settings.out, "augment"):
+            shards.sweep(settings.out)
             _write_plan(settings, mix)
             write_mix(mix, progress)
             result = _result(settings, mix, compared, time.monotonic() - began, finished_before=False)

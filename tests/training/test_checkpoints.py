@@ -110,6 +110,14 @@ def test_no_space_is_said_and_leaves_what_was_there(tmp_path):
     assert (tmp_path / "checkpoint-0000003" / "model.safetensors").read_text() == "three"
 
 
+def test_what_a_kill_left_half_written_is_swept(tmp_path):
+    for name in (".history.json.7.tmp", ".settings.json.7.tmp"):
+        (tmp_path / name).write_text("{")
+    (tmp_path / "history.json").write_text("[]")
+    checkpoints.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["history.json"]
+
+
 @pytest.fixture
 def small_disk():
     """No file of this process may grow over 4 kB: what a full disk does, without one."""

@@ -277,3 +277,22 @@ def test_paths_in_a_message_are_the_users(settings_of):
         synthesize(settings_of(k=2))
     assert str(Path(settings_of().out)) in str(refused.value)
     assert "--overwrite" in str(refused.value)
+
+
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next(settings_of):
+    settings = settings_of()
+    synthesize(settings)
+    strays = [settings.out / name for name in (".summary.json.7.tmp", "pairs/.part-00000-of-00003.parquet.7.tmp")]
+    for stray in strays:
+        stray.write_text("half")
+    synthesize(settings)
+    assert not any(stray.exists() for stray in strays)
+
+
+def test_a_part_leaves_the_temporary_files_of_other_parts(settings_of):
+    settings = settings_of(part="0/2")
+    synthesize(settings)
+    other = settings.out / ".quarantine.parquet.7.tmp"
+    other.write_text("another part writes this")
+    synthesize(settings)
+    assert other.exists()
