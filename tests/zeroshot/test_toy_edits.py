@@ -10,11 +10,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
-from zero_shot_measures import TOY, colour_distance, edits, inversion_psnr, scenes
+from zero_shot_measures import TOY, colour_distance, edge_correlation, edits, inversion_psnr, scenes
 
 from harmonygen.zeroshot.text_to_image import TextToImage
 
 CHOSEN = scenes(2)
+EDGES = TOY.model_copy(update={"inversion_steps": 7, "refine_inner": 0, "null_inner": 20})
+"""The toy's few tokens give the unconditional embedding little hold on texture: more steps, and a larger weight."""
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,12 @@ def test_refinement_moves_the_words_attention_to_where_they_belong(edited):
 def test_the_edit_brings_the_foreground_toward_the_backgrounds_word(edited):
     for made, scene in zip(edited, CHOSEN, strict=True):
         assert colour_distance(made.picture01, scene) < 0.85 * colour_distance(scene.picture01, scene)
+
+
+def test_the_edge_loss_keeps_the_foregrounds_texture_through_the_edit(toy_sd):
+    def kept(edge_weight):
+        made = edits(toy_sd, CHOSEN, EDGES.model_copy(update={"edge_weight": edge_weight}))
+        return [edge_correlation(edit.picture01, scene) for edit, scene in zip(made, CHOSEN, strict=True)]
+
+    without, held = kept(0.0), kept(300.0)
+    assert np.mean(held) > np.mean(without) + 0.05
