@@ -8,14 +8,16 @@ worker is found out and named.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import harmonygen
 from harmonygen.data import is_url
@@ -71,7 +73,10 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
             first, last = context.pairs[shard.start].pair_id, context.pairs[shard.stop - 1].pair_id
             return f"shard {shard.index} ('{first}' to '{last}')"
 
-        yield from _in_actors(ray, start, shards, share.workers, named)
+        def sweep(shard: Shard) -> None:
+            make_ready(out, [shard])
+
+        yield from _in_actors(ray, start, shards, share.workers, named, sweep)
 
 
 def import_ray() -> Any:
@@ -112,9 +117,32 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
                 "and, if the cluster asks for a token, RAY_AUTH_MODE=token"
             ) from error
     try:
-        yield
+        with redirect_stdout(_OursAlone(sys.stdout)):
+            yield
     finally:
         ray.shutdown()
+
+
+class _OursAlone(io.TextIOBase):
+    """A ``sys.stdout`` for a process with Ray: what Ray's own threads print there goes to stderr."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self.stdout = stdout
+
+    def _sink(self) -> TextIO:
+        return sys.stderr if threading.current_thread().name.startswith("ray_") else self.stdout
+
+    def write(self, text: str) -> int:
+        """Write text where it belongs."""
+        return self._sink().write(text)
+
+    def flush(self) -> None:
+        """Flush what is written to."""
+        self._sink().flush()
+
+    def isatty(self) -> bool:
+        """Tell whether a person reads what is written."""
+        return self._sink().isatty()
 
 
 @contextmanager
@@ -215,9 +243,14 @@ class Worker:
 
 
 def _in_actors(
-    ray: Any, start: Callable[[], Any], shards: Sequence[Shard], workers: int, named: Callable[[Shard], str]
+    ray: Any,
+    start: Callable[[], Any],
+    shards: Sequence[Shard],
+    workers: int,
+    named: Callable[[Shard], str],
+    sweep: Callable[[Shard], None],
 ) -> Generator[tuple[Shard, ShardResult], None, None]:
-    """Hand shards to actors that are free, and yield each with its result.
+    """Hand shards to actors that are free, and yield each with its result; ``sweep`` what a dead one left of a shard.
 
     An actor is handed none before it is ready, so those that a cluster has no room for hold nothing up.
     """
@@ -240,10 +273,11 @@ def _in_actors(
                 raise error.cause if isinstance(error.cause, BaseException) else error from error
             except ray.exceptions.RayError as error:  # the actor, its process or its machine is gone
                 deaths[shard] += 1
+                if shard is not None:
+                    sweep(shard)
+                    waiting.appendleft(shard)
                 if deaths[shard] > DEATHS_ALLOWED:
                     raise _too_many(shard, named, deaths[shard], error) from error
-                if shard is not None:
-                    waiting.appendleft(shard)
                 ray.kill(actor)
                 add()
                 continue

@@ -117,11 +117,12 @@ def test_outputs_are_those_of_the_local_engine_bit_for_bit(on_ray, settings_of, 
 
 
 @needs_ray
-def test_a_worker_that_is_killed_is_replaced(on_ray, settings_of, rows_of, killer):
+def test_a_worker_that_is_killed_is_replaced(on_ray, settings_of, rows_of, killer, capsys):
     settings = on_ray(shard_size=1)
     killed = killer(settings.out, "part-*", 2)
     assert synthesize(settings).shards_run == 6
     assert len(killed) == 2
+    assert capsys.readouterr().out == ""
     assert not list(settings.out.rglob("*.tmp"))
     synthesize(settings_of(k=K))
     nothing_lost_nothing_twice(rows_of(settings.out), rows_of(settings_of().out))
@@ -153,7 +154,7 @@ def test_the_command_killed_and_repeated_loses_nothing(on_ray, settings_of, rows
 @needs_ray
 def test_ctrl_c_ends_a_ray_of_the_runs_own(settings_of, own_token):
     """And what the command says on stdout is its one JSON object."""
-    settings = settings_of(shard_size=1, k=300, workers=1)
+    settings = settings_of(shard_size=1, k=1500, workers=1)
     process = start(settings, "--json")
     wait_for_shards(process, settings.out, 1)
     started = processes_of(process.pid)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter
+from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.engines.ray import DEATHS_ALLOWED, _in_actors
+from harmonygen.engines.ray import DEATHS_ALLOWED, _in_actors, _OursAlone
 from harmonygen.errors import CheckpointError, HarmonygenError
 from harmonygen.shards import cut
 
@@ -32,7 +35,7 @@ class MadeUpRay:
 
     def __init__(self, faults=None, never_ready=()):
         self.faults, self.never_ready = dict(faults or {}), never_ready
-        self.actors, self.handed, self.killed = 0, [], []
+        self.actors, self.handed, self.killed, self.swept = 0, [], [], []
 
     def start(self):
         number, self.actors = self.actors, self.actors + 1
@@ -61,7 +64,9 @@ class MadeUpRay:
 
 
 def run(ray, shards, workers):
-    return [(shard.index, result) for shard, result in _in_actors(ray, ray.start, shards, workers, named)]
+    return [
+        (shard.index, result) for shard, result in _in_actors(ray, ray.start, shards, workers, named, ray.swept.append)
+    ]
 
 
 def named(shard):
@@ -87,7 +92,7 @@ def test_every_shard_is_yielded_once_whoever_dies(shards, workers, deaths):
     found = run(ray, cut(shards, 1), workers)
     assert sorted(found) == [(index, f"result of {index}") for index in range(shards)]
     met = sum(times for index, times in deaths.items() if index < shards)
-    assert len(ray.killed) == met
+    assert len(ray.killed) == len(ray.swept) == met
     assert ray.actors == min(workers, shards) + met
     handed = Counter(index for _, index in ray.handed if index is not None)
     assert all(handed[index] == 1 + deaths.get(index, 0) for index in range(shards))
@@ -109,7 +114,7 @@ def test_actors_that_never_become_ready_hold_nothing_up():
 
 def test_a_shard_that_ends_its_worker_once_too_often_is_named():
     ray = MadeUpRay({2: [RayError("out of memory")] * 9})
-    pool = _in_actors(ray, ray.start, cut(4, 1), 2, named)
+    pool = _in_actors(ray, ray.start, cut(4, 1), 2, named, ray.swept.append)
     with pytest.raises(HarmonygenError, match=r"shard 2 ended its worker 3 times \(out of memory\).*fewer --workers"):
         list(pool)
     assert len(ray.killed) == DEATHS_ALLOWED
@@ -125,6 +130,15 @@ def test_starts_that_fail_now_and_then_do_not():
         {None: [RayError("gone"), None, RayError("gone"), None, RayError("gone"), None], 0: [RayError("x")] * 2}
     )
     assert len(run(ray, cut(3, 1), 1)) == 3
+
+
+def test_what_rays_threads_print_is_no_part_of_stdout(capsys):
+    with redirect_stdout(_OursAlone(sys.stdout)):
+        print("ours")
+        thread = threading.Thread(target=print, args=("(raylet) A worker died",), name="ray_listen_error_messages")
+        thread.start()
+        thread.join()
+    assert capsys.readouterr() == ("ours\n", "(raylet) A worker died\n")
 
 
 def test_a_workers_own_error_is_raised_as_it_is():
