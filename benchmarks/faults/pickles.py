@@ -46,7 +46,7 @@ def rows(shop: Workshop) -> Iterator[Row]:
         if end.code not in (0, 2, 3):
             wrong.append(f"{name}: exit {end.code} {end.told}")
     armed = _armed(files, trace)
-    note = f"executed {len(executed)}; refused {sum(code != 0 for code in ends)}, not looked at {ends.count(0)}"
+    note = f"executed {len(executed)}; refused {sum(code != 0 for code in ends)}, quarantined {ends.count(0)}"
     note += "" if armed else "; THE PAYLOAD IS NO THREAT"
     note += f"; WRONG: {executed + wrong}" if executed or wrong else ""
     good = len(doors) - len(executed) - len(wrong) if armed else 0
