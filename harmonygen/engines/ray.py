@@ -107,7 +107,7 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
-    with _signals_kept():
+    with _signals_kept(), redirect_stdout(sys.stderr):
         try:
             ray.init(address=joined, **quiet) if joined else ray.init(address="local", **quiet, **own)
         except Exception as error:  # Ray raises it bare where a machine is too busy to start
@@ -120,7 +120,8 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
         with redirect_stdout(_OursAlone(sys.stdout)):
             yield
     finally:
-        ray.shutdown()
+        with redirect_stdout(sys.stderr):  # Ray says now what it held back
+            ray.shutdown()
 
 
 class _OursAlone(io.TextIOBase):

@@ -156,18 +156,22 @@ def test_ctrl_c_ends_a_ray_of_the_runs_own(settings_of, own_token):
     """And what the command says on stdout is its one JSON object."""
     settings = settings_of(shard_size=1, k=1500, workers=1)
     process = start(settings, "--json")
-    wait_for_shards(process, settings.out, 1)
-    started = processes_of(process.pid)
-    assert any("raylet" in name for name in started.values())
-    os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.decode().count("\n") == 1
-    assert said.startswith(b'{"error": "stopped by the keyboard')
-    deadline = time.monotonic() + 15
-    while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [name for pid, name in started.items() if Path(f"/proc/{pid}").exists()] == []
+    try:
+        wait_for_shards(process, settings.out, 1)
+        started = processes_of(process.pid)
+        assert any("raylet" in name for name in started.values())
+        os.kill(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert said.decode().count("\n") == 1
+        assert said.startswith(b'{"error": "stopped by the keyboard')
+        deadline = time.monotonic() + 15
+        while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [name for pid, name in started.items() if Path(f"/proc/{pid}").exists()] == []
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def start(settings, *options):
@@ -196,7 +200,7 @@ def wait_for_shards(process, out, count):
 
 def processes_of(parent: int) -> dict[int, str]:
     """Return the processes below one, with their commands."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     found: dict[int, str] = {}
     below = {parent}
