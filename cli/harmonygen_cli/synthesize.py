@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+
+if TYPE_CHECKING:
+    from harmonygen.config import SynthesizeSettings
+    from harmonygen.workflows.synthesize import SynthesizeResult
 
 
 def synthesize(
@@ -68,6 +72,11 @@ def synthesize(
     reporter = Reporter(json_output, quiet)
     with reporter.progress("synthesize", "pairs") as progress:
         result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress)
+    tell(reporter, result, settings)
+
+
+def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSettings) -> None:
+    """Print what a run, a part of one or a dry run came to."""
     if result.dry_run:
         size = f"{result.pairs} pairs x {settings.k} candidates in {result.shards} shards"
         reporter.line(f"{size} -> {result.url or result.out} (nothing written)")

@@ -172,6 +172,12 @@ def empty_prompt(folder: Path) -> Tensor:
 
 
 def load_text(folder: Path) -> tuple[Any, Any]:
+    """Load a folder's tokenizer and its text encoder in float32.
+
+    Raises:
+        CheckpointError: missing or damaged.
+        UsageError: transformers is not installed.
+    """
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError as error:

@@ -71,5 +71,5 @@ def _starter() -> list[Finding]:
 
 def _ray() -> Finding:
     if importlib.util.find_spec("ray"):
-        return Finding("ray", "limited", "installed, but --engine ray is not built yet: use --workers or --part")
-    return Finding("ray", "limited", "--engine ray is not built yet: use --workers or --part")
+        return Finding("ray", "ok", "--engine ray works")
+    return Finding("ray", "limited", "not installed: pip install 'harmonygen[ray]' for --engine ray; --workers works")

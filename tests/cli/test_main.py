@@ -144,7 +144,7 @@ def failure(words, capsys):
         (["--recipe", "nosuch"], "recipe 'nosuch' is not known"),
         (["--keep", "3"], "--keep"),
         (["--part", "2/2"], "--part is '2/2'"),
-        (["--engine", "ray"], "--engine ray is not built yet: use --engine local"),
+        (["--engine", "cloud"], "'local' or 'ray', found 'cloud'"),
         (["--device", "tpu"], "--device tpu is not available here"),
         (["--data", "nowhere"], "'nowhere' is not there"),
     ],

@@ -44,7 +44,7 @@ def test_a_checkpoint_of_another_kind_is_refused(request, other):
 
 
 def test_what_is_not_there_is_refused_with_what_to_do(tiny_direct, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="zero-shot .*harmonize first"):
+    with pytest.raises(UsageError, match=r"zero-shot .*harmonize first"):
         load_harmonizer("zero-shot", "starter", None, "cpu", torch.float32)
     with pytest.raises(UsageError, match="--refine x goes with diffharmony"):
         load_harmonizer("direct", tiny_direct, "x", "cpu", torch.float32)

@@ -232,7 +232,6 @@ def test_an_out_that_is_a_file_is_a_storage_error(settings_of):
     [
         ({"keep": "5"}, "--keep"),
         ({"part": "2/2"}, "--part"),
-        ({"engine": "ray"}, "not built yet"),
         ({"device": "tpu"}, "--device tpu"),
         ({"generator": "diffusion", "model": "nowhere"}, "nowhere"),
         ({"generator": "diffusion", "model": "nowhere", "dtype": "float8"}, "--dtype float8"),
