@@ -112,10 +112,13 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
             ray.init(address=joined, **quiet) if joined else ray.init(address="local", **quiet, **own)
         except Exception as error:  # Ray raises it bare where a machine is too busy to start
             ray.shutdown()
-            raise UsageError(
-                f"Ray at '{joined or 'this machine'}' cannot be reached: {error}: check --ray-address, 'ray status' "
-                "and, if the cluster asks for a token, RAY_AUTH_MODE=token"
-            ) from error
+            where = f"Ray at '{joined}' cannot be reached" if joined else "Ray does not start on this machine"
+            remedy = (
+                "check --ray-address, 'ray status' and, if the cluster asks for a token, RAY_AUTH_MODE=token"
+                if joined
+                else "repeat the command when the machine is less busy, or use --engine local"
+            )
+            raise UsageError(f"{where} ({str(error).rstrip('.')}): {remedy}") from error
     try:
         with redirect_stdout(_OursAlone(sys.stdout)):
             yield

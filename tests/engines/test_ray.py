@@ -213,7 +213,7 @@ def processes_of(parent: int) -> dict[int, str]:
 
 @needs_ray
 def test_a_cluster_that_is_not_there_is_refused(on_ray):
-    with pytest.raises(UsageError, match=r"Ray at 'local:x' cannot be reached.*check --ray-address"):
+    with pytest.raises(UsageError, match=r"Ray at 'local:x' cannot be reached .*check --ray-address"):
         synthesize(on_ray(ray_address="local:x"))
 
 
