@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from harmonygen.models.checkpoints import locate
 from harmonygen.models.refiner import Kind, RefinementUNet, RefinerSpec
 from harmonygen.training.composites import Batch
 from harmonygen.training.loop import Losses
@@ -68,18 +69,27 @@ class DirectTask:
 
 
 def new_network(kind: Kind, settings: RefinementTraining, resolution: int) -> RefinementUNet:
-    """Build the network that the settings describe, with new weights."""
-    network = RefinementUNet(
-        RefinerSpec(
-            kind=kind,
-            widths=settings.widths,
-            layers_per_block=settings.layers_per_block,
-            norm_num_groups=settings.norm_num_groups,
-            attention_head_dim=settings.attention_head_dim,
-            resolution=resolution,
-            training_data=settings.data,
+    """Build the network that the settings describe: with new weights, or as ``settings.init`` is, with its weights.
+
+    Raises:
+        CheckpointError: ``init`` is no checkpoint of this kind, or damaged.
+    """
+    if settings.init:
+        network = RefinementUNet.from_pretrained(locate(settings.init, kind), kind).train().requires_grad_(True)
+        about = f"{settings.data}; before that {network.spec.training_data or 'not stated'}"
+        network.spec = network.spec.model_copy(update={"resolution": resolution, "training_data": about})
+    else:
+        network = RefinementUNet(
+            RefinerSpec(
+                kind=kind,
+                widths=settings.widths,
+                layers_per_block=settings.layers_per_block,
+                norm_num_groups=settings.norm_num_groups,
+                attention_head_dim=settings.attention_head_dim,
+                resolution=resolution,
+                training_data=settings.data,
+            )
         )
-    )
     network.gradient_checkpointing = settings.gradient_checkpointing
     return network
 

@@ -174,6 +174,9 @@ class RefinementTraining(TrainSettings):
     layers_per_block: int = Field(2, ge=1)
     norm_num_groups: int = Field(32, ge=1)
     attention_head_dim: int = Field(8, ge=1, description="of the mid block, the only one with attention")
+    init: str = Field(
+        "", description="folder of a checkpoint of the same kind to start from: its widths and layers are taken"
+    )
     resolution: int = Field(256, ge=32)
 
 

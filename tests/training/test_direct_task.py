@@ -165,3 +165,25 @@ def test_unknown_settings_are_refused():
 
     with pytest.raises(UsageError, match="loss_region"):
         resolve(DirectTraining, None, {}, ["loss_regoin=image"])
+
+
+def test_a_run_from_init_starts_with_its_weights_and_its_widths(tmp_path):
+    earlier = direct(widths=(8, 16, 24)).model
+    torch.nn.init.normal_(earlier.conv_out.weight)
+    earlier.save_pretrained(tmp_path / "earlier", torch.float32)
+    started = direct(init=str(tmp_path / "earlier"), data="later").model
+    assert started.spec.widths == (8, 16, 24)  # SIZES says (8, 16)
+    assert "later" in started.spec.training_data
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(started.parameters(), earlier.parameters(), strict=True))
+    assert started.training
+    assert all(parameter.requires_grad for parameter in started.parameters())
+
+
+def test_init_of_another_kind_is_refused(tmp_path):
+    earlier = direct().model
+    earlier.save_pretrained(tmp_path / "earlier")
+    (tmp_path / "earlier" / "harmonygen.json").write_text(
+        (tmp_path / "earlier" / "harmonygen.json").read_text().replace('"direct"', '"refiner"')
+    )
+    with pytest.raises(CheckpointError, match="'direct' is needed"):
+        direct(init=str(tmp_path / "earlier"))
