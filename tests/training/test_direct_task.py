@@ -174,7 +174,9 @@ def test_a_run_from_init_starts_with_its_weights_and_its_widths(tmp_path):
     started = direct(init=str(tmp_path / "earlier"), data="later").model
     assert started.spec.widths == (8, 16, 24)  # SIZES says (8, 16)
     assert "later" in started.spec.training_data
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(started.parameters(), earlier.parameters(), strict=True))
+    assert all(
+        torch.equal(mine, theirs) for mine, theirs in zip(started.parameters(), earlier.parameters(), strict=True)
+    )
     assert started.training
     assert all(parameter.requires_grad for parameter in started.parameters())
 
