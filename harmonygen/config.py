@@ -16,6 +16,7 @@ from harmonygen.errors import UsageError
 
 Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
+Decoded = Literal["foreground", "whole"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Method = Literal["diffharmony", "diffharmony++", "direct", "zero-shot"]
@@ -62,6 +63,7 @@ class CandidateSettings(Settings):
     resolution: int | None = Field(None, ge=32)
     fit: Fit = "native"
     detail: Detail = "transfer"
+    decoded: Decoded = Field("foreground", description="what the decoder's finer layers run on: the part kept, or all")
     max_side: int | None = Field(None, ge=32)
     steps: int = Field(5, ge=1)
     batch_size: str = "auto"

@@ -7,6 +7,8 @@ to the full-size foreground. Legend: h w low-resolution pixels, H W full-size pi
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -19,6 +21,7 @@ Floats = npt.NDArray[np.floating]
 RADIUS = 4
 EPSILON = 1e-3
 _STRIP_PIXELS = 2_000_000  # 12 coefficients of 4 bytes each: about 100 MB a strip
+_BLOCKS_A_RADIUS = 8
 _MIN_CERTAIN = 24  # low-resolution pixels wholly inside the mask, under which partly covered ones are used too
 
 
@@ -38,9 +41,10 @@ class DetailTransfer:
             epsilon: pull toward the identity, in squared [0, 1] units.
         """
         self.real_low, self.real_u8, self.mask = real_low01.astype(np.float32), real_u8, mask
-        self.radius, self.epsilon = radius, np.float32(epsilon)
+        self.block = block_side(radius, *real_low01.shape[:2])
+        self.radius, self.epsilon = radius // self.block, np.float32(epsilon)
         self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
-        self.total = self._box(self.weight)
+        self.total = self._box(self._blocks(self.weight))
         self.mean = self._average(self.real_low)
         outer = self.real_low[..., :, None] * self.real_low[..., None, :]
         covariance = self._average(outer) - self.mean[..., :, None] * self.mean[..., None, :]
@@ -51,14 +55,26 @@ class DetailTransfer:
         boxed: Floats = uniform_filter(values, size=size, mode="constant")
         return boxed
 
+    def _blocks(self, values: Floats) -> Floats:
+        """Average (h, w, ...) over blocks; a window is made of whole ones."""
+        if self.block == 1:
+            return values
+        height, width, *rest = values.shape
+        cut = values.reshape(height // self.block, self.block, width // self.block, self.block, *rest)
+        averaged: Floats = cut.mean(axis=(1, 3))
+        return averaged
+
     def _average(self, values: Floats) -> Floats:
         """Average (h, w, ...) over each window, weighted by the mask; 0 where a window holds no foreground."""
-        shape = (*self.weight.shape, *(1,) * (values.ndim - 2))
-        total = np.maximum(self.total, np.float32(1e-6)).reshape(shape)
-        return self._box(values * self.weight.reshape(shape)) / total
+        rest = (1,) * (values.ndim - 2)
+        total = np.maximum(self.total, np.float32(1e-6)).reshape(*self.total.shape, *rest)
+        return self._box(self._blocks(values * self.weight.reshape(*self.weight.shape, *rest))) / total
 
     def field(self, generated_low01: Floats) -> Floats:
-        """Return the affine field (h, w, 3, 4) that maps the photo to ``generated_low01`` (h, w, 3) near each pixel."""
+        """Return the affine field that maps the photo to ``generated_low01`` (h, w, 3) near each block of pixels.
+
+        It has (h / b, w / b, 3, 4) values, b the side of :func:`block_side`.
+        """
         change = generated_low01.astype(np.float32) - self.real_low
         mean_change = self._average(change)
         cross = self._average(self.real_low[..., :, None] * change[..., None, :])
@@ -76,7 +92,8 @@ class DetailTransfer:
     def __call__(self, generated_low01: Floats) -> ImageU8:
         """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
-        field = self.field(generated_low01).reshape(*generated_low01.shape[:2], 12)
+        field = self.field(generated_low01)
+        field = field.reshape(*field.shape[:2], 12)
         left, right = int(columns[0]), int(columns[-1]) + 1
         strip = max(1, _STRIP_PIXELS // (right - left))
         composite = self.real_u8.copy()
@@ -87,6 +104,18 @@ class DetailTransfer:
             changed = apply_field(enlarge(field, self.mask.shape, box), real)
             composite[window] = paste(changed, real, self.mask[window])
         return composite
+
+
+def block_side(radius: int, height: int, width: int) -> int:
+    """Return the side of the blocks that windows of ``radius`` are made of: an eighth of it, if the sides divide.
+
+    A wide window moves by blocks in place of pixels: its field is smooth, and is known well enough there.
+
+    >>> block_side(4, 256, 384), block_side(128, 256, 384), block_side(128, 256, 360), block_side(128, 255, 256)
+    (1, 16, 8, 1)
+    """
+    side = 1 << max(0, (radius // _BLOCKS_A_RADIUS).bit_length() - 1)
+    return math.gcd(side, height, width)
 
 
 def certain_foreground(mask: Mask, height: int, width: int) -> Floats:

@@ -34,7 +34,12 @@ def synthesize(
     resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,
     fit: Annotated[str | None, typer.Option(help="native or square (native).")] = None,
     detail: Annotated[str | None, typer.Option(help="transfer or decode (transfer).")] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="As published: --fit square --detail decode.")] = False,
+    decoded: Annotated[
+        str | None, typer.Option(help="What the decoder's finer layers run on: foreground or whole (foreground).")
+    ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="As published: --fit square --detail decode --decoded whole.")
+    ] = False,
     max_side: Annotated[int | None, typer.Option(help="Longest side of the composites (the photo's own).")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps (5).")] = None,
     batch_size: Annotated[str | None, typer.Option(help="Candidates denoised together (auto).")] = None,
@@ -63,7 +68,7 @@ def synthesize(
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
     if paper:
-        options.update(fit="square", detail="decode")
+        options.update(fit="square", detail="decode", decoded="whole")
     from harmonygen.config import SynthesizeSettings, resolve
 
     settings = resolve(SynthesizeSettings, recipe, options, overrides or ())

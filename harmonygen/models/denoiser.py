@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from harmonygen.config import Sampler, Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
+from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 
 Direction = Literal["inverse", "forward"]
@@ -120,7 +121,8 @@ class Denoiser:
     def to(self, device: str, dtype: torch.dtype) -> Denoiser:
         """Move all parts, set them to evaluation and freeze them; return self."""
         for module in (self.unet, self.vae):
-            nn.Module.to(module, device=device, dtype=dtype)  # diffusers' own .to warns of what is not so here
+            # nn.Module's: diffusers' own .to warns of what is not so here
+            nn.Module.to(nn.Module.to(module, device=device, dtype=dtype), memory_format=torch.channels_last)
             module.eval().requires_grad_(False)
         self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
         return self
@@ -220,14 +222,15 @@ class Denoiser:
         latents = noise.to(self.device) * scheduler.init_noise_sigma
         fixed = torch.cat([mask, condition], dim=1).to(self.device).expand(batch, -1, -1, -1)
         prompt = self.null_embedding.expand(batch, -1, -1)
-        for timestep in scheduler.timesteps:
-            unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
-            predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
-            if sampler == "euler-ancestral" and self.spec.noise_share:
-                added = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
-                latents = ancestral_step(scheduler, predicted, timestep, latents, added.to(self.device))
-            else:
-                latents = scheduler.step(predicted, timestep, latents, generator=generators).prev_sample
+        with constant_prompt(self.unet):
+            for timestep in scheduler.timesteps:
+                unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
+                predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
+                if sampler == "euler-ancestral" and self.spec.noise_share:
+                    added = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
+                    latents = ancestral_step(scheduler, predicted, timestep, latents, added.to(self.device))
+                else:
+                    latents = scheduler.step(predicted, timestep, latents, generator=generators).prev_sample
         if self.spec.target == "residual":
             latents = condition + latents * self.spec.residual_scale * mask
         sampled: Tensor = latents

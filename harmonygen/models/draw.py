@@ -12,20 +12,32 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harmonygen.config import Sampler
+from harmonygen.config import Decoded, Sampler
 from harmonygen.images import ImageU8, Mask
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.harmony_vae import ConditionFeatures
+from harmonygen.models.window_decoder import Window, WindowDecoder
 
 Picture01 = npt.NDArray[np.float32]
 
 
 class PictureSampler:
-    """A denoiser with how it is sampled. ``batch_size`` is halved, and stays so, when memory runs out."""
+    """A denoiser with how it is sampled. ``batch_size`` is halved, and stays so, when memory runs out.
+
+    ``decoded`` says what of a picture is decoded: the whole, or a window around the foreground, where the rest is the
+    condition image's own.
+    """
 
     def __init__(
-        self, model: Denoiser, steps: int | None = None, batch_size: int = 16, sampler: Sampler | None = None
+        self,
+        model: Denoiser,
+        steps: int | None = None,
+        batch_size: int = 16,
+        sampler: Sampler | None = None,
+        decoded: Decoded = "whole",
     ) -> None:
         self.model, self.steps, self.batch_size, self.sampler = model, steps, batch_size, sampler
+        self.decoded = decoded
 
     @torch.no_grad()
     def __call__(self, image_u8: ImageU8, mask: Mask, seeds: Sequence[int]) -> Iterator[Picture01]:
@@ -40,13 +52,12 @@ class PictureSampler:
         image_pm1 = to_pm1(image_u8).to(model.device)
         condition = model.encode(image_pm1)
         mask01 = torch.from_numpy(mask[None, None].astype(np.float32)).to(model.device)
-        features = model.features(image_pm1, mask01)
-        decoded = model.decode(condition, features) if model.spec.target == "residual" else condition
         cells = model.latent_mask(mask01)
+        window = Window.around(mask, model.factor) if self.decoded == "foreground" else None
+        pictures_of = _Pictures(model, image_pm1, condition, model.features(image_pm1, mask01), window)
 
         def draw(batch: Sequence[int]) -> Tensor:
-            latents = model.sample(condition, cells, batch, self.steps, self.sampler)
-            return model.picture(latents, condition, decoded, image_pm1, features)
+            return pictures_of(model.sample(condition, cells, batch, self.steps, self.sampler))
 
         for pictures in self._in_batches(draw, seeds):
             yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
@@ -66,6 +77,42 @@ class PictureSampler:
                 continue
             waiting = waiting[size:]
             yield drawn
+
+
+class _Pictures:
+    """Latents of one photo's candidates to pictures."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        image_pm1: Tensor,
+        condition: Tensor,
+        features: ConditionFeatures | None,
+        window: Window | None,
+    ) -> None:
+        self.image_pm1, self.residual = image_pm1, model.spec.target == "residual"
+        self.scale, self.dtype, self.factor = model.vae.config.scaling_factor, model.vae.dtype, model.factor
+        self.decode = WindowDecoder(model.vae, self._unscaled(condition), features, window)
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) in [-1, 1] of scaled latents (B, C, h, w); outside the window, the image's.
+
+        A residual model adds the decoded *difference* to the image, as :meth:`Denoiser.picture` says.
+        """
+        decoded, window = self.decode(self._unscaled(latents)).float(), self.decode.window
+        real = window.of(self.image_pm1, self.factor) if window else self.image_pm1
+        if self.residual:
+            decoded = real + (decoded - self.decode.condition.float())
+        decoded = torch.clamp(decoded, -1, 1)
+        if window is None:
+            return decoded
+        pictures = self.image_pm1.repeat(len(latents), 1, 1, 1)
+        window.of(pictures, self.factor).copy_(decoded)
+        return pictures
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        unscaled: Tensor = (latents / self.scale).to(self.dtype)
+        return unscaled
 
 
 def to_pm1(image_u8: ImageU8) -> Tensor:

@@ -6,6 +6,7 @@ import shutil
 
 from accelerate.utils import set_seed
 
+from harmonygen.allocator import keep_memory
 from harmonygen.errors import UsageError
 from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.bad_samples import QUARANTINE
@@ -39,6 +40,7 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
         UsageError: no readable photo, an empty split, photos of a test list alone, or no checkpoint to resume from.
         TooManyBadInputsError: more photos or composites are bad than ``max_bad_fraction`` allows.
     """
+    keep_memory()
     if isinstance(settings, DenoiserTraining):
         settings = settled(settings)
     accelerator = new_accelerator(settings)

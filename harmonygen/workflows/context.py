@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from harmonygen.allocator import keep_memory
 from harmonygen.config import SynthesizeSettings
 from harmonygen.errors import UsageError
 from harmonygen.models.score import ClassifierScorer
@@ -72,8 +73,11 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
         return LutGenerator(settings.cube)
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
 
+    keep_memory()
     dtype, batch = pick_dtype(settings.dtype, device), pick_batch(settings.batch_size, device)
-    return DiffusionGenerator.from_pretrained(settings.model, device, dtype, settings.steps, batch, settings.detail)
+    return DiffusionGenerator.from_pretrained(
+        settings.model, device, dtype, settings.steps, batch, settings.detail, settings.decoded
+    )
 
 
 def load_scorer(settings: SynthesizeSettings, device: str) -> ClassifierScorer:

@@ -41,6 +41,7 @@ _PIXELS = (
     "dtype",
     "image_format",
     "mask_resize",
+    "decoded",
 )
 
 

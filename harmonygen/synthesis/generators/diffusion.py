@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonygen.config import Detail
+from harmonygen.config import Decoded, Detail
 from harmonygen.detail import DetailTransfer
 from harmonygen.images import ImageU8, paste, to_u8
 from harmonygen.models.checkpoints import locate, weights_digest
@@ -24,14 +24,27 @@ class DiffusionGenerator:
     name = "diffusion"
 
     def __init__(
-        self, model: Denoiser, digest: str = "", steps: int = 5, batch_size: int = 16, detail: Detail = "transfer"
+        self,
+        model: Denoiser,
+        digest: str = "",
+        steps: int = 5,
+        batch_size: int = 16,
+        detail: Detail = "transfer",
+        decoded: Decoded = "foreground",
     ) -> None:
-        self.draw, self.digest, self.detail = PictureSampler(model, steps, batch_size), digest, detail
+        self.draw, self.digest, self.detail = PictureSampler(model, steps, batch_size, decoded=decoded), digest, detail
         self.resolution, self.multiple = model.spec.resolution, model.factor
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str, dtype: torch.dtype, steps: int, batch_size: int, detail: Detail
+        cls,
+        name: str | Path,
+        device: str,
+        dtype: torch.dtype,
+        steps: int,
+        batch_size: int,
+        detail: Detail,
+        decoded: Decoded = "foreground",
     ) -> DiffusionGenerator:
         """Load ``starter`` or a checkpoint folder of an inverse model."""
         folder = locate(name, "inverse")
@@ -41,6 +54,7 @@ class DiffusionGenerator:
             steps,
             batch_size,
             detail,
+            decoded,
         )
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
