@@ -1,15 +1,17 @@
 """The shard function: pairs in, one whole Parquet file of scored candidates out, wherever it is called.
 
-Photos are decoded and composites encoded in threads beside the model; one pair's candidates are in memory at a time
-(and those of the next one, being decoded). The candidates' file is renamed last: it is the record that the shard is
-done.
+Photos are decoded ahead of the model, in threads. What follows the model (measuring, scoring, encoding) shares threads
+too: on a CPU before the model goes on, so that they do not fight for cores; on a GPU behind it, while the next pair is
+drawn. So one pair's candidates are in memory at a time on a CPU, two pairs' on a GPU. The candidates' file is renamed
+last: it is the record that the shard is done.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from harmonygen.errors import InputError
 from harmonygen.images import ImageU8, encode
 from harmonygen.models.score import Scorer
 from harmonygen.photo import Photo, Sizing, load_photo
-from harmonygen.records import Candidate, Dropped, GateValues, Pair, Quarantined, Scored, Selected
+from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.shards import PLAN_KEY, QUARANTINE_KEY, Shard, commit, pack_quarantine, storage_errors
 from harmonygen.synthesis.gates import GateMeter, first_failure
@@ -37,6 +39,7 @@ SECONDS_KEY = b"harmonygen.seconds"
 _THREADS = 2
 _REDRAWS = 3
 _LOOK_AHEAD = 2
+_BEHIND_GPU = 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,29 @@ class ShardContext:
     pairs: Sequence[Pair]
     generator: Generator
     scorer: Scorer
+
+    @property
+    def behind(self) -> int:
+        """How many pairs may wait to be finished while the model draws the next."""
+        return 0 if getattr(self.generator, "device", "cpu") == "cpu" else _BEHIND_GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One photo's candidates as the generator made them; ``duplicates`` are the k whose pixels an earlier one has."""
+
+    photo: Photo
+    candidates: list[Candidate]
+    composites: list[ImageU8]
+    duplicates: set[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One photo's rows, ready to be written."""
+
+    candidates: list[dict[str, Any]]
+    pair: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,17 +100,10 @@ def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
         _Writer(beside, pair_schema()) as photos,
         ThreadPoolExecutor(_THREADS) as threads,
     ):
-        for pair, loaded in load_ahead(pairs, context.sizing, threads):
-            try:
-                photo = loaded.result()
-                composites, outcomes = composites_of(photo, context)
-            except InputError as error:
-                bad.append(Quarantined(pair.pair_id, "synthesize", type(error).__name__, str(error)))
-                continue
-            rows = _rows(photo, composites, outcomes, context, threads)
-            candidates.write(rows)
-            photos.write([pair_row(photo, outcomes)])
-            done, stored = done + 1, stored + len(rows)
+        for finished in _finished(_drawn(pairs, context, threads, bad), context, threads):
+            candidates.write(finished.candidates)
+            photos.write([finished.pair])
+            done, stored = done + 1, stored + len(finished.candidates)
         plan = {PLAN_KEY: context.plan_digest.encode()}
         photos.commit(plan)
         seconds = f"{time.monotonic() - began:.3f}".encode()
@@ -103,21 +122,59 @@ def load_ahead(
             ahead.append((following, threads.submit(load_photo, following, sizing)))
 
 
-def composites_of(photo: Photo, context: ShardContext) -> tuple[list[ImageU8], list[Selected | Dropped]]:
-    """Generate, measure, score and select the K candidates of one photo; no two have equal pixels."""
-    settings = context.settings
-    pair_id = photo.pair.pair_id
-    drawn = [Candidate(pair_id, k, candidate_seed(settings.seed, pair_id, k)) for k in range(settings.k)]
-    composites = list(context.generator(photo, drawn))
-    duplicates = _redraw_equals(photo, drawn, composites, context.generator)
-    measure = GateMeter(photo.image_u8, photo.mask)
-    scores = context.scorer(composites, photo.mask)
+def _drawn(
+    pairs: Sequence[Pair], context: ShardContext, threads: ThreadPoolExecutor, bad: list[Quarantined]
+) -> Iterator[Drawn]:
+    """Yield each pair's candidates; a pair that cannot be used goes to ``bad``."""
+    for pair, loaded in load_ahead(pairs, context.sizing, threads):
+        try:
+            drawn = draw(loaded.result(), context)
+        except InputError as error:
+            bad.append(Quarantined(pair.pair_id, "synthesize", type(error).__name__, str(error)))
+            continue
+        yield drawn
+
+
+def _finished(drawn: Iterable[Drawn], context: ShardContext, threads: ThreadPoolExecutor) -> Iterator[Finished]:
+    """Yield what comes of each pair, in order; the generator is at most ``context.behind`` pairs ahead."""
+    if not context.behind:
+        yield from (finish(item, context, threads) for item in drawn)
+        return
+    waiting: deque[Future[Finished]] = deque()
+    with ThreadPoolExecutor(1) as behind:
+        for item in drawn:
+            waiting.append(behind.submit(finish, item, context, threads))
+            while len(waiting) > context.behind:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def draw(photo: Photo, context: ShardContext) -> Drawn:
+    """Generate the K candidates of one photo; no two have equal pixels, if that can be had."""
+    settings, pair_id = context.settings, photo.pair.pair_id
+    candidates = [Candidate(pair_id, k, candidate_seed(settings.seed, pair_id, k)) for k in range(settings.k)]
+    composites = list(context.generator(photo, candidates))
+    return Drawn(photo, candidates, composites, _redraw_equals(photo, candidates, composites, context.generator))
+
+
+def finish(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> Finished:
+    """Measure, score and select one photo's candidates, and encode what is kept."""
+    outcomes = judge(drawn, context, threads)
+    rows = _rows(drawn.photo, drawn.composites, outcomes, context, threads)
+    return Finished(rows, pair_row(drawn.photo, outcomes))
+
+
+def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> list[Selected | Dropped]:
+    """Measure, score and select one photo's candidates."""
+    settings, photo = context.settings, drawn.photo
+    measured = threads.map(GateMeter(photo.image_u8, photo.mask), drawn.composites)
+    scores = context.scorer(drawn.composites, photo.mask)
     scored = []
-    for candidate, composite, score in zip(drawn, composites, scores, strict=True):
-        values: GateValues = measure(composite)
-        failure = "duplicate" if candidate.k in duplicates else first_failure(values, settings.gates)
+    for candidate, values, score in zip(drawn.candidates, measured, scores, strict=True):
+        failure = "duplicate" if candidate.k in drawn.duplicates else first_failure(values, settings.gates)
         scored.append(Scored(candidate, score, values, failure))
-    return composites, select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed)
+    return select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed)
 
 
 def _redraw_equals(photo: Photo, drawn: list[Candidate], composites: list[ImageU8], generator: Generator) -> set[int]:

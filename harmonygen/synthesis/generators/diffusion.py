@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from harmonygen.detail import DetailTransfer
 from harmonygen.images import ImageU8, paste, to_u8
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.draw import PictureSampler
+from harmonygen.models.draw import Picture01, PictureSampler
 from harmonygen.photo import Photo
 from harmonygen.records import Candidate
+
+_THREADS = 2
 
 
 class DiffusionGenerator:
@@ -33,6 +36,7 @@ class DiffusionGenerator:
         decoded: Decoded = "foreground",
     ) -> None:
         self.draw, self.digest, self.detail = PictureSampler(model, steps, batch_size, decoded=decoded), digest, detail
+        self.device = model.device.type
         self.resolution, self.multiple = model.spec.resolution, model.factor
 
     @classmethod
@@ -59,12 +63,13 @@ class DiffusionGenerator:
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite a candidate, at the photo's output size."""
-        transfer = (
-            DetailTransfer(
-                photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, self.draw.model.spec.detail_radius
-            )
-            if self.detail == "transfer"
-            else None
-        )
-        for picture01 in self.draw(photo.low_u8, photo.low_mask, [candidate.seed for candidate in candidates]):
-            yield transfer(picture01) if transfer else paste(to_u8(picture01), photo.image_u8, photo.mask)
+        pictures = self.draw(photo.low_u8, photo.low_mask, [candidate.seed for candidate in candidates])
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(self._full_size(photo), list(pictures))
+
+    def _full_size(self, photo: Photo) -> Callable[[Picture01], ImageU8]:
+        """Return what brings a picture (h, w, 3) in [0, 1] to the photo's size, over its background."""
+        if self.detail == "decode":
+            return lambda picture01: paste(to_u8(picture01), photo.image_u8, photo.mask)
+        radius = self.draw.model.spec.detail_radius
+        return DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, radius)
