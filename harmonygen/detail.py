@@ -44,10 +44,14 @@ class DetailTransfer:
         self.block = block_side(radius, *real_low01.shape[:2])
         self.radius, self.epsilon = radius // self.block, np.float32(epsilon)
         self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
-        self.total = self._box(self._blocks(self.weight))
-        self.mean = self._average(self.real_low)
-        outer = self.real_low[..., :, None] * self.real_low[..., None, :]
-        covariance = self._average(outer) - self.mean[..., :, None] * self.mean[..., None, :]
+        ones = np.ones((*self.weight.shape, 1), dtype=np.float32)
+        self.left = self._blocks(np.concatenate([ones, self.real_low], axis=-1) * self.weight[..., None])
+        sums = self._moments(np.concatenate([ones, self.real_low], axis=-1))
+        self.total = np.maximum(sums[..., 0, 0], np.float32(1e-6))
+        self.near = sums[..., 0, 0] > 1e-6
+        moments = sums / self.total[..., None, None]
+        self.mean = moments[..., 1:, 0]
+        covariance = moments[..., 1:, 1:] - self.mean[..., :, None] * self.mean[..., None, :]
         self.inverse = np.linalg.inv(covariance + self.epsilon * np.eye(3, dtype=np.float32)).astype(np.float32)
 
     def _box(self, values: Floats) -> Floats:
@@ -56,36 +60,37 @@ class DetailTransfer:
         return boxed
 
     def _blocks(self, values: Floats) -> Floats:
-        """Average (h, w, ...) over blocks; a window is made of whole ones."""
-        if self.block == 1:
-            return values
-        height, width, *rest = values.shape
-        cut = values.reshape(height // self.block, self.block, width // self.block, self.block, *rest)
-        averaged: Floats = cut.mean(axis=(1, 3))
-        return averaged
+        """Bring (h, w, C) into blocks: (h / b, w / b, b b, C)."""
+        height, width, channels = values.shape
+        side = self.block
+        cut = values.reshape(height // side, side, width // side, side, channels).swapaxes(1, 2)
+        return cut.reshape(height // side, width // side, side * side, channels)
 
-    def _average(self, values: Floats) -> Floats:
-        """Average (h, w, ...) over each window, weighted by the mask; 0 where a window holds no foreground."""
-        rest = (1,) * (values.ndim - 2)
-        total = np.maximum(self.total, np.float32(1e-6)).reshape(*self.total.shape, *rest)
-        return self._box(self._blocks(values * self.weight.reshape(*self.weight.shape, *rest))) / total
+    def _moments(self, values: Floats) -> Floats:
+        """Average 1, R, G and B times ``values`` (h, w, C) over each window's foreground, unnormalised.
+
+        Returns (h / b, w / b, 4, C).
+        """
+        blocks = self._blocks(values)
+        if self.block == 1:
+            return self._box(self.left[..., 0, :, None] * blocks[..., 0, None, :])
+        return self._box(np.swapaxes(self.left, -1, -2) @ blocks / np.float32(self.block**2))
 
     def field(self, generated_low01: Floats) -> Floats:
         """Return the affine field that maps the photo to ``generated_low01`` (h, w, 3) near each block of pixels.
 
         It has (h / b, w / b, 3, 4) values, b the side of :func:`block_side`.
         """
-        change = generated_low01.astype(np.float32) - self.real_low
-        mean_change = self._average(change)
-        cross = self._average(self.real_low[..., :, None] * change[..., None, :])
-        cross -= self.mean[..., :, None] * mean_change[..., None, :]
+        moments = self._moments(generated_low01.astype(np.float32) - self.real_low) / self.total[..., None, None]
+        mean_change = moments[..., 0, :]
+        cross = moments[..., 1:, :] - self.mean[..., :, None] * mean_change[..., None, :]
         slope = np.swapaxes(self.inverse @ cross, -1, -2)  # of the change: 0 is the identity
         offset = mean_change - (slope @ self.mean[..., None])[..., 0]
         return self._spread(np.concatenate([slope, offset[..., None]], axis=-1))
 
     def _spread(self, field: Floats) -> Floats:
         """Average the windows' transforms, and carry them a little way past the foreground's edge."""
-        near = (self.total > 1e-6).astype(np.float32)
+        near = self.near.astype(np.float32)
         reach = self._box(near)[..., None, None]
         return self._box(field * near[..., None, None]) / np.maximum(reach, np.float32(1e-6))
 
@@ -93,7 +98,7 @@ class DetailTransfer:
         """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         field = self.field(generated_low01)
-        field = field.reshape(*field.shape[:2], 12)
+        planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
         left, right = int(columns[0]), int(columns[-1]) + 1
         strip = max(1, _STRIP_PIXELS // (right - left))
         composite = self.real_u8.copy()
@@ -101,7 +106,7 @@ class DetailTransfer:
             box = (left, top, right, min(top + strip, int(rows[-1]) + 1))
             window = np.s_[box[1] : box[3], box[0] : box[2]]
             real = self.real_u8[window]
-            changed = apply_field(enlarge(field, self.mask.shape, box), real)
+            changed = apply_field(enlarge(planes, self.mask.shape, box), real)
             composite[window] = paste(changed, real, self.mask[window])
         return composite
 
@@ -130,16 +135,19 @@ def certain_foreground(mask: Mask, height: int, width: int) -> Floats:
     return certain if certain.sum() >= _MIN_CERTAIN else np.clip(share, 0, 1)
 
 
-def enlarge(field: Floats, full: tuple[int, int], box: tuple[int, int, int, int]) -> Floats:
-    """Enlarge channels (h, w, C) to full size (H, W), bilinearly; return its window ``box`` (l, t, r, b)."""
-    height, width = field.shape[:2]
+def enlarge(planes: Floats, full: tuple[int, int], box: tuple[int, int, int, int]) -> Floats:
+    """Enlarge planes (C, h, w) to full size (C, H, W), bilinearly; return their window ``box`` (l, t, r, b)."""
+    height, width = planes.shape[1:]
     left, top, right, bottom = box
     rows, row_share = _taps(np.arange(top, bottom), height / full[0], height)
     columns, column_share = _taps(np.arange(left, right), width / full[1], width)
-    upper, lower = field[rows], field[np.minimum(rows + 1, height - 1)]
-    lines = upper + (lower - upper) * row_share[:, None, None]
-    first, second = lines[:, columns], lines[:, np.minimum(columns + 1, width - 1)]
-    enlarged: Floats = first + (second - first) * column_share[None, :, None]
+    upper, lower = planes[:, rows], planes[:, np.minimum(rows + 1, height - 1)]
+    lines = upper + (lower - upper) * row_share[:, None]
+    enlarged: Floats = np.take(lines, columns, axis=2)
+    change = np.take(lines, np.minimum(columns + 1, width - 1), axis=2)
+    change -= enlarged
+    change *= column_share
+    enlarged += change
     return enlarged
 
 
@@ -150,10 +158,18 @@ def _taps(positions: npt.NDArray[np.int64], scale: float, size: int) -> tuple[np
     return index, (source - index).astype(np.float32)
 
 
-def apply_field(field: Floats, real_u8: ImageU8) -> ImageU8:
-    """Add the field's change (H, W, 12) to a photo (H, W, 3) uint8; rounds and clips."""
-    real = real_u8.astype(np.float32) / 255
-    planes = field.reshape(*field.shape[:2], 3, 4)
-    change = np.einsum("hwij,hwj->hwi", planes[..., :3], real) + planes[..., 3]
-    rounded: ImageU8 = np.clip(np.rint((real + change) * 255), 0, 255).astype(np.uint8)
-    return rounded
+def apply_field(planes: Floats, real_u8: ImageU8) -> ImageU8:
+    """Add a field's change to a photo (H, W, 3) uint8; rounds and clips.
+
+    ``planes`` (12, H, W) hold, for each channel of the result, what red, green and blue are multiplied by and what is
+    added.
+    """
+    real = np.ascontiguousarray(real_u8.transpose(2, 0, 1)).astype(np.float32) / 255
+    changed = np.empty_like(real_u8)
+    for channel in range(3):
+        result = real[channel] + planes[4 * channel + 3]
+        for source in range(3):
+            result += planes[4 * channel + source] * real[source]
+        result *= 255
+        changed[..., channel] = np.clip(np.rint(result, out=result), 0, 255, out=result)
+    return changed

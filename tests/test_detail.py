@@ -124,17 +124,33 @@ def test_strips_give_the_same_composite_as_the_whole(photos, mask, monkeypatch):
 
 
 def test_a_window_of_an_enlargement_is_that_window_of_the_whole():
-    field = np.random.default_rng(0).random((6, 9, 2)).astype(np.float32)
-    whole = enlarge(field, (40, 70), (0, 0, 70, 40))
-    assert whole.shape == (40, 70, 2)
-    assert np.array_equal(enlarge(field, (40, 70), (11, 5, 60, 33)), whole[5:33, 11:60])
-    assert whole.min() >= field.min()
-    assert whole.max() <= field.max()
+    planes = np.random.default_rng(0).random((2, 6, 9)).astype(np.float32)
+    whole = enlarge(planes, (40, 70), (0, 0, 70, 40))
+    assert whole.shape == (2, 40, 70)
+    assert np.array_equal(enlarge(planes, (40, 70), (11, 5, 60, 33)), whole[:, 5:33, 11:60])
+    assert whole.min() >= planes.min() - 1e-6
+    assert whole.max() <= planes.max() + 1e-6
+
+
+def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
+    """One affine change of the whole foreground: its weighted least squares, pulled toward the identity."""
+    photo, radius, epsilon = photos[0], 1024, 1e-3
+    low = low01(photo)
+    generated = np.clip(low * np.float32([0.8, 1.1, 0.9]) + np.float32(0.05), 0, 1) ** np.float32(1.2)
+    inside = certain_foreground(mask, *LOW) > 0
+    real, change = low[inside].astype(np.float64), (generated - low)[inside].astype(np.float64)
+    centred = real - real.mean(0)
+    slope = np.linalg.solve(centred.T @ centred / len(real) + epsilon * np.eye(3), centred.T @ change / len(real)).T
+    offset = change.mean(0) - slope @ real.mean(0)
+    goal = photo / 255 + (photo / 255) @ slope.T + offset
+    transfer = DetailTransfer(low, photo, mask, radius, epsilon)
+    assert transfer.block > 1
+    assert np.abs(transfer(generated) - np.clip(goal, 0, 1) * 255)[mask].max() <= 0.6
 
 
 def test_a_field_of_nothing_changes_nothing():
     every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    assert np.array_equal(apply_field(np.zeros((16, 16, 12), np.float32), every_value), every_value)
+    assert np.array_equal(apply_field(np.zeros((12, 16, 16), np.float32), every_value), every_value)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from harmonygen.masks import resize_mask
 from harmonygen.records import GateValues
 
 _STRUCTURE_SIDE = 256
+_SSIM_REACH = 3  # of skimage's 7 x 7 windows
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -26,15 +27,17 @@ class GateMeter:
         self.scale = min(1.0, _STRUCTURE_SIDE / min(mask.shape))
         self.size = max(8, round(mask.shape[0] * self.scale)), max(8, round(mask.shape[1] * self.scale))
         small = resize_mask(mask, *self.size)
-        self.small_mask = small if small.any() else np.ones(self.size, dtype=bool)
-        self.luma = _normalised(resize(real_u8, *self.size) @ _LUMA, self.small_mask)
+        small = small if small.any() else np.ones(self.size, dtype=bool)
+        self.window = _window(small)
+        self.small_mask = small[self.window]
+        self.luma = self._luma(real_u8)
 
     def __call__(self, composite_u8: ImageU8) -> GateValues:
         """Measure one composite (H, W, 3) uint8."""
         foreground = composite_u8[self.mask].astype(np.float32)
         change = foreground - self.foreground
         newly = ((foreground <= 0) | (foreground >= 255)) & ~self.at_ends
-        differs = (composite_u8 != self.real).any(axis=2) & ~self.mask
+        differs = ((composite_u8 != self.real) & ~self.mask[..., None]).any(axis=2)
         shift = change.mean(axis=0)
         return GateValues(
             clipped=float(newly.mean()),
@@ -46,9 +49,22 @@ class GateMeter:
 
     def _structure(self, composite_u8: ImageU8) -> float:
         """SSIM of the foreground's luminance after matching mean and variance, averaged over the foreground."""
-        luma = _normalised(resize(composite_u8, *self.size) @ _LUMA, self.small_mask)
-        _, similarity = structural_similarity(self.luma, luma, data_range=8.0, full=True)
+        _, similarity = structural_similarity(self.luma, self._luma(composite_u8), data_range=8.0, full=True)
         return float(similarity[self.small_mask].mean())
+
+    def _luma(self, image_u8: ImageU8) -> npt.NDArray[np.float64]:
+        """Return an image's luminance around the foreground, which alone is looked at."""
+        return _normalised(resize(image_u8, *self.size)[self.window] @ _LUMA, self.small_mask)
+
+
+def _window(mask: Mask) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask's foreground, wide enough for SSIM's windows over each of its pixels."""
+    spans = []
+    for axis in (1, 0):
+        inside = np.flatnonzero(mask.any(axis=axis))
+        first, last, size = int(inside[0]) - _SSIM_REACH, int(inside[-1]) + _SSIM_REACH + 1, mask.shape[1 - axis]
+        spans.append(slice(max(0, min(first, size - 2 * _SSIM_REACH - 1)), max(last, 2 * _SSIM_REACH + 1)))
+    return spans[0], spans[1]
 
 
 def _normalised(luma: npt.NDArray[np.float64], mask: Mask) -> npt.NDArray[np.float64]:
