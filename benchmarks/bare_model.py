@@ -6,8 +6,8 @@
 Bare: every photo's tensors lie ready; encode once, features once, K candidates denoised together and decoded, then K
 composites scored. No file is read or written, nothing is resized, transferred, measured or encoded. `synthesize`: the
 shards of the same pairs with the same weights, in the same process after it, from photo files to Parquet; what a
-command adds once (imports, weights, plan, summary, report) is in the second row. The calls are those `synthesize` makes,
-so the share says what the rest costs, not how fast the calls are.
+command adds once (weights, plan, summary, report) is in the last row. The calls are those `synthesize` makes, so the
+share says what the rest costs, not how fast the calls are.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
     import torch
 
     from harmonygen.models.draw import Pictures, to_pm1
-    from harmonygen.models.window_decoder import Window
+    from harmonygen.models.window_decoder import window_around
 
     draw, classifier = context.generator.draw, context.scorer.model
     model, side = draw.model, classifier.spec.input_size
@@ -51,7 +51,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
         (to_pm1(photo.low_u8).to(model.device), torch.from_numpy(photo.low_mask[None, None]).float().to(model.device))
         for photo in photos
     ]
-    windows = [Window.around(photo.low_mask, model.factor) for photo in photos]
+    windows = [window_around(model.vae, photo.low_mask) for photo in photos]
 
     @torch.no_grad()
     def calls() -> None:
@@ -67,41 +67,45 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
     return calls
 
 
+def settings_of(options: argparse.Namespace, folder: Path) -> Any:
+    """Return the run's settings; its weights and its output lie in ``folder``."""
+    from harmonygen.config import SynthesizeSettings
+
+    return SynthesizeSettings(
+        data=options.data,
+        limit=options.limit,
+        k=options.k,
+        out=folder / "run",
+        resolution=options.resolution,
+        fit="square",
+        steps=options.steps,
+        device=options.device,
+        dtype=options.dtype,
+        **make_weights(folder, options.size),
+    )
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[common()], add_help=False
     )
     options = parser.parse_args()
-    began = time.perf_counter()
     import torch
 
-    from harmonygen.config import SynthesizeSettings
     from harmonygen.data import read_pairs
     from harmonygen.photo import load_photo
     from harmonygen.workflows.synthesize import prepare, synthesize
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        settings = SynthesizeSettings(
-            data=options.data,
-            limit=options.limit,
-            k=options.k,
-            out=Path(folder) / "run",
-            resolution=options.resolution,
-            fit="square",
-            steps=options.steps,
-            device=options.device,
-            dtype=options.dtype,
-            **make_weights(Path(folder), options.size),
-        )
+        settings = settings_of(options, Path(folder))
         pairs = read_pairs(settings.data, limit=settings.limit)
         context, _ = prepare(settings, pairs)
         photos = [load_photo(pair, context.sizing) for pair in pairs]
         calls = bare_calls(context, photos, options.k)
         bare_calls(context, photos[:2], options.k)()  # warms up
         bare = seconds_of(calls, options.device)
-        started = time.perf_counter() - began
         whole = seconds_of(lambda: synthesize(settings), options.device)
         shards = shard_seconds(settings.out)
         again = seconds_of(calls, options.device)
@@ -109,7 +113,7 @@ def main() -> int:
     mean = (bare + again) / 2
     print(
         f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.dtype}, "
-        f"{options.device}, {options.threads} threads, one worker; imports, weights and one bare round {started:.1f} s\n"
+        f"{options.device}, {options.threads} threads, one worker\n"
     )
     print("| what | seconds | candidates/s | bare calls' share |\n|---|---:|---:|---:|")
     print(f"| bare model calls (before {bare:.1f}, after {again:.1f}) | {mean:.1f} | {made / mean:.2f} | 1.00 |")

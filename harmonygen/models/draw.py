@@ -16,7 +16,7 @@ from harmonygen.config import Decoded, Sampler
 from harmonygen.images import ImageU8, Mask
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.harmony_vae import ConditionFeatures
-from harmonygen.models.window_decoder import Window, WindowDecoder
+from harmonygen.models.window_decoder import Window, WindowDecoder, window_around
 
 Picture01 = npt.NDArray[np.float32]
 
@@ -53,7 +53,7 @@ class PictureSampler:
         condition = model.encode(image_pm1)
         mask01 = torch.from_numpy(mask[None, None].astype(np.float32)).to(model.device)
         cells = model.latent_mask(mask01)
-        window = Window.around(mask, model.factor) if self.decoded == "foreground" else None
+        window = window_around(model.vae, mask) if self.decoded == "foreground" else None
         pictures_of = Pictures(model, image_pm1, condition, model.features(image_pm1, mask01), window)
 
         def draw(batch: Sequence[int]) -> Tensor:

@@ -25,8 +25,11 @@ from harmonygen.images import Mask
 from harmonygen.models.harmony_vae import UP_BLOCK, ConditionFeatures, HarmonyVAE
 
 _Norm = Callable[..., Tensor]
-HALO = 2
-"""Latent cells around the foreground that are decoded with it, so that its edge has neighbours."""
+HALO_A_LAYER = 3
+"""Latent cells around the foreground, for each layer of a block, that are decoded with it: its edge needs neighbours.
+
+That is about what the layers see that run on windows (4.4 cells with one layer a block, 6.1 with two).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Window:
     columns: slice
 
     @classmethod
-    def around(cls, mask: Mask, factor: int, halo: int = HALO) -> Window:
+    def around(cls, mask: Mask, factor: int, halo: int) -> Window:
         """Return the window of a foreground (H, W) with ``halo`` cells of ``factor`` pixels around it."""
         return cls(_span(np.any(mask, axis=1), factor, halo), _span(np.any(mask, axis=0), factor, halo))
 
@@ -61,6 +64,12 @@ def _span(inside: npt.NDArray[np.bool_], factor: int, halo: int) -> slice:
     found = np.nonzero(inside)[0] if inside.any() else np.arange(len(inside))
     first, last = int(found[0]) // factor, int(found[-1]) // factor
     return slice(max(0, first - halo), min(len(inside) // factor, last + 1 + halo))
+
+
+def window_around(vae: AutoencoderKL | HarmonyVAE, mask: Mask) -> Window:
+    """Return what ``vae`` is to decode for a foreground (H, W)."""
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    return Window.around(mask, factor, HALO_A_LAYER * vae.config.layers_per_block)
 
 
 class WindowDecoder:
