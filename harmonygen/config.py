@@ -64,6 +64,7 @@ class CandidateSettings(Settings):
     fit: Fit = "native"
     detail: Detail = "transfer"
     decoded: Decoded = Field("foreground", description="what the decoder's finer layers run on: the part kept, or all")
+    compile: bool = Field(False, description="have torch compile the UNet")
     max_side: int | None = Field(None, ge=32)
     steps: int = Field(5, ge=1)
     batch_size: str = "auto"

@@ -45,6 +45,9 @@ def synthesize(
     batch_size: Annotated[str | None, typer.Option(help="Candidates denoised together (auto).")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps (auto).")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 (auto).")] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile", help="Have torch compile the UNet: minutes first, then faster.")
+    ] = None,
     image_format: Annotated[str | None, typer.Option(help="png, webp (lossless) or jpeg (png).")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Pairs a shard (16).")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N pairs.")] = None,

@@ -8,6 +8,7 @@ with the checkpoint. Legend: B batch, K candidates, H W pixels, h w latent cells
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +91,7 @@ class Denoiser:
         check_direction(vae, spec.direction)
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
+        self.compiled = False
 
     @classmethod
     def from_pretrained(
@@ -125,6 +127,12 @@ class Denoiser:
             nn.Module.to(nn.Module.to(module, device=device, dtype=dtype), memory_format=torch.channels_last)
             module.eval().requires_grad_(False)
         self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
+        return self
+
+    def compile(self) -> Denoiser:
+        """Have torch compile the UNet: minutes at the first call of each size and batch; return self."""
+        self.unet.compile()
+        self.compiled = True
         return self
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -222,7 +230,7 @@ class Denoiser:
         latents = noise.to(self.device) * scheduler.init_noise_sigma
         fixed = torch.cat([mask, condition], dim=1).to(self.device).expand(batch, -1, -1, -1)
         prompt = self.null_embedding.expand(batch, -1, -1)
-        with constant_prompt(self.unet):
+        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
             for timestep in scheduler.timesteps:
                 unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
                 predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()

@@ -75,9 +75,12 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
 
     keep_memory()
     dtype, batch = pick_dtype(settings.dtype, device), pick_batch(settings.batch_size, device)
-    return DiffusionGenerator.from_pretrained(
+    generator = DiffusionGenerator.from_pretrained(
         settings.model, device, dtype, settings.steps, batch, settings.detail, settings.decoded
     )
+    if settings.compile:
+        generator.draw.model.compile()
+    return generator
 
 
 def load_scorer(settings: SynthesizeSettings, device: str) -> ClassifierScorer:

@@ -42,6 +42,7 @@ _PIXELS = (
     "image_format",
     "mask_resize",
     "decoded",
+    "compile",
 )
 
 

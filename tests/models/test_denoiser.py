@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor2_0
 
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, weights_digest
@@ -226,3 +227,23 @@ def test_the_ancestral_step_with_white_noise_is_the_schedulers_own(prediction_ty
             predicted, timestep, latents, generator=torch.Generator().manual_seed(index)
         ).prev_sample
         torch.testing.assert_close(ours, latents)
+
+
+def test_a_compiled_model_samples_the_same(tiny_inverse, monkeypatch):
+    model = Denoiser.from_pretrained(tiny_inverse)
+    condition, mask = torch.zeros(1, 4, 8, 8), torch.ones(1, 1, 8, 8)
+    usual = model.sample(condition, mask, [1, 2])
+    how = []
+    monkeypatch.setattr(model.unet, "compile", lambda: how.append("compiled"))  # a compiler takes a minute
+    assert model.compile() is model
+    processors = []
+    forward = model.unet.forward
+
+    def seen(*inputs, **more):
+        processors.append({type(found) for found in model.unet.attn_processors.values()})
+        return forward(*inputs, **more)
+
+    monkeypatch.setattr(model.unet, "forward", seen)
+    assert torch.allclose(model.sample(condition, mask, [1, 2]), usual, atol=1e-5)
+    assert how == ["compiled"]
+    assert all(kinds == {AttnProcessor2_0} for kinds in processors)  # one that changed would be compiled anew
