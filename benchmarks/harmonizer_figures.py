@@ -88,11 +88,12 @@ def harmonize(options: argparse.Namespace) -> None:
     )
     rows = []
     for made in triplets(options.data, options.split_file, 256, options.limit):
-        output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], draws=options.draws))
+        output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], 0, options.draws, options.resolution))
         rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
     before, after = np.array(rows, dtype=np.float64).T
     change = paired(after, before, higher_is_better=False)
     how = f"{options.method}, steps {options.steps}, draws {options.draws}"
+    how += f", worked at {options.resolution} px" if options.resolution else ""
     print(f"{how}, 256 px, background composite's, n = {len(rows)} photos\n")
     print("| figure | value [95 % interval] |\n|---|---|")
     print(f"| fMSE of the composite | {told(interval(before))} |\n| fMSE of the harmonized | {told(interval(after))} |")
@@ -120,6 +121,7 @@ def main() -> None:
             kind.add_argument("--sampler", help="what the checkpoint states, if not given")
             kind.add_argument("--steps", type=int)
             kind.add_argument("--draws", type=int, default=1)
+            kind.add_argument("--resolution", type=int, help="short side the model works at; its own if not given")
     options = parser.parse_args()
     options.run(options)
 
