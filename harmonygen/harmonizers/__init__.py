@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from harmonygen.allocator import keep_memory
 from harmonygen.config import Detail, Method, Sampler
 from harmonygen.errors import UsageError
 from harmonygen.images import ImageU8
@@ -62,6 +63,7 @@ def load_harmonizer(
         return DirectHarmonizer.from_pretrained(model, device, dtype, detail, floor)
     from harmonygen.harmonizers.diffusion import DiffusionHarmonizer
 
+    keep_memory()
     conditional = method == "diffharmony++"
     return DiffusionHarmonizer.from_pretrained(
         model,
