@@ -88,7 +88,8 @@ def harmonize(options: argparse.Namespace) -> None:
     )
     rows = []
     for made in triplets(options.data, options.split_file, 256, options.limit):
-        output = np.asarray(model(Image.fromarray(made["composite"]), made["mask"], 0, options.draws, options.resolution))
+        composite = Image.fromarray(made["composite"])
+        output = np.asarray(model(composite, made["mask"], 0, options.draws, options.resolution))
         rows.append([fmse(image, made["real"], made["mask"]) for image in (made["composite"], output)])
     before, after = np.array(rows, dtype=np.float64).T
     change = paired(after, before, higher_is_better=False)
