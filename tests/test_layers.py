@@ -22,6 +22,7 @@ FLOORS = {
             "decisions",
             "recipes",
             "recolor",
+            "allocator",
             "detail",
             "full_size",
             "phash",

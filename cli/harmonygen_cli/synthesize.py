@@ -34,9 +34,7 @@ def synthesize(
     resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,
     fit: Annotated[str | None, typer.Option(help="native or square (native).")] = None,
     detail: Annotated[str | None, typer.Option(help="transfer or decode (transfer).")] = None,
-    decoded: Annotated[
-        str | None, typer.Option(help="What the decoder's finer layers run on: foreground or whole (foreground).")
-    ] = None,
+    decoded: Annotated[str | None, typer.Option(help="What is decoded: foreground or whole (foreground).")] = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="As published: --fit square --detail decode --decoded whole.")
     ] = False,
@@ -45,9 +43,7 @@ def synthesize(
     batch_size: Annotated[str | None, typer.Option(help="Candidates denoised together (auto).")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps (auto).")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 (auto).")] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile", help="Have torch compile the UNet: minutes first, then faster.")
-    ] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Have torch compile the UNet: slow first.")] = None,
     image_format: Annotated[str | None, typer.Option(help="png, webp (lossless) or jpeg (png).")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Pairs a shard (16).")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N pairs.")] = None,
