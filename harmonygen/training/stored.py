@@ -1,19 +1,22 @@
 """Training samples from stored composites: sample ``i`` is a function of (seed, i) alone.
 
 Each epoch is a permutation of its own, so that every composite is met once an epoch and the order survives a resume.
+What fits into ``photo_memory_gb`` is decoded and shrunk once: a small set is met a hundred times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
 from harmonygen.data.triplets import Triplet
 from harmonygen.errors import InputError, TooManyBadInputsError
-from harmonygen.images import resize
+from harmonygen.images import ImageU8, Mask, resize
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.bad_samples import BadSamples
 from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sizing, to_pm1
@@ -37,10 +40,34 @@ class EpochOrder:
         return int(self._drawn[place])
 
 
+Arrays = tuple[npt.NDArray[Any], ...]
+
+
+class _Kept:
+    """Arrays by key, up to so many bytes in all; what came later is made anew each time."""
+
+    def __init__(self, most_bytes: float) -> None:
+        self._left = most_bytes
+        self._arrays: dict[Hashable, Arrays] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Arrays]) -> Arrays:
+        """Return what ``make`` made for ``key``."""
+        found = self._arrays.get(key)
+        if found is not None:
+            return found
+        made = make()
+        size = sum(array.nbytes for array in made)
+        if size <= self._left:
+            self._left -= size
+            self._arrays[key] = made
+        return made
+
+
 class StoredComposites(Dataset[Batch]):
     """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1, decoded on demand.
 
-    A composite that cannot be read is recorded in ``bad``, and the next of the epoch stands in for it.
+    A composite that cannot be read is recorded in ``bad``, and the next of the epoch stands in for it. Each loader
+    worker keeps its part of ``photo_memory_gb``.
     """
 
     def __init__(
@@ -55,6 +82,7 @@ class StoredComposites(Dataset[Batch]):
         self.order = EpochOrder(len(triplets), settings.seed, name)
         self.sources = Sources(s for item in triplets for s in (item.real, item.mask, item.composite))
         self._known_bad: set[int] = set()
+        self._kept = _Kept(settings.photo_memory_gb * 1e9 / max(settings.dataloader_num_workers, 1))
 
     @property
     def digest(self) -> str:
@@ -83,17 +111,31 @@ class StoredComposites(Dataset[Batch]):
 
     def _sample(self, triplet: Triplet, index: int) -> Batch:
         settings, rng = self.settings, numpy_rng("stored", self.settings.seed, self.name, index)
-        decoded, mask = read_pixels(self.sources, triplet.real, triplet.mask)
-        made = self.sources.image(triplet.composite).image_u8
-        if made.shape != decoded.image_u8.shape:
-            found = f"{made.shape[1]}x{made.shape[0]}, its photo {mask.shape[1]}x{mask.shape[0]}"
-            raise InputError(f"composite '{triplet.composite}' is {found}: make it again at the photo's size")
-        size = sizing(settings).of(*mask.shape)
-        shrunk = shrink_mask(mask, size, str(triplet.mask))
-        corner = crop_corner(shrunk, settings.resolution, rng, self.augment and settings.crop == "random")
+        whole_real, whole_mask, whole_composite = self._shrunk(triplet)
+        corner = crop_corner(whole_mask, settings.resolution, rng, self.augment and settings.crop == "random")
         flipped = bool(self.augment and settings.random_flip and rng.random() < 0.5)
-        pictures = (resize(pixels, *size) for pixels in (decoded.image_u8, made))
+        pictures = (whole_real, whole_composite)
         real, composite = (cut(picture, corner, settings.resolution, flipped) for picture in pictures)
-        square = cut(shrunk, corner, settings.resolution, flipped)
+        square = cut(whole_mask, corner, settings.resolution, flipped)
         tensor = torch.from_numpy(square[None].astype(np.float32))
         return {"real": to_pm1(real), "composite": to_pm1(composite), "mask": tensor}
+
+    def _shrunk(self, triplet: Triplet) -> tuple[ImageU8, Mask, ImageU8]:
+        """Return photo, mask and composite at the size that crops are cut from."""
+        real, mask, full = self._kept.get((triplet.real, triplet.mask), lambda: self._read_photo(triplet))
+        (made,) = self._kept.get(triplet.composite, lambda: self._read_composite(triplet, full))
+        return real, mask, made
+
+    def _read_photo(self, triplet: Triplet) -> Arrays:
+        decoded, mask = read_pixels(self.sources, triplet.real, triplet.mask)
+        size = sizing(self.settings).of(*mask.shape)
+        shrunk = shrink_mask(mask, size, str(triplet.mask))
+        return resize(decoded.image_u8, *size), shrunk, np.array(mask.shape)
+
+    def _read_composite(self, triplet: Triplet, full: npt.NDArray[np.int64]) -> Arrays:
+        made = self.sources.image(triplet.composite).image_u8
+        height, width = full.tolist()
+        if made.shape[:2] != (height, width):
+            found = f"{made.shape[1]}x{made.shape[0]}, its photo {width}x{height}"
+            raise InputError(f"composite '{triplet.composite}' is {found}: make it again at the photo's size")
+        return (resize(made, *sizing(self.settings).of(height, width)),)

@@ -128,6 +128,23 @@ def test_sample_i_is_a_function_of_seed_and_i_for_any_number_of_workers(stored, 
     )
 
 
+def test_what_fits_into_memory_is_decoded_once_and_samples_are_the_same(stored, tree, monkeypatch):
+    kept, anew = stored(tree), stored(tree, photo_memory_gb=0)
+    photo_bytes = 64 * 64 * 4 + 16
+    some = stored(tree, photo_memory_gb=(photo_bytes + 64 * 64 * 3) / 1e9)
+    counts = Counter()
+    for name, data in {"kept": kept, "anew": anew, "some": some}.items():
+        read = data.sources.image
+        monkeypatch.setattr(data.sources, "image", lambda s, read=read, name=name: (counts.update([name]), read(s))[1])
+    for index in range(36):
+        plain = anew[index]
+        assert equal(kept[index], plain)
+        assert equal(some[index], plain)
+    assert counts["kept"] == 12 + 4  # composites and photos
+    assert counts["anew"] == 36 * 2
+    assert 16 < counts["some"] < 72
+
+
 def test_crops_keep_the_foreground_and_cut_photo_and_composite_alike(stored, tree):
     data = stored(tree, crop="random", crop_scale=2.0)
     corners = set()
