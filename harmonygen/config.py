@@ -459,6 +459,12 @@ class GainSettings(Settings):
     gammas: tuple[float, ...] = (1.0,)
     controls: tuple[Literal["jitter", "color-transfer", "duplicates"], ...] = ("jitter", "color-transfer", "duplicates")
     rules: tuple[Rule, ...] = Field((), description="curation study: an arm each, at gamma 1")
+    extra: tuple[Literal["inverse", "jitter", "color-transfer"], ...] = Field(
+        (), description="composites of photos that the base set does not have, an arm each way of making them"
+    )
+    extra_gammas: tuple[float, ...] = Field((1.0,), description="composites that the extra arms add, over the base's")
+    extra_data: str | None = Field(None, description="photos with masks; those that --data leaves over if not given")
+    extra_photos: int = Field(0, ge=0, description="so many of them; 0: all")
     arms: tuple[str, ...] = Field((), description="run these arms alone (and base)")
     arch: Literal["direct", "diffusion"] = "direct"
     train_recipe: str | None = Field(None, description="starter/direct or starter/forward if not given")

@@ -20,7 +20,7 @@ from harmonygen import recipes, shards
 from harmonygen.config import GainSettings
 from harmonygen.errors import UsageError
 from harmonygen.report.gain import write_gain_report
-from harmonygen.workflows import gain_data, gain_run
+from harmonygen.workflows import gain_data, gain_extra, gain_run
 from harmonygen.workflows.gain_arms import Arm, added, arm_folder, arms_of, make_arm
 from harmonygen.workflows.gain_pool import run_all
 from harmonygen.workflows.gain_result import result_of
@@ -28,7 +28,7 @@ from harmonygen.workflows.plan import PLAN, adopt_json, digest_of
 
 Say = Callable[[str], None]
 RESULT, REPORT = "gain.json", "gain.html"
-_WHICH = ("gammas", "controls", "rules", "arms", "seeds")
+_WHICH = ("gammas", "controls", "rules", "extra", "extra_gammas", "arms", "seeds")
 _SHOWN = ("title", "resamples", "published", "cases", "small", "out", "workers", "device")
 HOW_ONLY = (*_WHICH, *_SHOWN)
 """Settings that may change between resumes: which arms and seeds there are, and how the result is shown."""
@@ -104,7 +104,7 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
         HarmonygenError: what its steps raise; the same command goes on afterwards.
     """
     arms = arms_of(settings)
-    _refuse_early(settings)
+    _refuse_early(settings, arms)
     digest = _study_digest(settings, arms)
     finished = _finished(settings, digest)
     if finished:
@@ -123,11 +123,13 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
     return GainResult(out, result, finished_before=False)
 
 
-def _refuse_early(settings: GainSettings) -> None:
+def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...]) -> None:
     """Refuse settings of training and data that are wrong, before a new study's folder is taken."""
     _batch(settings)
     if not (settings.out / PLAN).is_file() and not gain_data.has_composites(settings):
         gain_data.split_pairs(settings)
+    if any(arm.extra for arm in arms) and not gain_extra.table_path(settings).is_file():
+        gain_extra.extra_pairs(settings)
 
 
 def _plan_json(settings: GainSettings) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from harmonygen.config import AugmentSettings, GainSettings, Rule, SynthesizeSet
 from harmonygen.data import write_iharmony4 as tree
 from harmonygen.errors import UsageError
 from harmonygen.recipes import nearest
+from harmonygen.workflows import gain_extra
 from harmonygen.workflows.augment import augment
-from harmonygen.workflows.gain_data import SUMMARY, base_folder, pairs_and_composites, transfers
-from harmonygen.workflows.gamma import per_pair, plan_gamma
-from harmonygen.workflows.originals import Originals, all_files, mask_path, photo_path, read_originals
+from harmonygen.workflows.gain_data import SUMMARY, base_folder, link, link_tree, pairs_and_composites, transfers
+from harmonygen.workflows.gamma import GammaPlan, per_pair, plan_gamma
+from harmonygen.workflows.originals import Originals, mask_path, photo_path, read_originals
 from harmonygen.workflows.reselect import reselect
 from harmonygen.workflows.synthesize import synthesize
 
@@ -31,21 +32,26 @@ _OTHER_SEED = 1  # the colour-transfer control draws from other seeds than the b
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm: ``gamma`` times the base set's composites are added, ``rule`` chooses them among an arm's candidates."""
+    """One arm: ``gamma`` times the base set's composites are added, ``rule`` chooses them among an arm's candidates.
+
+    They are of the base set's own photos, or with ``extra`` of photos that it does not have.
+    """
 
     name: str
     kind: Literal["base", "inverse", "jitter", "color-transfer", "duplicates"]
     gamma: float = 1.0
     rule: Rule = "random"
+    extra: bool = False
 
     def says(self) -> str:
         """Say what the arm is."""
         added = f"gamma = {self.gamma:g}: "
+        of = " of photos that the base set does not have" if self.extra else ""
         return {
             "base": "the base set alone",
-            "inverse": f"{added}candidates of the inverse model, {self.rule}",
-            "jitter": f"{added}colour jitter of the foreground",
-            "color-transfer": f"{added}colour transfer from other seeds",
+            "inverse": f"{added}candidates of the inverse model{of}, {self.rule}",
+            "jitter": f"{added}colour jitter of the foreground{of}",
+            "color-transfer": f"{added}colour transfer{of or ' from other seeds'}",
             "duplicates": f"{added}the base set's own composites again",
         }[self.kind]
 
@@ -61,6 +67,9 @@ def arms_of(settings: GainSettings) -> tuple[Arm, ...]:
     arms += [Arm(control, control) for control in settings.controls]
     known = settings.rule if 1.0 in settings.gammas else None  # gamma-1 is that rule's arm
     arms += [Arm(f"rule-{rule}", "inverse", 1.0, rule) for rule in settings.rules if rule != known]
+    for kind in settings.extra:
+        rule = settings.rule if kind == "inverse" else "random"
+        arms += [Arm(f"extra-{kind}-{gamma:g}", kind, gamma, rule, extra=True) for gamma in settings.extra_gammas]
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
         raise UsageError(f"arms come twice ({', '.join(names)}): name each gamma, control and rule once")
@@ -80,7 +89,7 @@ def added(settings: GainSettings, arm: Arm) -> int:
     if arm.kind == "base":
         return 0
     if (base_folder(settings) / SUMMARY).is_file():
-        return plan_gamma(arm.gamma, pairs_and_composites(read_originals(base_folder(settings)))).added
+        return _plan(settings, arm).added
     return settings.base_photos * per_pair(arm.gamma, 1, settings.per_photo)
 
 
@@ -98,6 +107,9 @@ def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
         return out
     say(f"{arm.name}: {arm.says()}")
     run, pick = _candidates(settings, arm)
+    if arm.extra:
+        gain_extra.mix(settings, run, pick, added(settings, arm), out)
+        return out
     augment(
         AugmentSettings(
             gamma=arm.gamma,
@@ -115,16 +127,22 @@ def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
 
 
 def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random", "selected"]]:
-    """Return the run of an arm's candidates, made if it is not there, and how augment picks from it."""
-    base, runs = base_folder(settings), settings.out / "candidates"
-    inverse = SynthesizeSettings(**settings.candidates.model_dump(), data=str(base), out=runs / "inverse", keep="all")
+    """Return the run of an arm's candidates, made if it is not there, and how they are picked from it."""
+    data, runs, prefix = base_folder(settings), settings.out / "candidates", ""
+    if arm.extra:
+        data, prefix = gain_extra.write_extra_table(settings), "extra-"
+    inverse = SynthesizeSettings(
+        **settings.candidates.model_dump(), data=str(data), out=runs / f"{prefix}inverse", keep="all"
+    )
     if arm.kind == "jitter":
-        run = inverse.model_copy(update={"generator": "color-jitter", "out": runs / "jitter"})
+        run = inverse.model_copy(update={"generator": "color-jitter", "out": runs / f"{prefix}jitter"})
         synthesize(run)
         return run.out, "random"
     if arm.kind == "color-transfer":
-        synthesize(transfers(settings, base, runs / "color-transfer", _most(settings, arm), _OTHER_SEED))
-        return runs / "color-transfer", "random"
+        most = min(_most(settings, arm), settings.originals.k)
+        out = runs / (f"extra-color-transfer-{most}" if arm.extra else "color-transfer")
+        synthesize(transfers(settings, data, out, most, _OTHER_SEED))
+        return out, "random"
     synthesize(inverse)
     if arm.rule == "random":
         return inverse.out, "random"
@@ -134,7 +152,7 @@ def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random
 def _selected(settings: GainSettings, arm: Arm, run: Path) -> Path:
     """Return a copy of a run whose candidates are selected by the arm's rule, as many a pair as the arm needs."""
     count = _most(settings, arm)
-    copy = run.parent / f"{arm.rule}-{count}"
+    copy = run.parent / f"{'extra-' if arm.extra else ''}{arm.rule}-{count}"
     if not copy.is_dir():
         temporary = run.parent / f".{copy.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -147,7 +165,13 @@ def _selected(settings: GainSettings, arm: Arm, run: Path) -> Path:
 
 def _most(settings: GainSettings, arm: Arm) -> int:
     """Return the most composites that an arm asks of one pair."""
-    return plan_gamma(arm.gamma, pairs_and_composites(read_originals(base_folder(settings)))).needed_k
+    if arm.extra:
+        return gain_extra.per_extra_pair(settings, added(settings, arm))
+    return _plan(settings, arm).needed_k
+
+
+def _plan(settings: GainSettings, arm: Arm) -> GammaPlan:
+    return plan_gamma(arm.gamma, pairs_and_composites(read_originals(base_folder(settings))))
 
 
 def duplicate(dataset: Originals, out: Path, gamma: float) -> None:
@@ -159,16 +183,8 @@ def duplicate(dataset: Originals, out: Path, gamma: float) -> None:
         for k in range(gamma_plan.count(pair.subset)):
             name = pair.originals[k % len(pair.originals)]
             copy = tree.new_composite(dataset.relative(mask_path(pair)), "dup", k, PurePosixPath(name).suffix)
-            _link(dataset.root / name, out / copy)
+            link(dataset.root / name, out / copy)
             listed.append(copy)
-    for path in all_files((*dataset.train, *dataset.test), dataset.root):
-        _link(path, out / dataset.relative(path))
-    tree.write_lists(out, listed, "train")
-    tree.write_lists(out, [name for pair in dataset.test for name in pair.originals], "test")
+    link_tree(dataset, out, listed)
     photos = len({photo_path(pair) for pair in dataset.train})
     shards.write_json(out / SUMMARY, {"photos": photos, "composites": len(listed)})
-
-
-def _link(source: Path, target: Path) -> None:
-    shards.make_folder(target.parent)
-    tree.place(source, target, "sym")

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ from harmonygen.workflows import leak_guard, picks
 from harmonygen.workflows.augment_write import Mix, write_tree
 from harmonygen.workflows.export import refuse_names, wanted, write_pairs_and_composites
 from harmonygen.workflows.gamma import count_pairs, plan_gamma
-from harmonygen.workflows.originals import Originals, read_originals, refuse_missing
+from harmonygen.workflows.originals import Originals, all_files, read_originals, refuse_missing
 from harmonygen.workflows.synthesize import synthesize
 
 Say = Callable[[str], None]
@@ -87,7 +87,7 @@ def _count(pairs: Sequence[Pair]) -> int:
 
 def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
     """Split the photos, make composites of each side by colour transfer, and write them as one tree."""
-    sides = split_pairs(settings)
+    sides = split_pairs(settings)[: len(SIDES)]
     counts: dict[str, Any] = {"made": True}
     manifest: list[dict[str, Any]] = []
     for side, pairs in zip(SIDES, sides, strict=True):
@@ -114,8 +114,16 @@ def transfers(settings: GainSettings, data: Path, out: Path, keep: int, seed: in
     return SynthesizeSettings(**made, data=str(data), out=out, keep=str(keep))
 
 
-def split_pairs(settings: GainSettings) -> tuple[list[Pair], list[Pair]]:
-    """Split the photos into ``base_photos`` and ``test_photos``, by seed; what is left over is not used.
+class Sides(NamedTuple):
+    """The pairs of a study: of the base set, of the test set, and of photos that are in neither."""
+
+    base: list[Pair]
+    test: list[Pair]
+    left: list[Pair]
+
+
+def split_pairs(settings: GainSettings) -> Sides:
+    """Split the photos into ``base_photos`` and ``test_photos``, by seed, and those that are left over.
 
     Near-duplicates, and photos of one source (column ``source_photo`` of the split file), stay on one side.
 
@@ -133,10 +141,11 @@ def split_pairs(settings: GainSettings) -> tuple[list[Pair], list[Pair]]:
     names = sorted(photos)
     groups = _groups([photos[name] for name in names], rows)
     test = _take(names, groups, settings.test_photos, settings.seed)
-    left = [place for place, name in enumerate(names) if name not in test]
-    rest = [names[place] for place in left]
-    base = _take(rest, [groups[place] for place in left], settings.base_photos, settings.seed + 1)
-    return [p for p in pairs if p.real_id in base], [p for p in pairs if p.real_id in test]
+    places = [place for place, name in enumerate(names) if name not in test]
+    rest = [names[place] for place in places]
+    base = _take(rest, [groups[place] for place in places], settings.base_photos, settings.seed + 1)
+    left = set(rest) - base
+    return Sides(*([pair for pair in pairs if pair.real_id in side] for side in (base, test, left)))
 
 
 def _take(names: Sequence[str], groups: Sequence[int], count: int, seed: int) -> set[str]:
@@ -222,3 +231,17 @@ def write_table(pairs: Sequence[Pair], folder: Path) -> Path:
 def pairs_and_composites(dataset: Originals) -> dict[str, tuple[int, int]]:
     """Return pairs and composites of the base set by subset."""
     return count_pairs((pair.subset, len(pair.originals)) for pair in dataset.train)
+
+
+def link_tree(dataset: Originals, out: Path, train: Sequence[str]) -> None:
+    """Link the files of the base set and the test set into ``out``, and list ``train`` and the test set there."""
+    for path in all_files((*dataset.train, *dataset.test), dataset.root):
+        link(path, out / dataset.relative(path))
+    tree.write_lists(out, train, "train")
+    tree.write_lists(out, [name for pair in dataset.test for name in pair.originals], "test")
+
+
+def link(source: Path, target: Path) -> None:
+    """Link a file, with the folder it goes to."""
+    shards.make_folder(target.parent)
+    tree.place(source, target, "sym")

@@ -130,10 +130,74 @@ def test_photos_of_one_source_stay_on_one_side(study: GainSettings, tmp_path: Pa
     table.write_text("\n".join(["kind,name,source_photo,split", *rows]))
     changed = study.model_copy(update={"split_file": table, "base_photos": 4, "test_photos": 4})
     for seed in range(5):
-        base, test = gain_data.split_pairs(changed.model_copy(update={"seed": seed}))
+        base, test, left = gain_data.split_pairs(changed.model_copy(update={"seed": seed}))
         sides = [{int(pair.real_id[-1]) // 2 for pair in side} for side in (base, test)]
         assert len(base) == len(test) == 4
         assert not sides[0] & sides[1]
+        assert not left
+
+
+def extra_study(study: GainSettings, **changes: Any) -> GainSettings:
+    kinds = {"extra": ("inverse", "color-transfer", "jitter"), "controls": (), "rules": ()}
+    return study.model_copy(update={"base_photos": 3, "test_photos": 2, **kinds, **changes})
+
+
+def names_of(tree: Path) -> set[str]:
+    """The photos that a tree trains on, by their file names."""
+    return {item.real_id.rpartition("/")[2] for item in read_triplets(tree)[0]}
+
+
+def test_extra_arms_add_as_many_composites_as_gamma_asks_of_photos_that_are_in_neither_set(study: GainSettings) -> None:
+    study = extra_study(study, extra_gammas=(1.0, 0.5))
+    base = gain_data.make_base(study, lambda _line: None)
+    arms = {arm.name: arm for arm in arms_of(study)}
+    assert list(arms)[2:5] == ["extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1"]
+    sides = gain_data.split_pairs(study)
+    own = {item.triplet_id for item in read_triplets(base)[0]}
+    for name in ("extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1", "extra-jitter-1"):
+        tree = make_arm(study, arms[name], lambda _line: None)
+        before = snapshot(tree)
+        assert make_arm(study, arms[name], lambda _line: None) == tree
+        assert snapshot(tree) == before
+        found = read_triplets(tree)[0]
+        added = [item for item in found if item.triplet_id not in own]
+        assert len(found) - len(added) == len(own) == 6
+        assert len(added) == (3 if name.endswith("0.5") else 6)
+        assert {item.real_id.rpartition("/")[2] for item in added} == {pair.real_id for pair in sides.left}
+        assert (tree / "IHD_test.txt").read_text() == (base / "IHD_test.txt").read_text()
+        assert all((tree / line).is_file() for line in (tree / "IHD_train.txt").read_text().split())
+        for item in added:
+            assert (read_image(item.composite).image_u8 != read_image(item.real).image_u8).any()
+
+
+def test_extra_data_that_look_like_the_studys_own_photos_are_left_out(
+    study: GainSettings, eight_photos: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "renamed"
+    for folder in ("images", "masks"):
+        (other / folder).mkdir(parents=True)
+        for path in (eight_photos / folder).iterdir():
+            (other / folder / f"x{path.name}").write_bytes(path.read_bytes())
+    study = extra_study(study, extra_data=str(other), extra_photos=2)
+    base, test, left = gain_data.split_pairs(study)
+    gain_data.make_base(study, lambda _line: None)
+    tree = make_arm(study, arms_of(study)[2], lambda _line: None)
+    foreign = {name for name in names_of(tree) if name.startswith("x")}
+    assert len(foreign) == 2
+    assert foreign < {f"x{pair.real_id}" for pair in left}
+    assert names_of(tree) - foreign == {pair.real_id for pair in base}
+    assert not foreign & {f"x{pair.real_id}" for pair in (*base, *test)}
+
+
+def test_extra_arms_without_photos_are_refused_before_anything_is_written(
+    study: GainSettings, finished: tuple[GainSettings, dict[str, Any]]
+) -> None:
+    with pytest.raises(UsageError, match="lower base_photos or test_photos"):
+        gain(extra_study(study, base_photos=5, test_photos=3))
+    tree = finished[0].out / "data" / "base"
+    with pytest.raises(UsageError, match="extra_data="):
+        gain(extra_study(study, data=str(tree)))
+    assert not study.out.exists()
 
 
 def test_what_cannot_be_studied_is_refused_before_anything_is_written(study: GainSettings) -> None:
