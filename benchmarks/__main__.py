@@ -29,6 +29,7 @@ QUICK: dict[str, list[str]] = {
     "augment_scale": ["--composites", "6000"],
     "imaterialist_scale": ["--rows", "3330"],
     "evaluate_speed": ["--limit", "200"],
+    "train_step": ["--steps", "10", "--rounds", "1"],
     "report_scale": ["--candidates", "5000"],
     "review_page": ["--pairs", "50", "--openings", "1"],
 }
@@ -42,6 +43,7 @@ FULL: dict[str, list[str]] = {
     "augment_scale": [],
     "imaterialist_scale": ["--bare-every", "10"],
     "evaluate_speed": [],
+    "train_step": [],
     "report_scale": [],
     "review_page": [],
 }
