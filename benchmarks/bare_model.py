@@ -85,26 +85,42 @@ def settings_of(options: argparse.Namespace, folder: Path) -> Any:
     )
 
 
-def main() -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[common()], add_help=False
-    )
-    options = parser.parse_args()
+def read_options(about: str | None) -> argparse.Namespace:
+    """Read the command line that the benchmarks of `synthesize` share, and keep to its threads."""
     import torch
 
+    parser = argparse.ArgumentParser(
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common()],
+        add_help=False,
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    return options
+
+
+def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
+    """Return the run's context, and its bare model calls, warmed up."""
     from harmonygen.data import read_pairs
     from harmonygen.photo import load_photo
-    from harmonygen.workflows.synthesize import prepare, synthesize
+    from harmonygen.workflows.synthesize import prepare
 
-    torch.set_num_threads(options.threads)
+    pairs = read_pairs(settings.data, limit=settings.limit)
+    context, _ = prepare(settings, pairs)
+    photos = [load_photo(pair, context.sizing) for pair in pairs]
+    bare_calls(context, photos[:2], settings.k)()
+    return context, bare_calls(context, photos, settings.k)
+
+
+def main() -> int:
+    """Print the table."""
+    options = read_options(__doc__)
+    from harmonygen.workflows.synthesize import synthesize
+
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))
-        pairs = read_pairs(settings.data, limit=settings.limit)
-        context, _ = prepare(settings, pairs)
-        photos = [load_photo(pair, context.sizing) for pair in pairs]
-        calls = bare_calls(context, photos, options.k)
-        bare_calls(context, photos[:2], options.k)()  # warms up
+        _, calls = warm_calls(settings)
         bare = seconds_of(calls, options.device)
         whole = seconds_of(lambda: synthesize(settings), options.device)
         shards = shard_seconds(settings.out)

@@ -11,7 +11,6 @@ product: norms, activations, softmax.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -20,9 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from bare_model import bare_calls, settings_of, shard_seconds
+from bare_model import read_options, settings_of, shard_seconds, warm_calls
 from full_size import matrix_peak, synchronize
-from plain_procedure import parser as common
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -78,24 +76,13 @@ def parts_timed(model: object, classifier: object, device: str) -> Iterator[dict
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[common()], add_help=False
-    )
-    options = parser.parse_args()
+    options = read_options(__doc__)
+    from harmonygen.workflows.synthesize import synthesize
 
-    from harmonygen.data import read_pairs
-    from harmonygen.photo import load_photo
-    from harmonygen.workflows.synthesize import prepare, synthesize
-
-    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))
-        pairs = read_pairs(settings.data, limit=settings.limit)
-        context, _ = prepare(settings, pairs)
+        context, calls = warm_calls(settings)
         peak = matrix_peak(options.device, getattr(torch, options.dtype))
-        photos = [load_photo(pair, context.sizing) for pair in pairs]
-        calls = bare_calls(context, photos, options.k)
-        bare_calls(context, photos[:1], options.k)()
         with parts_timed(context.generator.draw.model, context.scorer.model, options.device) as parts:
             calls()
         with counter() as counted:
