@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from harmonygen.config import AugmentSettings, SynthesizeSettings
+from harmonygen.settings import AugmentSettings, SynthesizeSettings
 from harmonygen.features import image_cell
-from harmonygen.shards import PLAN_KEY, QUARANTINE_KEY, Shard
-from harmonygen.workflows.augment import augment
-from harmonygen.workflows.tables import candidate_schema, pair_schema
+from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
+from harmonygen.augmentation.augment import augment
+from harmonygen.runs.tables import candidate_schema, pair_schema
 
 SUBSETS = {"HAdobe5k": (4329, 4310, 19437), "HCOCO": (34541, 38545, 38545), "HFlickr": (4546, 7449, 7449)}
 DAY2NIGHT = {"Hday2night": (80, 106, 311)}

@@ -69,7 +69,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
 
 def settings_of(options: argparse.Namespace, folder: Path) -> Any:
     """Return the run's settings; its weights and its output lie in ``folder``."""
-    from harmonygen.config import SynthesizeSettings
+    from harmonygen.settings import SynthesizeSettings
 
     return SynthesizeSettings(
         data=options.data,
@@ -103,8 +103,8 @@ def read_options(about: str | None) -> argparse.Namespace:
 def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
     """Return the run's context, and its bare model calls, warmed up."""
     from harmonygen.data import read_pairs
-    from harmonygen.photo import load_photo
-    from harmonygen.workflows.synthesize import prepare
+    from harmonygen.pictures.photo import load_photo
+    from harmonygen.synthesis.synthesize import prepare
 
     pairs = read_pairs(settings.data, limit=settings.limit)
     context, _ = prepare(settings, pairs)
@@ -116,7 +116,7 @@ def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
 def main() -> int:
     """Print the table."""
     options = read_options(__doc__)
-    from harmonygen.workflows.synthesize import synthesize
+    from harmonygen.synthesis.synthesize import synthesize
 
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))
@@ -142,7 +142,7 @@ def shard_seconds(run: Path) -> float:
     """Return the seconds that a run's shards took."""
     import pyarrow.parquet as pq
 
-    from harmonygen.workflows.shard import SECONDS_KEY
+    from harmonygen.synthesis.shard import SECONDS_KEY
 
     files = (run / "candidates").glob("part-*.parquet")
     return sum(float(pq.read_metadata(file).metadata[SECONDS_KEY]) for file in files)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harmonygen.detail import DetailTransfer
-from harmonygen.images import ImageU8, Mask, paste, resize
-from harmonygen.masks import to_mask
+from harmonygen.pictures.detail import DetailTransfer
+from harmonygen.pictures.images import ImageU8, Mask, paste, resize
+from harmonygen.pictures.masks import to_mask
 
 
 def fg_psnr(image_u8: ImageU8, goal_u8: ImageU8, mask: Mask) -> float:

@@ -117,7 +117,7 @@ def line_of(name: str, counted: dict[str, Any], seconds: list[float], memory: st
 def read_all(folder: Path) -> dict[str, Any]:
     """Read and decode everything through harmonygen."""
     from harmonygen.data.segmentations import read_segmentations
-    from harmonygen.masks import decode_segmentation
+    from harmonygen.pictures.masks import decode_segmentation
     from harmonygen.records import SegmentSource
 
     clock = Clock()

@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from harmonygen.shards import file_metadata, is_whole
-from harmonygen.workflows.shard import SECONDS_KEY
+from harmonygen.storage.shards import file_metadata, is_whole
+from harmonygen.synthesis.shard import SECONDS_KEY
 
 DEFAULT = ["--generator", "lut", "--k", "10", "--shard-size", "2"]
 POLL_SECONDS = 0.02

@@ -86,7 +86,7 @@ class PlainProcedure:
         """One batch of one round: photos to JPEG files."""
         import torch
 
-        from harmonygen.images import save
+        from harmonygen.pictures.images import save
 
         model, pairs = self.model, self.pairs[start : start + self.batch]
         dtype = model.unet.dtype
@@ -118,8 +118,8 @@ class PlainProcedure:
         import numpy as np
         import torch
 
-        from harmonygen.images import read_image, resize
-        from harmonygen.masks import read_mask, resize_mask
+        from harmonygen.pictures.images import read_image, resize
+        from harmonygen.pictures.masks import read_mask, resize_mask
         from harmonygen.models.draw import to_pm1
 
         side, images, masks = self.options.resolution, [], []
@@ -155,8 +155,8 @@ class PlainProcedure:
         import numpy as np
         import torch
 
-        from harmonygen.images import decode, read_image, resize
-        from harmonygen.masks import read_mask, resize_mask
+        from harmonygen.pictures.images import decode, read_image, resize
+        from harmonygen.pictures.masks import read_mask, resize_mask
 
         side, files = self.classifier.spec.input_size, sorted(self.out.glob("*.jpg"))
         parameter, scores = next(self.classifier.parameters()), dict[Path, float]()
@@ -190,8 +190,8 @@ def run_plain(options: argparse.Namespace, weights: dict[str, str], out: Path) -
 
 def run_synthesize(options: argparse.Namespace, weights: dict[str, str], out: Path) -> dict[str, Any]:
     """Run `synthesize` on the same; return its seconds and candidates."""
-    from harmonygen.config import SynthesizeSettings
-    from harmonygen.workflows.synthesize import synthesize
+    from harmonygen.settings import SynthesizeSettings
+    from harmonygen.synthesis.synthesize import synthesize
 
     began = time.perf_counter()
     settings = SynthesizeSettings(

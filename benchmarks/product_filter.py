@@ -30,10 +30,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
-from harmonygen.curation.plain_ground import HeuristicFilter
-from harmonygen.curation.products import Verdict
-from harmonygen.images import ImageU8, Mask, decode
-from harmonygen.masks import to_mask
+from harmonygen.human_harmony.plain_ground import HeuristicFilter
+from harmonygen.human_harmony.products import Verdict
+from harmonygen.pictures.images import ImageU8, Mask, decode
+from harmonygen.pictures.masks import to_mask
 from harmonygen.seeds import numpy_rng
 
 KINDS = ("street people", "studio people", "studio people, grey", "products")

@@ -26,10 +26,11 @@ sys.path.insert(0, str(ROOT / "tests" / "report"))
 
 from chromium import Chromium, find_chromium  # noqa: E402
 
-from harmonygen import features, shards  # noqa: E402
-from harmonygen.images import encode  # noqa: E402
+from harmonygen import features
+from harmonygen.storage import shards  # noqa: E402
+from harmonygen.pictures.images import encode  # noqa: E402
 from harmonygen.report import write_review  # noqa: E402
-from harmonygen.workflows.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema  # noqa: E402
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema  # noqa: E402
 
 WIDTH, HEIGHT = 320, 240
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")

@@ -77,7 +77,7 @@ def parts_timed(model: object, classifier: object, device: str) -> Iterator[dict
 def main() -> int:
     """Print the table."""
     options = read_options(__doc__)
-    from harmonygen.workflows.synthesize import synthesize
+    from harmonygen.synthesis.synthesize import synthesize
 
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))

@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from harmonygen.config import ExportSettings, SynthesizeSettings, resolve
+from harmonygen.settings import ExportSettings, SynthesizeSettings, resolve
 from harmonygen.training import loop
 from harmonygen.training.run import train
 from harmonygen.training.settings import DirectTraining
-from harmonygen.workflows.export import export
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.augmentation.export import export
+from harmonygen.synthesis.synthesize import synthesize
 
 _LOSSES_APART = 0.05
 

@@ -24,7 +24,7 @@ _LEVELS = 2
 
 def pixels_of(out: Path) -> dict[tuple[str, int], np.ndarray]:
     """Return every candidate's pixels by pair and k."""
-    from harmonygen.images import decode
+    from harmonygen.pictures.images import decode
 
     tables = [pq.read_table(path, columns=["pair_id", "k", "composite"]) for path in sorted(out.glob("candidates/*"))]
     rows = [row for table in tables for row in table.to_pylist()]

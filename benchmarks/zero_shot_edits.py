@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "fakes"))
 
 from zero_shot_measures import TOY, colour_distance, edge_correlation, edits, inversion_psnr, scenes
 
-from harmonygen.zeroshot.text_to_image import TextToImage
+from harmonygen.harmonization.zeroshot.text_to_image import TextToImage
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = {

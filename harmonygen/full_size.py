@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from harmonygen.config import Detail
-from harmonygen.detail import RADIUS, DetailTransfer, Floats
-from harmonygen.images import ImageU8, paste, resize, to_u8
-from harmonygen.photo import Photo
+from harmonygen.settings import Detail
+from harmonygen.pictures.detail import RADIUS, DetailTransfer, Floats
+from harmonygen.pictures.images import ImageU8, paste, resize, to_u8
+from harmonygen.pictures.photo import Photo
 
 
 def full_size(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonygen.images import Decoded
-from harmonygen.photo import Photo, Sizing, size_photo
+from harmonygen.pictures.images import Decoded
+from harmonygen.pictures.photo import Photo, Sizing, size_photo
 from harmonygen.records import FileSource, Pair
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores

@@ -8,7 +8,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from harmonygen.allocator import keep_memory
+from harmonygen.models.device import keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
 def touch():

@@ -5,10 +5,10 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from harmonygen.cells import read_cell
+from harmonygen.storage.parquet_cells import read_cell
 from harmonygen.errors import InputError
 from harmonygen.features import IMAGE, image_cell, schema
-from harmonygen.images import encode, read_image
+from harmonygen.pictures.images import encode, read_image
 from harmonygen.records import CellSource
 
 COLOURS = [(10 * number, 100, 200) for number in range(7)]

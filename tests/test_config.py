@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.config import AugmentSettings, GainSettings, GateSettings, SynthesizeSettings, resolve
+from harmonygen.settings import AugmentSettings, GainSettings, GateSettings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.decisions import Decisions, from_rows, read_decisions, refuse_foreign, to_rows, write_decisions
+from harmonygen.runs.decisions import Decisions, from_rows, read_decisions, refuse_foreign, to_rows, write_decisions
 from harmonygen.errors import UsageError
 
 KEYS = st.tuples(st.text(max_size=8), st.integers(0, 99))

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harmonygen import detail
-from harmonygen.detail import DetailTransfer, apply_field, certain_foreground, enlarge
-from harmonygen.images import resize
+from harmonygen.pictures import detail
+from harmonygen.pictures.detail import DetailTransfer, apply_field, certain_foreground, enlarge
+from harmonygen.pictures.images import resize
 
 HEIGHT, WIDTH, LOW = 300, 400, (96, 128)
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from harmonygen import images
+from harmonygen.pictures import images
 from harmonygen.errors import InputError
-from harmonygen.images import TO_RGB, decode, encode, paste, read_image, resize, save, to_rgb, to_u8
+from harmonygen.pictures.images import TO_RGB, decode, encode, paste, read_image, resize, save, to_rgb, to_u8
 from harmonygen.records import FileSource
 
 UPRIGHT_TO_STORED = {

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from harmonygen.mask_cleaning import clean_mask
+from harmonygen.pictures.mask_cleaning import clean_mask
 
 
 @pytest.fixture

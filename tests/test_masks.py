@@ -9,18 +9,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from harmonygen.errors import InputError
-from harmonygen.images import Decoded, decode, encode
-from harmonygen.masks import (
-    check_mask,
-    decode_segmentation,
-    fg_ratio,
-    mask_to_runs,
-    read_mask,
-    resize_mask,
-    runs_to_mask,
-    to_mask,
-    unpack_counts,
-)
+from harmonygen.pictures.images import Decoded, decode, encode
+from harmonygen.pictures.masks import check_mask, decode_segmentation, fg_ratio, mask_to_runs, read_mask, resize_mask, runs_to_mask, to_mask, unpack_counts
 from harmonygen.records import FileSource, SegmentSource
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.floats(0, 1)).map(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data, transform
 
-from harmonygen.phash import MAX_DISTANCE, hash_source, hash_sources, near_pairs, phash
+from harmonygen.pictures.phash import MAX_DISTANCE, hash_source, hash_sources, near_pairs, phash
 from harmonygen.records import FileSource
 
 PHOTOS = {name: Image.fromarray(getattr(data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.images import Decoded
-from harmonygen.photo import Sizing, load_photo, model_size, output_size, shrink_mask, size_photo
+from harmonygen.pictures.images import Decoded
+from harmonygen.pictures.photo import Sizing, load_photo, model_size, output_size, shrink_mask, size_photo
 from harmonygen.records import FileSource, Pair
 
 PAIR = Pair("a/0", "a", "0", FileSource(Path("a.png")), FileSource(Path("a-mask.png")))

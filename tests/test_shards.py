@@ -11,23 +11,7 @@ from hypothesis import strategies as st
 
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import Quarantined
-from harmonygen.shards import (
-    PLAN_KEY,
-    QUARANTINE_KEY,
-    cut,
-    file_metadata,
-    is_whole,
-    locked,
-    make_folder,
-    pack_quarantine,
-    part_of,
-    quarantine_table,
-    storage_errors,
-    unpack_quarantine,
-    write_bytes,
-    write_json,
-    write_parquet,
-)
+from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, cut, file_metadata, is_whole, locked, make_folder, pack_quarantine, part_of, quarantine_table, storage_errors, unpack_quarantine, write_bytes, write_json, write_parquet
 
 TABLE = pa.table({"a": list(range(100))})
 

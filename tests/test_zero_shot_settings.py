@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonygen.config import HarmonizeSettings, resolve
+from harmonygen.settings import HarmonizeSettings, resolve
 from harmonygen.errors import UsageError
 
 

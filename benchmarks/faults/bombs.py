@@ -92,7 +92,7 @@ def _patched(image_format: str, offset: Callable[[bytes], int], size: bytes) -> 
 
 
 def _read_picture(path: Path) -> None:
-    from harmonygen.images import read_image
+    from harmonygen.pictures.images import read_image
     from harmonygen.records import FileSource
 
     read_image(FileSource(path))
@@ -101,7 +101,7 @@ def _read_picture(path: Path) -> None:
 def _read_pairs(path: Path) -> None:
     from harmonygen.data import read_pairs
     from harmonygen.errors import InputError
-    from harmonygen.photo import Sizing, load_photo
+    from harmonygen.pictures.photo import Sizing, load_photo
 
     pairs = read_pairs(str(path))
     for pair in pairs:
@@ -151,7 +151,7 @@ def _read_model(path: Path) -> None:
 
 
 def _read_decisions(path: Path) -> None:
-    from harmonygen.decisions import read_decisions
+    from harmonygen.runs.decisions import read_decisions
 
     read_decisions(path)
 

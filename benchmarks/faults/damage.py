@@ -116,7 +116,7 @@ def _picture(image_format: str, _place: Path) -> bytes:
 
 
 def _read_picture(path: Path) -> str:
-    from harmonygen.images import read_image
+    from harmonygen.pictures.images import read_image
     from harmonygen.records import FileSource
 
     image = read_image(FileSource(path)).image_u8
@@ -139,7 +139,7 @@ def _read_dataset(path: Path) -> str:
     """Read a dataset as synthesize does: a row that cannot be used is quarantined, a file refused."""
     from harmonygen.data import read_pairs
     from harmonygen.errors import InputError
-    from harmonygen.photo import Sizing, load_photo
+    from harmonygen.pictures.photo import Sizing, load_photo
 
     bad = 0
     pairs = read_pairs(str(path))

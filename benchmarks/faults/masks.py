@@ -57,7 +57,7 @@ def rows(_place: Path, quick: bool = False) -> Iterator[Row]:
 def faulty() -> tuple[int, list[str]]:
     """Decode what is certainly wrong; return how many, and those that were not refused."""
     from harmonygen.errors import InputError
-    from harmonygen.masks import check_mask, decode_segmentation, runs_to_mask
+    from harmonygen.pictures.masks import check_mask, decode_segmentation, runs_to_mask
     from harmonygen.records import SegmentSource
 
     wrong = []
@@ -86,7 +86,7 @@ def random_codes(count: int) -> tuple[int, list[str]]:
     from hypothesis import strategies as st
 
     from harmonygen.errors import InputError
-    from harmonygen.masks import decode_segmentation, runs_to_mask
+    from harmonygen.pictures.masks import decode_segmentation, runs_to_mask
     from harmonygen.records import SegmentSource
 
     numbers = st.lists(st.integers(-3, 60), max_size=9)
@@ -134,8 +134,8 @@ def random_codes(count: int) -> tuple[int, list[str]]:
 def misfits() -> tuple[int, list[str]]:
     """Read mask pictures that do not fit their photo; return how many, and those that were not refused."""
     from harmonygen.errors import InputError
-    from harmonygen.images import Decoded
-    from harmonygen.masks import check_mask, fit_mask, to_mask
+    from harmonygen.pictures.images import Decoded
+    from harmonygen.pictures.masks import check_mask, fit_mask, to_mask
 
     from PIL import Image  # isort: skip
 

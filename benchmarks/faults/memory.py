@@ -33,8 +33,8 @@ def sample(place: Path) -> tuple[list[int], int, int, int]:
     import torch
 
     from harmonygen.models.denoiser import Denoiser
-    from harmonygen.photo import Sizing, size_photo
-    from harmonygen.images import Decoded  # isort: skip
+    from harmonygen.pictures.photo import Sizing, size_photo
+    from harmonygen.pictures.images import Decoded  # isort: skip
     from harmonygen.records import Candidate, FileSource, Pair
     from harmonygen.seeds import candidate_seed
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator

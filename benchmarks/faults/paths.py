@@ -164,7 +164,7 @@ def _folders(home: Path, text: str) -> list[str]:
 
 def _manifest(home: Path, text: str) -> list[str]:
     from harmonygen.data.manifest import read_manifest
-    from harmonygen.data.verify import verify
+    from harmonygen.publishing.verify import verify
     from harmonygen.errors import UsageError
 
     row = {"path": text, "config": "", "split": "", "bytes": 1, "rows": 0, "sha256": "0" * 64}

@@ -88,7 +88,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 def _end(path: Path, mask: np.ndarray, orientation: int, mask_path: Path) -> str:
     """Read a photo with the mask of what is bright in it, drawn upright and as stored; say how both ended."""
     from harmonygen.errors import InputError
-    from harmonygen.photo import Sizing, load_photo
+    from harmonygen.pictures.photo import Sizing, load_photo
     from harmonygen.records import FileSource, Pair
 
     ends = set()

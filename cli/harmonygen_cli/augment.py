@@ -11,8 +11,8 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.workflows.augment import AugmentResult
-    from harmonygen.workflows.gamma import GammaPlan
+    from harmonygen.augmentation.augment import AugmentResult
+    from harmonygen.augmentation.gamma import GammaPlan
 
 _NOT_SETTINGS = ("overrides", "recipe", "dry_run", "json_output", "quiet")
 
@@ -56,8 +56,8 @@ def augment(
     The arithmetic alone, from names: `harmonygen augment --dry-run --gamma 1 --data IHD_train.txt`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.config import AugmentSettings, resolve
-    from harmonygen.workflows import augment as workflow
+    from harmonygen.settings import AugmentSettings, resolve
+    from harmonygen.augmentation import augment as workflow
 
     settings = resolve(AugmentSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -11,7 +11,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.workflows.human_harmony import BuildResult
+    from harmonygen.human_harmony.build import BuildResult
 
 _TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "dry_run", "finished_before", "summary")
 _NOT_SETTINGS = ("overrides", "recipe", "dry_run", "json_output", "quiet")
@@ -75,10 +75,10 @@ def build_human_harmony(
     The built-in sample, in an empty folder: `harmonygen build-human-harmony`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.config import HumanHarmonySettings, resolve
+    from harmonygen.settings import HumanHarmonySettings, resolve
 
     settings = resolve(HumanHarmonySettings, recipe, options, overrides or ())
-    from harmonygen.workflows.human_harmony import build_human_harmony as run
+    from harmonygen.human_harmony.build import build_human_harmony as run
 
     reporter = Reporter(json_output, quiet)
     result = run(settings, dry_run=dry_run, stages=reporter.progress)

@@ -11,7 +11,7 @@ def doctor(json_output: Json = False, quiet: Quiet = False) -> None:
 
     Example: `harmonygen doctor --json`
     """
-    from harmonygen.workflows.doctor import examine
+    from harmonygen.doctor import examine
 
     findings = examine()
     reporter = Reporter(json_output, quiet)

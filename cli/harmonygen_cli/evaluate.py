@@ -12,7 +12,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 
 if TYPE_CHECKING:
-    from harmonygen.config import EvaluateSettings
+    from harmonygen.settings import EvaluateSettings
 
 
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
     The paper's tables: `harmonygen evaluate --recipe paper/table1 --small`
     """
     typed = dict(locals())
-    from harmonygen.workflows.evaluate import evaluate as run
+    from harmonygen.evaluation.evaluate import evaluate as run
 
     settings, reporter = settings_of(typed), Reporter(json_output, quiet)
     with reporter.progress("evaluate", "images") as progress:
@@ -74,7 +74,7 @@ def evaluate(
 
 def settings_of(typed: dict[str, Any]) -> EvaluateSettings:
     """Return the settings that the command's words stand for: recipe, its small form, options, overrides."""
-    from harmonygen.config import EvaluateSettings, resolve
+    from harmonygen.settings import EvaluateSettings, resolve
     from harmonygen.recipes import load
 
     of_model = {key: typed[key] for key in _OF_MODEL if typed[key] is not None}

@@ -26,8 +26,8 @@ def export(
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
     """
     options: dict[str, Any] = {"run": run, "out": out, "which": which, "link": link}
-    from harmonygen.config import ExportSettings, resolve
-    from harmonygen.workflows.export import export as workflow
+    from harmonygen.settings import ExportSettings, resolve
+    from harmonygen.augmentation.export import export as workflow
 
     settings = resolve(ExportSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

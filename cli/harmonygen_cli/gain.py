@@ -11,7 +11,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.config import GainSettings
+    from harmonygen.settings import GainSettings
 
 _NOT_SETTINGS = ("overrides", "recipe", "small", "dry_run", "json_output", "quiet")
 _LISTS = ("gammas", "controls", "rules", "arms")
@@ -55,8 +55,8 @@ def gain(
     The same command goes on after a stop. The result is OUT/gain.html and OUT/gain.json.
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.config import GainSettings, resolve
-    from harmonygen.workflows import gain as workflow
+    from harmonygen.settings import GainSettings, resolve
+    from harmonygen.gain import study as workflow
 
     for name in _LISTS:
         options[name] = _listed(options[name])
@@ -79,7 +79,7 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 def _print_plan(reporter: Reporter, settings: GainSettings) -> list[dict[str, Any]]:
-    from harmonygen.workflows.gain import plan
+    from harmonygen.gain.study import plan
 
     rows, seconds = plan(settings)
     columns = ["arm", "what it is", "base", "added", "steps", "epochs", "seeds", "done"]
@@ -98,7 +98,7 @@ def _print_plan(reporter: Reporter, settings: GainSettings) -> list[dict[str, An
 
 
 def _print_result(reporter: Reporter, result: dict[str, Any]) -> None:
-    from harmonygen.report.gain import answers, cell
+    from harmonygen.gain.page import answers, cell
 
     rows = []
     for row in result["arms"]:

@@ -12,7 +12,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.workflows.harmonize import HarmonizeResult
+    from harmonygen.harmonization.harmonize import HarmonizeResult
 
 Words = Annotated[
     list[str] | None,
@@ -89,10 +89,10 @@ def harmonize(
     image, overrides = split_words(words or ())
     if paper:
         options.update(fit="square", detail="decode")
-    from harmonygen.config import HarmonizeSettings, resolve
+    from harmonygen.settings import HarmonizeSettings, resolve
 
     settings = resolve(HarmonizeSettings, recipe, {**options, "image": image, "zero_shot": words_and_judge}, overrides)
-    from harmonygen.workflows.harmonize import harmonize as run
+    from harmonygen.harmonization.harmonize import harmonize as run
 
     reporter = Reporter(json_output, quiet)
     with reporter.progress("harmonize", "composites") as progress:

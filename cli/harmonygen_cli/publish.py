@@ -11,7 +11,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.workflows.publish import Publication, PublishResult
+    from harmonygen.publishing.publish import Publication, PublishResult
 
 _NOT_SETTINGS = ("overrides", "recipe", "json_output", "quiet")
 _SHOWN = 40
@@ -45,8 +45,8 @@ def publish(
     What would be sent, without a token: `harmonygen publish outputs/augmented --repo user/name --dry-run`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.config import PublishSettings, resolve
-    from harmonygen.workflows.publish import carry_out, prepare
+    from harmonygen.settings import PublishSettings, resolve
+    from harmonygen.publishing.publish import carry_out, prepare
 
     settings = resolve(PublishSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -22,7 +22,7 @@ def quickstart(
 
     Example: `harmonygen quickstart --out quickstart`
     """
-    from harmonygen.workflows.quickstart import quickstart as run
+    from harmonygen.quickstart import quickstart as run
 
     reporter = Reporter(json_output, quiet)
     with reporter.progress("quickstart", "pairs") as progress:

@@ -25,10 +25,10 @@ def score(
 
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
-    from harmonygen.config import ScoreSettings, resolve
+    from harmonygen.settings import ScoreSettings, resolve
     from harmonygen.models.score import ClassifierScorer
-    from harmonygen.workflows.context import pick_device
-    from harmonygen.workflows.reselect import reselect
+    from harmonygen.synthesis.load import pick_device
+    from harmonygen.synthesis.reselect import reselect
 
     options = {"classifier": classifier, "device": device}
     settings = resolve(ScoreSettings, recipe, options, overrides or ())

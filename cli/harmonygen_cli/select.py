@@ -35,9 +35,9 @@ def select(
     `harmonygen select outputs/synthesize --decisions decisions.json`
     """
     gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
-    from harmonygen.config import SelectSettings, resolve
-    from harmonygen.decisions import read_decisions
-    from harmonygen.workflows.reselect import reselect
+    from harmonygen.settings import SelectSettings, resolve
+    from harmonygen.runs.decisions import read_decisions
+    from harmonygen.synthesis.reselect import reselect
 
     typed = {name: value for name, value in gates.items() if value is not None}
     options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None, "decisions": decisions}

@@ -11,8 +11,8 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.config import SynthesizeSettings
-    from harmonygen.workflows.synthesize import SynthesizeResult
+    from harmonygen.settings import SynthesizeSettings
+    from harmonygen.synthesis.synthesize import SynthesizeResult
 
 
 def synthesize(
@@ -68,10 +68,10 @@ def synthesize(
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
     if paper:
         options.update(fit="square", detail="decode", decoded="whole")
-    from harmonygen.config import SynthesizeSettings, resolve
+    from harmonygen.settings import SynthesizeSettings, resolve
 
     settings = resolve(SynthesizeSettings, recipe, options, overrides or ())
-    from harmonygen.workflows.synthesize import synthesize as run
+    from harmonygen.synthesis.synthesize import synthesize as run
 
     reporter = Reporter(json_output, quiet)
     with reporter.progress("synthesize", "pairs") as progress:

@@ -56,7 +56,7 @@ def train(
     options: dict[str, Any] = {
         key: value for key, value in locals().items() if key not in _NOT_SETTINGS and value is not None
     }
-    from harmonygen.config import resolve
+    from harmonygen.settings import resolve
     from harmonygen.errors import UsageError
     from harmonygen.recipes import nearest
     from harmonygen.training.settings import TASKS

@@ -41,7 +41,7 @@ def read_pairs(
 
     Args:
         data: a folder or file, ``hf://datasets/<user>/<name>``, or ``sample`` (write ``./sample`` for a folder); any
-            other URL is copied into the cache first (:func:`harmonygen.data.fetch.fetch`).
+            other URL is copied into the cache first (:func:`harmonygen.storage.fetch.fetch`).
         layout: one of :data:`LAYOUTS`; found out from what is there if not given.
         list_file: iHarmony4 layout only: the list of composites to read.
         subset: read the pairs of this subset alone.
@@ -81,8 +81,8 @@ def _read_copies(
     data: str, layout: str | None, list_file: str | Path | None, subset: str | None, limit: int | None
 ) -> PairSet:
     """Read data, or a list, at a URL: copied into the cache first."""
-    from harmonygen.data.fetch import fetch
-    from harmonygen.data.remote import by_url
+    from harmonygen.storage.fetch import fetch
+    from harmonygen.storage.remote import by_url
 
     listed = fetch(str(list_file)) if list_file and is_url(list_file) else list_file
     here = fetch(data) if is_url(data) else Path(data)

@@ -20,10 +20,10 @@ from harmonygen.data.files import bad, entries
 from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.json_arrays import read_arrays
 from harmonygen.data.pairset import PairSet
-from harmonygen.data.unions import NO_SEGMENT, Unions
+from harmonygen.data.photo_masks import NO_SEGMENT, Unions
 from harmonygen.errors import InputError, StorageError, UsageError
-from harmonygen.images import MAX_PIXELS
-from harmonygen.masks import to_rle
+from harmonygen.pictures.images import MAX_PIXELS
+from harmonygen.pictures.masks import to_rle
 from harmonygen.records import FileSource, Pair, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")

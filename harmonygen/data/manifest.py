@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen import shards
+from harmonygen.storage import shards
 from harmonygen.errors import StorageError, UsageError
 
 NAME = "manifest.json"

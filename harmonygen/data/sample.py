@@ -135,7 +135,7 @@ def write_sample(folder: str | Path, layout: SampleLayout = "iharmony4") -> Path
 def _write_whole(final: Path, layout: SampleLayout, stamp: str) -> None:
     """Write beside ``final``, then rename; another process that was quicker wins."""
     from harmonygen.data.sample_writer import write_iharmony4, write_imaterialist
-    from harmonygen.shards import storage_errors
+    from harmonygen.storage.shards import storage_errors
 
     write = {"iharmony4": write_iharmony4, "imaterialist": write_imaterialist}[layout]
     with storage_errors(f"the sample in '{final}'"):

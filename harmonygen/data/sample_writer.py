@@ -14,8 +14,8 @@ import numpy as np
 from harmonygen.data.iharmony4 import COMPOSITES, MASKS, REALS
 from harmonygen.data.imaterialist import COLUMNS, PHOTOS, TABLE
 from harmonygen.data.sample import SUBSET, TEST_PHOTOS, instances_path, read_sample
-from harmonygen.images import ImageU8, Mask, decode, encode, read_bytes, read_image
-from harmonygen.masks import mask_to_runs, read_mask
+from harmonygen.pictures.images import ImageU8, Mask, decode, encode, read_bytes, read_image
+from harmonygen.pictures.masks import mask_to_runs, read_mask
 from harmonygen.records import Pair
 from harmonygen.seeds import numpy_rng
 

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen import shards
+from harmonygen.storage import shards
 from harmonygen.errors import UsageError
 
 DATA = "data"  # the folder of a dataset's default configuration

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import Mask
+from harmonygen.pictures.images import Mask
 
 Floats = npt.NDArray[np.float64]
 PEAK = 255.0

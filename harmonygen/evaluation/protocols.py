@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from harmonygen.config import Background, Protocol
+from harmonygen.settings import Background, Protocol
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import ImageU8, Mask, paste, resize
-from harmonygen.masks import resize_mask
+from harmonygen.pictures.images import ImageU8, Mask, paste, resize
+from harmonygen.pictures.masks import resize_mask
 
 SIDE = 256
 _SLACK = 1e-3  # Pillow's float arithmetic leaves 199.9999 of 200
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A protocol with its options; see :class:`harmonygen.config.EvaluateSettings`.
+    """A protocol with its options; see :class:`harmonygen.settings.EvaluateSettings`.
 
     Raises:
         UsageError: ``fullres-fg`` with a background that it does not have.

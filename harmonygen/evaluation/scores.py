@@ -14,7 +14,7 @@ import pyarrow as pa
 from harmonygen.evaluation.bins import BINS, bin_of
 from harmonygen.evaluation.metrics import decibels, lab_bias, squared_error, ssim_map, ssim_of_map
 from harmonygen.evaluation.protocols import Target
-from harmonygen.images import ImageU8
+from harmonygen.pictures.images import ImageU8
 
 COMPOSITE = "composite"
 """The method that every evaluation has: the raw composite."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harmonygen.config import PublishedRow
+from harmonygen.settings import PublishedRow
 from harmonygen.evaluation.bins import BINS
 
 PRINTED = {"psnr": "PSNR ↑", "mse": "MSE ↓", "fmse": "fMSE ↓"}

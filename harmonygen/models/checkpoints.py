@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from harmonygen.config import Settings
+from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 
 SPEC_NAME = "harmonygen.json"

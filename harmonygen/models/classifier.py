@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from harmonygen.config import Settings
+from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.config import Sampler, Settings
+from harmonygen.settings import Sampler, Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
 from harmonygen.models.constant_prompt import constant_prompt

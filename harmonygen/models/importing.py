@@ -14,7 +14,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from harmonygen.config import Settings
+from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import write_spec
 from harmonygen.models.classifier import DEPTHS, ClassifierSpec, HarmonyResNet, Label

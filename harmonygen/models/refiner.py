@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.config import Settings
+from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 

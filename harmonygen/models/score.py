@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonygen.images import ImageU8, Mask, resize
-from harmonygen.masks import resize_mask
+from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.pictures.masks import resize_mask
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.classifier import HarmonyResNet
 

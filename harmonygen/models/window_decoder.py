@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from harmonygen.images import Mask
+from harmonygen.pictures.images import Mask
 from harmonygen.models.harmony_vae import UP_BLOCK, ConditionFeatures, HarmonyVAE
 
 _Norm = Callable[..., Tensor]

@@ -13,10 +13,10 @@ from harmonygen.records import ImageSource
 from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
 from harmonygen.report.choose import choose_rows
 from harmonygen.report.gather import gather
-from harmonygen.report.outline import draw, outline
+from harmonygen.pictures.outline import draw, outline
 from harmonygen.report.rows import Row, Tile
 from harmonygen.report.thumbnails import each, small_coverage, small_picture
-from harmonygen.shards import storage_errors, write_bytes
+from harmonygen.storage.shards import storage_errors, write_bytes
 
 _FAINT, _CHOSEN = (120, 120, 120), (31, 91, 196)
 

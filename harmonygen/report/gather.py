@@ -18,7 +18,7 @@ from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
 from harmonygen.report.files import number, read_columns, read_json
 from harmonygen.report.rows import Gathered, Row, Tile
-from harmonygen.shards import unpack_quarantine
+from harmonygen.storage.shards import unpack_quarantine
 
 _PAIR_COLUMNS = ("pair_id", "subset", "width", "height", "fg_ratio", "scores")
 _FACTS = ("harmonygen", "verb", "layout", "data_root", "plan_digest", "inputs_digest", "model_digest")

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.cells import cell_bytes
+from harmonygen.storage.parquet_cells import cell_bytes
 from harmonygen.errors import InputError
-from harmonygen.images import read_bytes
+from harmonygen.pictures.images import read_bytes
 from harmonygen.records import CellSource, ImageSource
 
 _BATCH_ROWS = 16

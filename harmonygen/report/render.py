@@ -17,7 +17,7 @@ from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
 from harmonygen.report.rows import Gathered, Row, Tile
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
-from harmonygen.shards import make_folder, write_bytes
+from harmonygen.storage.shards import make_folder, write_bytes
 
 FILENAME = "report.html"
 MAX_CANDIDATES = 20_000

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.images import load_upright, open_checked, to_rgb
-from harmonygen.masks import to_mask
+from harmonygen.pictures.images import load_upright, open_checked, to_rgb
+from harmonygen.pictures.masks import to_mask
 from harmonygen.records import ImageSource
-from harmonygen.report.outline import outline, svg_path
+from harmonygen.pictures.outline import outline, svg_path
 from harmonygen.report.pictures import Found, stream
 
 QUALITY = 70

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage.metrics import structural_similarity
 
-from harmonygen.config import GateSettings
-from harmonygen.images import ImageU8, Mask, resize
-from harmonygen.masks import resize_mask
+from harmonygen.settings import GateSettings
+from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.pictures.masks import resize_mask
 from harmonygen.records import GateValues
 
 _STRUCTURE_SIDE = 256

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from harmonygen.config import Rule
-from harmonygen.decisions import REJECTED, Decision
+from harmonygen.settings import Rule
+from harmonygen.runs.decisions import REJECTED, Decision
 from harmonygen.records import Dropped, Scored, Selected
 from harmonygen.seeds import numpy_rng
 

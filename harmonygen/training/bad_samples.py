@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harmonygen.errors import TooManyBadInputsError
 from harmonygen.records import Quarantined
-from harmonygen.shards import make_folder, write_json
+from harmonygen.storage.shards import make_folder, write_json
 
 QUARANTINE = "quarantine"
 

@@ -16,7 +16,7 @@ from typing import Any
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.checkpoints import writing_errors
 from harmonygen.recipes import merge
-from harmonygen.shards import storage_errors, sync_folder
+from harmonygen.storage.shards import storage_errors, sync_folder
 from harmonygen.training.settings import TrainSettings
 
 STATE = "step.json"

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from harmonygen.errors import InputError, TooManyBadInputsError
-from harmonygen.images import ImageU8, Mask
+from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.recolor import lut_foreground, random_lut, transfer_foreground
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.bad_samples import BadSamples

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.seeds import stable_seed
-from harmonygen.shards import locked, make_folder, write_json
+from harmonygen.storage.shards import locked, make_folder, write_json
 from harmonygen.training import checkpoints, state, tracking
 from harmonygen.training.composites import Batch, IndexRange, Samples
 from harmonygen.training.history import Pace, last_figures

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import default_collate
 
-from harmonygen.shards import make_folder, write_json
+from harmonygen.storage.shards import make_folder, write_json
 from harmonygen.training import tracking
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.history import Pace, is_validation

@@ -11,8 +11,8 @@ from typing import Literal, Protocol, TypeVar, overload
 import numpy as np
 
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import Decoded, ImageU8, Mask, resize
-from harmonygen.masks import resize_mask
+from harmonygen.pictures.images import Decoded, ImageU8, Mask, resize
+from harmonygen.pictures.masks import resize_mask
 from harmonygen.records import ImageSource, MaskSource, Pair
 from harmonygen.seeds import stable_seed
 from harmonygen.training.bad_samples import BadSamples

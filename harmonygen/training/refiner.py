@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harmonygen.config import Sampler
+from harmonygen.settings import Sampler
 from harmonygen.errors import UsageError
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.denoiser import Denoiser

@@ -6,7 +6,7 @@ import shutil
 
 from accelerate.utils import set_seed
 
-from harmonygen.allocator import keep_memory
+from harmonygen.models.device import keep_memory
 from harmonygen.errors import UsageError
 from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.bad_samples import QUARANTINE

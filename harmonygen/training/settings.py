@@ -7,15 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harmonygen.config import (
-    AugmentSettings,
-    EvaluateSettings,
-    GainSettings,
-    Sampler,
-    Settings,
-    SynthesizeSettings,
-    resolve,
-)
+from harmonygen.settings import AugmentSettings, EvaluateSettings, GainSettings, Sampler, Settings, SynthesizeSettings, resolve
 from harmonygen.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmonygen.images import save, to_u8
+from harmonygen.pictures.images import save, to_u8
 
 
 def save_rows(rows: Sequence[Tensor], path: Path) -> None:

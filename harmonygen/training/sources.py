@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harmonygen.cells import cell_bytes
+from harmonygen.storage.parquet_cells import cell_bytes
 from harmonygen.errors import InputError
-from harmonygen.images import Decoded, decode, load_upright, open_checked, read_bytes
-from harmonygen.images import Mask as MaskArray
-from harmonygen.masks import check_mask, fit_mask, read_mask, to_mask
+from harmonygen.pictures.images import Decoded, decode, load_upright, open_checked, read_bytes
+from harmonygen.pictures.images import Mask as MaskArray
+from harmonygen.pictures.masks import check_mask, fit_mask, read_mask, to_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource
 
 

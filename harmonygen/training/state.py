@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.shards import write_json
+from harmonygen.storage.shards import write_json
 from harmonygen.training.checkpoints import STATE
 from harmonygen.training.settings import TrainSettings
 

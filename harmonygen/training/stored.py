@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from harmonygen.data.triplets import Triplet
 from harmonygen.errors import InputError, TooManyBadInputsError
-from harmonygen.images import ImageU8, Mask, resize
+from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.bad_samples import BadSamples
 from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sizing, to_pm1

@@ -11,23 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harmonygen import phash, seeds, shards
-from harmonygen.config import GainSettings
-from harmonygen.curation.split import leaks
+from harmonygen.pictures import phash
+from harmonygen import seeds
+from harmonygen.storage import shards
+from harmonygen.settings import GainSettings
+from harmonygen.data.split import leaks
 from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
 from harmonygen.records import Pair
-from harmonygen.workflows import picks
-from harmonygen.workflows.export import refuse_names, write_pairs_and_composites
-from harmonygen.workflows.gain_data import (
-    SUMMARY,
-    base_folder,
-    has_composites,
-    link_tree,
-    split_pairs,
-    write_table,
-)
-from harmonygen.workflows.originals import Originals, read_originals
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.export import refuse_names, write_pairs_and_composites
+from harmonygen.gain.sets import SUMMARY, base_folder, has_composites, link_tree, split_pairs, write_table
+from harmonygen.augmentation.dataset import Originals, read_originals
 
 _SUBSET = "extra"
 _SPARE = 2

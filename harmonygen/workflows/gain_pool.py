@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harmonygen.errors import HarmonygenError
-from harmonygen.workflows.gain_run import run_job
+from harmonygen.gain.run import run_job
 
 Log = Callable[[str], None]
 LOG = "train.log"
@@ -60,7 +60,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(folder / LOG, "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "harmonygen.workflows.gain_run", str(folder)],
+            [sys.executable, "-m", "harmonygen.gain.run", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harmonygen.zeroshot.schedule import Schedule
+from harmonygen.harmonization.zeroshot.schedule import Schedule
 
 Predict = Callable[[Tensor, int, Tensor], Tensor]
 """(latents, time, text states) -> what the UNet predicts."""

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harmonygen.images import decode
+from harmonygen.pictures.images import decode
 from harmonygen_cli.main import run
 
 HEIGHT, WIDTH = 48, 64
@@ -474,12 +474,12 @@ def failing_once(monkeypatch, target, at, code):
 @pytest.mark.parametrize(
     ("target", "at", "code"),
     [
-        ("harmonygen.shards.commit", 0, errno.EACCES),  # plan.json
-        ("harmonygen.workflows.shard.commit", 0, errno.ENOSPC),  # the first shard's photos
-        ("harmonygen.workflows.shard.commit", 3, errno.ENOSPC),  # the second shard's candidates
+        ("harmonygen.storage.shards.commit", 0, errno.EACCES),  # plan.json
+        ("harmonygen.synthesis.shard.commit", 0, errno.ENOSPC),  # the first shard's photos
+        ("harmonygen.synthesis.shard.commit", 3, errno.ENOSPC),  # the second shard's candidates
         ("pyarrow.parquet.ParquetWriter.write_table", 3, errno.ENOSPC),
-        ("harmonygen.shards.commit", 1, errno.ENOSPC),  # quarantine.parquet
-        ("harmonygen.shards.commit", 2, errno.ENOSPC),  # summary.json
+        ("harmonygen.storage.shards.commit", 1, errno.ENOSPC),  # quarantine.parquet
+        ("harmonygen.storage.shards.commit", 2, errno.ENOSPC),  # summary.json
     ],
 )
 def test_a_disk_that_fails_stops_cleanly_and_the_same_command_finishes(data, synthesize, monkeypatch, target, at, code):

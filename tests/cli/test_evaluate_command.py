@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from harmonygen import recipes
-from harmonygen.config import EvaluateSettings, resolve
+from harmonygen.settings import EvaluateSettings, resolve
 from harmonygen.errors import UsageError
 from harmonygen_cli.main import run
 

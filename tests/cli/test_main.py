@@ -36,7 +36,7 @@ def arguments(photo_folder, tiny_classifier, tmp_path):
 @pytest.fixture
 def broken(monkeypatch):
     """Make every synthesize run raise."""
-    import harmonygen.workflows.synthesize as workflow
+    import harmonygen.synthesis.synthesize as workflow
 
     def breaks(error):
         def raising(*_args, **_options):

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from harmonygen.curation.person import instances, load_person_segmenter, people, widen
-from harmonygen.curation.torchvision_weights import VOC_PERSON, give_weights
+from harmonygen.human_harmony.person import instances, load_person_segmenter, people, widen
+from harmonygen.human_harmony.torchvision_weights import VOC_PERSON, give_weights
 from harmonygen.errors import CheckpointError, UsageError
 
 

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image, ImageFilter
 from skimage import data
 
-from harmonygen.config import ProductRule
-from harmonygen.curation.plain_ground import SIDE, HeuristicFilter, is_ground, is_skin, judge, measure
-from harmonygen.curation.products import load_product_filter
+from harmonygen.settings import ProductRule
+from harmonygen.human_harmony.plain_ground import SIDE, HeuristicFilter, is_ground, is_skin, judge, measure
+from harmonygen.human_harmony.products import load_product_filter
 
 HEIGHT, WIDTH = 320, 240
 

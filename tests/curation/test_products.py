@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from harmonygen.curation import person_detector
-from harmonygen.curation.person_detector import PersonDetector, covered, load_person_detector
-from harmonygen.curation.products import ListFilter, Verdict, load_product_filter
-from harmonygen.curation.torchvision_weights import DETECTORS, give_weights
+from harmonygen.human_harmony import person_detector
+from harmonygen.human_harmony.person_detector import PersonDetector, covered, load_person_detector
+from harmonygen.human_harmony.products import ListFilter, Verdict, load_product_filter
+from harmonygen.human_harmony.torchvision_weights import DETECTORS, give_weights
 from harmonygen.errors import CheckpointError, UsageError
 
 PHOTO = np.zeros((100, 80, 3), np.uint8)

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from harmonygen.curation.split import (
-    TEST_FRACTION,
-    conflicts,
-    leaks,
-    near_duplicate_groups,
-    read_split,
-    split_groups,
-    target_count,
-)
+from harmonygen.data.split import TEST_FRACTION, conflicts, leaks, near_duplicate_groups, read_split, split_groups, target_count
 from harmonygen.errors import UsageError
-from harmonygen.phash import near_pairs, phash
+from harmonygen.pictures.phash import near_pairs, phash
 
 
 def names(count):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonygen.data.predictions import match_predictions
+from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.errors import InputError, UsageError
 
 NAMES = ["HAdobe5k/a0041_1_5", "HAdobe5k/a0041_1_51", "Hday2night/d1048-20120628-200951_1_3", "HFlickr/f15_1_1"]

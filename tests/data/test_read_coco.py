@@ -9,8 +9,8 @@ from skimage import data as pictures
 from harmonygen.data import read_pairs
 from harmonygen.data.coco import read_coco
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import read_mask
 
 SQUARE = [[10.0, 8.0, 30.0, 8.0, 30.0, 20.0, 10.0, 20.0]]
 

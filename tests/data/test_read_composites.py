@@ -14,7 +14,7 @@ from PIL import Image
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import UsageError
 from harmonygen.features import IMAGE, image_cell, schema
-from harmonygen.images import encode, read_image
+from harmonygen.pictures.images import encode, read_image
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

@@ -10,8 +10,8 @@ from skimage import data as pictures
 
 from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import read_mask
 
 SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data"
 

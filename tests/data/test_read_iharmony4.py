@@ -14,8 +14,8 @@ from skimage import data as pictures
 from harmonygen.data import read_pairs
 from harmonygen.data.iharmony4 import CompositeName, pairs_from_names, read_lines
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import read_mask
 
 SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")

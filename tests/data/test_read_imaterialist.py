@@ -17,10 +17,10 @@ from skimage import data as pictures
 from harmonygen.data import imaterialist as module
 from harmonygen.data import read_pairs
 from harmonygen.data.imaterialist import read_imaterialist, split_row
-from harmonygen.data.unions import Unions
+from harmonygen.data.photo_masks import Unions
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import decode_segmentation, mask_to_runs, read_mask, runs_to_mask, runs_to_rle
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import decode_segmentation, mask_to_runs, read_mask, runs_to_mask, runs_to_rle
 
 SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data"
 CONTEST = SHARED / "fashion_imaterialist.tar"

@@ -12,8 +12,8 @@ from harmonygen.data import LAYOUTS, PairSet, detect_layout, read_pairs
 from harmonygen.data.iharmony4 import read_lines
 from harmonygen.data.sample import TEST_PHOTOS, cached_sample, read_sample, sample_version, write_sample
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import read_mask
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from harmonygen.data.json_arrays import read_arrays
 from harmonygen.data.sample import write_sample
 from harmonygen.data.segmentations import read_segmentations
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import decode_segmentation, mask_to_runs, read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import decode_segmentation, mask_to_runs, read_mask
 
 HEIGHT, WIDTH = 32, 48
 CATEGORIES = [

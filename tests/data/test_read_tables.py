@@ -12,8 +12,8 @@ from skimage import data as pictures
 
 from harmonygen.data import parquet, read_pairs
 from harmonygen.errors import InputError, StorageError, UsageError
-from harmonygen.images import read_image
-from harmonygen.masks import read_mask
+from harmonygen.pictures.images import read_image
+from harmonygen.pictures.masks import read_mask
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from harmonygen.data import read_pairs
-from harmonygen.data.fetch import STATE, fetch, side_by_side
-from harmonygen.data.remote import Remote, place_of
+from harmonygen.storage.fetch import STATE, fetch, side_by_side
+from harmonygen.storage.remote import Remote, place_of
 from harmonygen.errors import StorageError, UsageError
 
 MEMORY = fsspec.filesystem("memory")

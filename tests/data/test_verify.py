@@ -12,10 +12,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from small_dataset import SCHEMA, build, row, seal
 
-from harmonygen.data import verify_parquet
-from harmonygen.data.front_matter import matches, read_card
+from harmonygen.publishing import verify_parquet
+from harmonygen.publishing.front_matter import matches, read_card
 from harmonygen.data.manifest import read_manifest, write_manifest
-from harmonygen.data.verify import published_entries, verify
+from harmonygen.publishing.verify import published_entries, verify
 from harmonygen.errors import UsageError
 
 TRAIN = "data/train-00000-of-00002.parquet"

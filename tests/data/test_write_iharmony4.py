@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonygen.data.iharmony4 import CompositeName
-from harmonygen.data.write_iharmony4 import image_suffix, new_composite, new_variant, place, write_lists
+from harmonygen.data.write_tree import image_suffix, new_composite, new_variant, place, write_lists
 from harmonygen.errors import StorageError, UsageError
 
 ids = st.from_regex(r"[a-z][a-z0-9-]{0,8}(_[a-z0-9]{1,3})?", fullmatch=True)

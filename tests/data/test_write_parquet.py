@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmonygen import features, shards
+from harmonygen import features
+from harmonygen.storage import shards
 from harmonygen.data.write_parquet import ShardedParquetWriter, card_metadata, write_readme
 from harmonygen.errors import StorageError, UsageError
 

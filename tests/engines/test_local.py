@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from harmonygen.data import read_pairs
-from harmonygen.engines import local
-from harmonygen.engines.worker import build_context, job_of
+from harmonygen.synthesis.engines import local
+from harmonygen.synthesis.engines.worker import build_context, job_of
 from harmonygen.errors import CheckpointError, HarmonygenError, InputError
-from harmonygen.shards import cut, is_whole, part_of
-from harmonygen.workflows.synthesize import prepare
+from harmonygen.storage.shards import cut, is_whole, part_of
+from harmonygen.synthesis.synthesize import prepare
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from uuid import uuid4
 
 import pytest
 
-from harmonygen.engines import ray as engine
-from harmonygen.engines.ray import Node, Share, share_of
+from harmonygen.synthesis.engines import ray as engine
+from harmonygen.synthesis.engines.ray import Node, Share, share_of
 from harmonygen.errors import HarmonygenError, UsageError
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.synthesis.synthesize import synthesize
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 COMMAND = "from harmonygen_cli.main import main; main()"
@@ -256,8 +256,8 @@ def test_sigterm_still_ends_a_command_as_before():
 def test_a_worker_that_is_not_where_the_run_is_says_so(settings_of, tmp_path, fault):
     synthesize(settings_of(k=1))
     from harmonygen.data import read_pairs
-    from harmonygen.engines.worker import job_of
-    from harmonygen.workflows.synthesize import prepare
+    from harmonygen.synthesis.engines.worker import job_of
+    from harmonygen.synthesis.synthesize import prepare
 
     settings = settings_of(k=1)
     job = job_of(prepare(settings, read_pairs(settings.data))[0])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.engines.ray import DEATHS_ALLOWED, _in_actors, _OursAlone
+from harmonygen.synthesis.engines.ray import DEATHS_ALLOWED, _in_actors, _OursAlone
 from harmonygen.errors import CheckpointError, HarmonygenError
-from harmonygen.shards import cut
+from harmonygen.storage.shards import cut
 
 
 class RayError(Exception):

@@ -18,7 +18,7 @@ from harmonygen.data.evaluation_set import read_cases
 from harmonygen.errors import InputError, UsageError
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import score
-from harmonygen.workflows.score_cases import pictures_of
+from harmonygen.evaluation.cases import pictures_of
 
 
 def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

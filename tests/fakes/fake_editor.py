@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harmonygen.zeroshot.words import Description
+from harmonygen.harmonization.zeroshot.words import Description
 
 WORDS = [
     Description("girl", ("sunny",), ("dark", "night")),

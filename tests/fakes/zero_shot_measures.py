@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from toy_text_to_image import COLOURS, Drawn, draw
 
-from harmonygen.config import ZeroShotSettings
-from harmonygen.zeroshot.edges import sobel
-from harmonygen.zeroshot.editor import Edited, load_editor, psnr
+from harmonygen.settings import ZeroShotSettings
+from harmonygen.harmonization.zeroshot.edges import sobel
+from harmonygen.harmonization.zeroshot.editor import Edited, load_editor, psnr
 from harmonygen.zeroshot.invert import invert, reconstruct
-from harmonygen.zeroshot.text_to_image import TextToImage, to_images, to_picture
-from harmonygen.zeroshot.words import Description
+from harmonygen.harmonization.zeroshot.text_to_image import TextToImage, to_images, to_picture
+from harmonygen.harmonization.zeroshot.words import Description
 
 UNSEEN = 1_000_000  # seeds from here on were never trained on
 TOY = ZeroShotSettings(inversion_steps=10, refine_learning_rate=0.02, refine_keep=0.4)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harmonygen.errors import CheckpointError
-from harmonygen.harmonizers.diffusion import DiffusionHarmonizer, refine_picture
+from harmonygen.harmonization.diffusion import DiffusionHarmonizer, refine_picture
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec
 from harmonygen.models.draw import PictureSampler
 from harmonygen.models.harmony_vae import HarmonyVAE
@@ -65,7 +65,7 @@ def test_draws_are_averaged_as_pictures_before_they_are_brought_to_full_size(har
     assert pictures.std(axis=0).max() > 0.01
     given = []
     monkeypatch.setattr(
-        "harmonygen.harmonizers.diffusion.full_size", lambda *inputs: given.append(inputs[2]) or photo.image_u8
+        "harmonygen.harmonization.diffusion.full_size", lambda *inputs: given.append(inputs[2]) or photo.image_u8
     )
     harmonizer(photo, 7, draws=5)
     harmonizer(photo, 7)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.harmonizers import load_harmonizer
-from harmonygen.harmonizers.direct import DirectHarmonizer
+from harmonygen.harmonization import load_harmonizer
+from harmonygen.harmonization.direct import DirectHarmonizer
 from harmonygen.models import checkpoints
 
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from skimage import data
 
-from harmonygen.images import resize
+from harmonygen.pictures.images import resize
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.draw import PictureSampler, to_pm1

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen import features, images, shards
-from harmonygen.decisions import Decisions
+from harmonygen import features
+from harmonygen.storage import shards
+from harmonygen.pictures import images
+from harmonygen.runs.decisions import Decisions
 from harmonygen.records import Quarantined
-from harmonygen.workflows.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema
 
 NASTY = "<script>alert('x')</script>&\"1"
 K = 3

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen import shards
+from harmonygen.storage import shards
 from harmonygen.errors import UsageError
 from harmonygen.features import image_cell, schema
 from harmonygen.report import plots
 from harmonygen.report.dropped import dropped_rows, dropped_sheet, read_left_out
 from harmonygen.report.raster import COLOURS, to_png
-from harmonygen.workflows.prepare import DROPPED_COLUMNS
+from harmonygen.human_harmony.prepare import DROPPED_COLUMNS
 
 
 def colour(name: str) -> tuple[int, ...]:

@@ -5,12 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from harmonygen import features, images, shards
-from harmonygen.data.write_iharmony4 import MANIFEST
+from harmonygen import features
+from harmonygen.storage import shards
+from harmonygen.pictures import images
+from harmonygen.data.write_tree import MANIFEST
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.report import write_report
 from harmonygen.report.gather import gather
-from harmonygen.workflows.augment_write import PARQUET_COLUMNS
+from harmonygen.augmentation.write import PARQUET_COLUMNS
 
 
 def manifest_rows() -> list[dict]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonygen import shards
+from harmonygen.storage import shards
 from harmonygen.records import Quarantined
 from harmonygen.report import write_report
 

@@ -15,7 +15,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, FileSource
 from harmonygen.report import contact_sheet, plots, write_contact_sheet
 from harmonygen.report.choose import choose_rows, fitting
-from harmonygen.report.outline import outline, simplify
+from harmonygen.pictures.outline import outline, simplify
 from harmonygen.report.pictures import stream
 from harmonygen.report.rows import Row, Tile
 from harmonygen.report.thumbnails import small_picture, thumbnail

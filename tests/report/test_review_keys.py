@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from harmonygen.decisions import read_decisions, write_decisions
+from harmonygen.runs.decisions import read_decisions, write_decisions
 from harmonygen.report import write_review
 
 HERE = "[document.getElementById('pair').textContent, document.getElementById('which').textContent]"

@@ -18,7 +18,7 @@ from harmonygen.records import FileSource
 from harmonygen.report import write_report, write_review
 from harmonygen.report.review import cut, in_line
 from harmonygen.report.rows import Row, Tile
-from harmonygen.workflows.reselect import reselect
+from harmonygen.synthesis.reselect import reselect
 
 HERE = FileSource(Path("x.png"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harmonygen.photo import Photo
+from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.seeds import candidate_seed
 

@@ -11,7 +11,7 @@ from skimage import data
 
 from harmonygen.data import read_pairs
 from harmonygen.errors import InputError, UsageError
-from harmonygen.photo import Photo, Sizing, load_photo
+from harmonygen.pictures.photo import Photo, Sizing, load_photo
 from harmonygen.records import FileSource, Pair
 from harmonygen.synthesis.generators.color_transfer import ColorTransferGenerator
 

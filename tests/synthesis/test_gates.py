@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harmonygen.config import GateSettings
+from harmonygen.settings import GateSettings
 from harmonygen.metrics import fmse
 from harmonygen.records import GateValues
 from harmonygen.synthesis.gates import GateMeter, first_failure

@@ -161,7 +161,7 @@ def test_widths_that_do_not_divide_are_refused_before_training(settings):
 
 
 def test_unknown_settings_are_refused():
-    from harmonygen.config import resolve
+    from harmonygen.settings import resolve
 
     with pytest.raises(UsageError, match="loss_region"):
         resolve(DirectTraining, None, {}, ["loss_regoin=image"])

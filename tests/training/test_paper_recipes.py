@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from harmonygen import recipes
-from harmonygen.config import resolve
+from harmonygen.settings import resolve
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.harmony_vae import HarmonyVAE

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 from harmonygen import recipes
-from harmonygen.config import resolve
+from harmonygen.settings import resolve
 from harmonygen.errors import UsageError
 from harmonygen.training.composites import OnTheFlyComposites, Photo
 from harmonygen.training.loop import collate

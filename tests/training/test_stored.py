@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from harmonygen.config import AugmentSettings, ExportSettings, SynthesizeSettings
+from harmonygen.settings import AugmentSettings, ExportSettings, SynthesizeSettings
 from harmonygen.data.triplets import read_triplets
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.training.bad_samples import BadSamples
@@ -22,9 +22,9 @@ from harmonygen.training.data_sets import read_samples
 from harmonygen.training.run import train
 from harmonygen.training.settings import ClassifierTraining
 from harmonygen.training.stored import EpochOrder, StoredComposites
-from harmonygen.workflows.augment import augment
-from harmonygen.workflows.export import export
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.export import export
+from harmonygen.synthesis.synthesize import synthesize
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_the_warm_up_may_be_a_share_of_all_steps(toy):
 
 
 def test_two_warm_ups_are_refused_in_one_line():
-    from harmonygen.config import resolve
+    from harmonygen.settings import resolve
     from harmonygen.training.settings import ClassifierTraining
 
     with pytest.raises(UsageError, match=r"^settings: lr_warmup_steps and lr_warmup_ratio are two ways"):

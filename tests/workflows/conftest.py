@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.config import SynthesizeSettings
+from harmonygen.settings import SynthesizeSettings
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 

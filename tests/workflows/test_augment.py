@@ -14,12 +14,13 @@ from PIL import Image
 from skimage import data as photos
 
 from harmonygen import features
-from harmonygen.config import AugmentSettings
-from harmonygen.data import write_iharmony4
+from harmonygen.settings import AugmentSettings
+from harmonygen.data import write_tree as write_iharmony4
 from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.workflows import augment_write, picks
-from harmonygen.workflows.augment import augment
+from harmonygen.augmentation import write as augment_write
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.augment import augment
 
 WIDTH, HEIGHT, K = 64, 48, 4
 TRAIN = {  # pair -> original composites: subset A has N1 = 3, N2 = 5; subset B has N1 = 1, N2 = 3
@@ -507,7 +508,7 @@ def test_parquet_decodes_with_datasets_and_carries_the_manifest(settings, tmp_pa
 
 
 def test_parquet_can_be_published(settings):
-    from harmonygen.data.verify import published_entries, verify
+    from harmonygen.publishing.verify import published_entries, verify
 
     augment(with_(settings, format="parquet"))
     verified = verify(settings.out, published_entries(settings.out))
@@ -565,7 +566,7 @@ def test_parquet_killed_midway_completes_with_every_row_once(settings, monkeypat
 @pytest.mark.slow
 def test_candidates_of_the_sample_go_into_the_sample(tmp_path):
     from harmonygen.data import read_pairs
-    from harmonygen.images import read_bytes
+    from harmonygen.pictures.images import read_bytes
 
     rows, real = [], {}
     for pair in read_pairs("sample"):

@@ -62,7 +62,7 @@ def test_wrong_use_is_refused(names, arguments, told):
 
 
 def test_the_help_states_every_default():
-    from harmonygen.config import AugmentSettings
+    from harmonygen.settings import AugmentSettings
 
     shown = " ".join(run("--help").stdout.replace("│", " ").split())
     for name, field in AugmentSettings.model_fields.items():

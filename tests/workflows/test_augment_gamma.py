@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.config import AugmentSettings
+from harmonygen.settings import AugmentSettings
 from harmonygen.errors import UsageError
-from harmonygen.workflows.augment import dry_run
-from harmonygen.workflows.gamma import count_pairs, per_pair, plan_gamma
+from harmonygen.augmentation.augment import dry_run
+from harmonygen.augmentation.gamma import count_pairs, per_pair, plan_gamma
 
 SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 REAL_LIST = SHARED / "data" / "iHarmony4_le50_train_64255.txt.gz"
@@ -89,8 +89,8 @@ def test_the_real_training_list_is_planned_in_seconds_and_under_a_gigabyte():
         ("Hday2night", 81, 309, 4, 324),
     ]
     code = (
-        "import sys; from pathlib import Path; from harmonygen.config import AugmentSettings; "
-        "from harmonygen.workflows.augment import dry_run; plan = dry_run(AugmentSettings(gamma=1, data=sys.argv[1])); "
+        "import sys; from pathlib import Path; from harmonygen.settings import AugmentSettings; "
+        "from harmonygen.augmentation.augment import dry_run; plan = dry_run(AugmentSettings(gamma=1, data=sys.argv[1])); "
         "print([(r.subset, r.pairs, r.composites, r.per_pair, r.added) for r in plan.rows]); "
         # VmHWM is this process's own peak; ru_maxrss would start from that of the process that forked it
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"

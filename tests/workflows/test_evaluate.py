@@ -16,13 +16,13 @@ from PIL import Image
 from skimage import data
 
 from harmonygen import metrics
-from harmonygen.config import EvaluateSettings, HarmonizeSettings, MethodSpec
+from harmonygen.settings import EvaluateSettings, HarmonizeSettings, MethodSpec
 from harmonygen.errors import HarmonygenError, InputError, UsageError
 from harmonygen.evaluation.bins import bin_of
 from harmonygen.evaluation.scores import COMPOSITE
-from harmonygen.workflows import evaluate_parts
-from harmonygen.workflows.evaluate import evaluate
-from harmonygen.workflows.harmonize import harmonize
+from harmonygen.evaluation import parts as evaluate_parts
+from harmonygen.evaluation.evaluate import evaluate
+from harmonygen.harmonization.harmonize import harmonize
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 COUNT = 6
@@ -331,7 +331,7 @@ def test_what_does_not_go_together_is_refused(settings_of, two):
 def test_scoring_a_folder_needs_no_torch():
     """Ten seconds of import, and memory, in each process."""
     modules = (
-        "harmonygen.workflows.evaluate, harmonygen.workflows.evaluate_pictures, harmonygen.workflows.evaluate_parts"
+        "harmonygen.evaluation.evaluate, harmonygen.evaluation.pictures, harmonygen.evaluation.parts"
     )
     found = subprocess.run(
         [sys.executable, "-c", f"import sys, {modules}; sys.exit('torch' in sys.modules)"], check=False

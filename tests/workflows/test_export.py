@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harmonygen.config import AugmentSettings, ExportSettings
+from harmonygen.settings import AugmentSettings, ExportSettings
 from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.errors import UsageError
-from harmonygen.workflows import export as module
-from harmonygen.workflows.augment import augment
-from harmonygen.workflows.export import export
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.augmentation import export as module
+from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.export import export
+from harmonygen.synthesis.synthesize import synthesize
 
 OPEN = {"max_clipped": 1, "min_fmse": 0, "max_fmse": 100_000, "min_structure": -1}
 

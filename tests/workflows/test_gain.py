@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.config import GainSettings
+from harmonygen.settings import GainSettings
 from harmonygen.data.triplets import photos_of_test_lists, read_triplets
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.evaluation.crossed import crossed_interval
-from harmonygen.images import read_image
+from harmonygen.pictures.images import read_image
 from harmonygen.report.curves import ticks
-from harmonygen.workflows import gain_data
-from harmonygen.workflows.gain import gain, plan
-from harmonygen.workflows.gain_arms import arms_of, make_arm
+from harmonygen.gain import sets as gain_data
+from harmonygen.gain.study import gain, plan
+from harmonygen.gain.arms import arms_of, make_arm
 from harmonygen.workflows.gain_pool import run_all
 
 LOOSE = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}

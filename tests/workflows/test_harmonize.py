@@ -13,12 +13,12 @@ from PIL import Image
 from skimage import data
 
 import harmonygen
-from harmonygen.config import HarmonizeSettings, SynthesizeSettings
+from harmonygen.settings import HarmonizeSettings, SynthesizeSettings
 from harmonygen.errors import CheckpointError, InputError, StorageError, TooManyBadInputsError, UsageError
-from harmonygen.harmonizers.diffusion import DiffusionHarmonizer
-from harmonygen.shards import locked
-from harmonygen.workflows.harmonize import harmonize
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.harmonization.diffusion import DiffusionHarmonizer
+from harmonygen.storage.shards import locked
+from harmonygen.harmonization.harmonize import harmonize
+from harmonygen.synthesis.synthesize import synthesize
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 

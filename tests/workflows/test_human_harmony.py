@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.config import HumanHarmonySettings
+from harmonygen.settings import HumanHarmonySettings
 from harmonygen.data.manifest import read_manifest
-from harmonygen.decisions import Decisions, write_decisions
+from harmonygen.runs.decisions import Decisions, write_decisions
 from harmonygen.errors import TooManyBadInputsError, UsageError
-from harmonygen.masks import mask_to_runs
-from harmonygen.shards import locked
-from harmonygen.workflows.human_harmony import build_human_harmony
-from harmonygen.workflows.plan import read_plan
+from harmonygen.pictures.masks import mask_to_runs
+from harmonygen.storage.shards import locked
+from harmonygen.human_harmony.build import build_human_harmony
+from harmonygen.synthesis.plan import read_plan
 
 PHOTOS = 12
 

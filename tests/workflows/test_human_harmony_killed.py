@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 import datasets, jinja2, skimage.measure, skimage.metrics, torchvision, yaml  # once, before the forks
 from harmonygen import shards
-from harmonygen.config import HumanHarmonySettings
+from harmonygen.settings import HumanHarmonySettings
 from harmonygen.data import write_parquet
 from harmonygen.workflows import human_harmony, prepare
 

@@ -12,9 +12,9 @@ from fake_hub import TOKEN, FakeHub, Fault
 from publish_cases import ALWAYS, CASES, ECHO
 from small_dataset import build, seal
 
-from harmonygen.config import PublishSettings
+from harmonygen.settings import PublishSettings
 from harmonygen.errors import HarmonygenError, StorageError
-from harmonygen.workflows.publish import carry_out, prepare
+from harmonygen.publishing.publish import carry_out, prepare
 from harmonygen_cli.main import run
 
 

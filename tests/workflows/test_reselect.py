@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harmonygen.config import ExportSettings, GateSettings
-from harmonygen.decisions import Decisions, to_rows
+from harmonygen.settings import ExportSettings, GateSettings
+from harmonygen.runs.decisions import Decisions, to_rows
 from harmonygen.errors import UsageError
-from harmonygen.shards import locked
-from harmonygen.workflows import picks
-from harmonygen.workflows import reselect as module
-from harmonygen.workflows.export import export
-from harmonygen.workflows.reselect import reselect
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.storage.shards import locked
+from harmonygen.augmentation import pick as picks
+from harmonygen.runs import reselect as module
+from harmonygen.augmentation.export import export
+from harmonygen.synthesis.reselect import reselect
+from harmonygen.synthesis.synthesize import synthesize
 
 UNTOUCHED = ("pair_id", "k", "seed", "pixels", "width", "height", "fg_ratio", "clipped", "fmse", "structure", "drift")
 

@@ -7,11 +7,11 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from harmonygen.config import SynthesizeSettings
+from harmonygen.settings import SynthesizeSettings
 from harmonygen.data import read_pairs
-from harmonygen.workflows import shard as shards_of
-from harmonygen.workflows.shard import run_shard
-from harmonygen.workflows.synthesize import prepare
+from harmonygen.runs import shard as shards_of
+from harmonygen.synthesis.shard import run_shard
+from harmonygen.synthesis.synthesize import prepare
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import harmonygen
-from harmonygen.config import GateSettings
+from harmonygen.settings import GateSettings
 from harmonygen.errors import StorageError, TooManyBadInputsError, UsageError
 from harmonygen.seeds import candidate_seed
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.synthesis.synthesize import synthesize
 
 CONTRACT = ["pair_id", "real_id", "mask_id", "subset", "k", "seed", "composite", "width", "height", "fg_ratio"]
 CONTRACT += ["p_composite", "selected", "gate", "generator", "model_digest", "params_digest"]

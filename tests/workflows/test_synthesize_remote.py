@@ -16,13 +16,13 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from harmonygen.data import lease
-from harmonygen.data.lease import leased
-from harmonygen.data.remote import Remote, place_of
+from harmonygen.storage import url_lease as lease
+from harmonygen.storage.url_lease import leased
+from harmonygen.storage.remote import Remote, place_of
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.shards import is_whole
+from harmonygen.storage.shards import is_whole
 from harmonygen.synthesis.generators.lut import LutGenerator
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.synthesis.synthesize import synthesize
 
 MEMORY = fsspec.filesystem("memory")
 URL = "memory://bucket/run"

@@ -16,10 +16,10 @@ from PIL import Image
 from harmonygen.data import read_pairs
 from harmonygen.data.pairset import PairSet
 from harmonygen.errors import UsageError
-from harmonygen.shards import locked
+from harmonygen.storage.shards import locked
 from harmonygen.synthesis.generators.lut import LutGenerator
-from harmonygen.workflows import synthesize as module
-from harmonygen.workflows.synthesize import synthesize
+from harmonygen.runs import synthesize as module
+from harmonygen.synthesis.synthesize import synthesize
 
 
 class StopError(Exception):
@@ -227,7 +227,7 @@ def test_overwrite_of_one_part_is_refused_since_it_would_remove_the_others(setti
 HOLD = """
 import sys, time
 from pathlib import Path
-from harmonygen.shards import locked
+from harmonygen.storage.shards import locked
 with locked(Path(sys.argv[1]), "part-0-of-1"):
     print("held", flush=True)
     time.sleep(60)

@@ -6,7 +6,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from harmonygen.errors import CheckpointError
-from harmonygen.zeroshot.attention import install, map_size, mean_maps
+from harmonygen.harmonization.zeroshot.attention import install, map_size, mean_maps
 
 TOKENS = 9
 

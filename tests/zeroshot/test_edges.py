@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harmonygen.errors import CheckpointError, InputError, UsageError
-from harmonygen.zeroshot.edges import NETS, edge_loss, laplacian_pyramid, load_edge_net, sobel
-from harmonygen.zeroshot.hed import HED, _layers, bundled_weights, load_hed
+from harmonygen.harmonization.zeroshot.edges import NETS, edge_loss, laplacian_pyramid, load_edge_net, sobel
+from harmonygen.harmonization.zeroshot.hed import HED, _layers, bundled_weights, load_hed
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def test_hed_weights_that_cannot_be_read_are_refused(tmp_path, content):
 
 
 def test_hed_without_its_package_names_the_remedy(monkeypatch):
-    monkeypatch.setattr("harmonygen.zeroshot.hed.find_spec", lambda name: None)
+    monkeypatch.setattr("harmonygen.harmonization.zeroshot.hed.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'harmonygen\[hed\]'"):
         load_edge_net("hed")
 

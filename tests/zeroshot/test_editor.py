@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from harmonygen.config import ZeroShotSettings
+from harmonygen.settings import ZeroShotSettings
 from harmonygen.errors import CheckpointError, InputError
-from harmonygen.zeroshot.edit import EditWalk
-from harmonygen.zeroshot.editor import load_editor, module_digest
+from harmonygen.harmonization.zeroshot.edit import EditWalk
+from harmonygen.harmonization.zeroshot.editor import load_editor, module_digest
 from harmonygen.zeroshot.invert import invert
-from harmonygen.zeroshot.refine import Refinement, attention_loss
-from harmonygen.zeroshot.text_to_image import TextToImage, to_images
-from harmonygen.zeroshot.words import Description
+from harmonygen.harmonization.zeroshot.refine import Refinement, attention_loss
+from harmonygen.harmonization.zeroshot.text_to_image import TextToImage, to_images
+from harmonygen.harmonization.zeroshot.words import Description
 
 WORDS = Description("girl in a coat", ("rainy", "cold"), ("warm", "day", "sunny"))
 FEW = ZeroShotSettings(inversion_steps=3)
@@ -102,7 +102,7 @@ def test_needs_grow_with_the_picture_and_count_the_weights(folder):
 
 def test_needs_are_what_the_way_back_keeps_when_it_is_run(model):
     """The estimate comes from shapes alone; here the same pass keeps real tensors."""
-    from harmonygen.zeroshot import memory
+    from harmonygen.harmonization.zeroshot import memory
 
     states = model.unconditional().expand(2, -1, -1).clone().requires_grad_()
     latents = torch.zeros(2, 4, 8, 8)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.zeroshot.judge import Scored, best, falls_in_a_row, judge
+from harmonygen.harmonization.zeroshot.judge import Scored, best, falls_in_a_row, judge
 
 
 def play(scores, limit=10, others=2):

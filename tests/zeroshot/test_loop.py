@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harmonygen.errors import InputError
-from harmonygen.zeroshot.loop import Limits, run
+from harmonygen.harmonization.zeroshot.loop import Limits, run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from fake_editor import WORDS, FakeDescriber, FakeEdited, StepEditor, colour_distance

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from harmonygen.errors import InputError
-from harmonygen.zeroshot.prompts import mapper, tokenize
+from harmonygen.harmonization.zeroshot.prompts import mapper, tokenize
 
 WORDS = ["sunny", "rainy", "dark", "night", "warm", "foggy"]
 SUBJECTS = ["girl", "girl in a coat", "zebra"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonygen.zeroshot.invert import invert, reconstruct
-from harmonygen.zeroshot.schedule import Schedule
+from harmonygen.harmonization.zeroshot.schedule import Schedule
 
 CONFIG = {
     "num_train_timesteps": 1000,

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
 from zero_shot_measures import TOY, colour_distance, edge_correlation, edits, inversion_psnr, scenes
 
-from harmonygen.zeroshot.text_to_image import TextToImage
+from harmonygen.harmonization.zeroshot.text_to_image import TextToImage
 
 CHOSEN = scenes(2)
 EDGES = TOY.model_copy(update={"inversion_steps": 7, "refine_inner": 0, "null_inner": 20})

@@ -7,15 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonygen.errors import InputError
-from harmonygen.zeroshot.words import (
-    LIST_OF,
-    LISTS,
-    Description,
-    ReplyError,
-    by_hand,
-    parse_replies,
-    parse_reply,
-)
+from harmonygen.harmonization.zeroshot.words import LIST_OF, LISTS, Description, ReplyError, by_hand, parse_replies, parse_reply
 
 ONE_OF_EACH = st.fixed_dictionaries({name: st.sampled_from(("", *words)) for name, words in LISTS.items()})
 SIDE = ONE_OF_EACH.map(lambda chosen: tuple(filter(None, chosen.values()))).filter(bool)

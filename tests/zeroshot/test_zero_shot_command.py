@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harmonygen.report.zero_shot import write_zero_shot_report
-from harmonygen.zeroshot import editor as editors
+from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
+from harmonygen.harmonization.zeroshot import editor as editors
 from harmonygen_cli.main import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))

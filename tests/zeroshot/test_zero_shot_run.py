@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harmonygen.config import HarmonizeSettings
+from harmonygen.settings import HarmonizeSettings
 from harmonygen.errors import TooManyBadInputsError, UsageError
-from harmonygen.harmonizers import load_harmonizer
+from harmonygen.harmonization import load_harmonizer
 from harmonygen.models.score import ClassifierScorer
-from harmonygen.workflows.harmonize import harmonize
-from harmonygen.zeroshot import editor as editors
+from harmonygen.harmonization.harmonize import harmonize
+from harmonygen.harmonization.zeroshot import editor as editors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from fake_editor import ColourScorer, StepEditor, colour_distance
@@ -115,7 +115,7 @@ def test_a_result_is_there_with_all_its_files_or_made_again(settings_of, stand_i
 
 def test_the_picture_is_written_after_what_explains_it(settings_of, monkeypatch):
     written = []
-    from harmonygen.workflows import results
+    from harmonygen.harmonization import results
 
     plain = results.write_bytes
     monkeypatch.setattr(results, "write_bytes", lambda path, content: (plain(path, content), written.append(path.name)))

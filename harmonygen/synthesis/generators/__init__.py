@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from harmonygen.images import ImageU8
-from harmonygen.photo import Photo
+from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 
 

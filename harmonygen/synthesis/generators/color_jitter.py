@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from harmonygen.images import ImageU8
-from harmonygen.photo import Photo
+from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.photo import Photo
 from harmonygen.recolor.jitter import BRIGHTNESS, CONTRAST, HUE, SATURATION, jitter_foreground
 from harmonygen.records import Candidate
 

@@ -10,9 +10,9 @@ from itertools import islice
 import numpy as np
 
 from harmonygen.errors import InputError, UsageError
-from harmonygen.images import ImageU8, Mask, read_image
-from harmonygen.masks import read_mask
-from harmonygen.photo import Photo
+from harmonygen.pictures.images import ImageU8, Mask, read_image
+from harmonygen.pictures.masks import read_mask
+from harmonygen.pictures.photo import Photo
 from harmonygen.recipes import nearest
 from harmonygen.recolor import METHODS, transfer_foreground
 from harmonygen.records import Candidate, Pair

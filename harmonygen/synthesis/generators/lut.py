@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harmonygen.images import ImageU8
-from harmonygen.photo import Photo
+from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.photo import Photo
 from harmonygen.recolor import identity_lut, lut_foreground, random_lut, read_cube
 from harmonygen.records import Candidate
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from harmonygen.photo import Photo
+from harmonygen.pictures.photo import Photo
 from harmonygen.seeds import stable_seed
-from harmonygen.zeroshot.words import Description, by_hand
+from harmonygen.harmonization.zeroshot.words import Description, by_hand
 
 
 class HandDescriber:
     """Gives every photo the words of a person: ``girl, sunny`` and ``dark, night``.
 
     Raises:
-        InputError: the words make no description (see :func:`~harmonygen.zeroshot.words.by_hand`).
+        InputError: the words make no description (see :func:`~harmonygen.harmonization.zeroshot.words.by_hand`).
     """
 
     name = "hand"

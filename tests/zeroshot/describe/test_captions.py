@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harmonygen.errors import InputError, UsageError
-from harmonygen.photo import Photo
+from harmonygen.pictures.photo import Photo
 from harmonygen.records import CellSource, FileSource, Pair
-from harmonygen.zeroshot.describe import load_describer
-from harmonygen.zeroshot.describe.captions import CaptionDescriber
+from harmonygen.harmonization.zeroshot.describe import load_describer
+from harmonygen.harmonization.zeroshot.describe.captions import CaptionDescriber
 
 HEADER = "name,foreground,background\n"
 

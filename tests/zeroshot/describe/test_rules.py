@@ -15,12 +15,12 @@ from skimage import data
 
 from harmonygen.data.sample import read_sample
 from harmonygen.errors import InputError
-from harmonygen.photo import Photo, Sizing, load_photo
+from harmonygen.pictures.photo import Photo, Sizing, load_photo
 from harmonygen.records import FileSource, Pair
-from harmonygen.zeroshot.describe import load_describer, rules
-from harmonygen.zeroshot.describe.measure import linear, measure
-from harmonygen.zeroshot.describe.rules import BRIGHTNESS, CAST, COLOUR, WARMTH, RuleDescriber, ranked_words
-from harmonygen.zeroshot.words import LIST_OF, LISTS
+from harmonygen.harmonization.zeroshot.describe import load_describer, rules
+from harmonygen.harmonization.zeroshot.describe.measure import linear, measure
+from harmonygen.harmonization.zeroshot.describe.rules import BRIGHTNESS, CAST, COLOUR, WARMTH, RuleDescriber, ranked_words
+from harmonygen.harmonization.zeroshot.words import LIST_OF, LISTS
 
 SOURCE = FileSource(Path("a.png"))
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")

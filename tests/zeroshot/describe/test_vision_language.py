@@ -27,12 +27,12 @@ from transformers import (
 )
 
 from harmonygen.errors import CheckpointError, InputError, UsageError
-from harmonygen.images import resize
-from harmonygen.photo import Photo
+from harmonygen.pictures.images import resize
+from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
-from harmonygen.zeroshot.describe import load_describer
-from harmonygen.zeroshot.describe.vision_language import greyed, question, shown
-from harmonygen.zeroshot.words import LISTS
+from harmonygen.harmonization.zeroshot.describe import load_describer
+from harmonygen.harmonization.zeroshot.describe.vision_language import greyed, question, shown
+from harmonygen.harmonization.zeroshot.words import LISTS
 
 SOURCE = FileSource(Path("a.png"))
 GOOD = "tabby cat & (foreground) bright warm & (background) dim cool"

@@ -1,0 +1,256 @@
+"""Mix a run's candidates into a harmonization dataset at blending ratio gamma (DiffHarmony++, REFERENCE section 6).
+
+Plan first: the arithmetic, the picks, every refusal. Only then is anything written, under a lock: ``plan.json``, the
+files one by one under their final names, the lists and the manifest, ``summary.json`` last. The same command goes on
+after a kill, and writes nothing once the summary is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harmonygen
+from harmonygen.storage import shards
+from harmonygen.settings import AugmentSettings
+from harmonygen.errors import UsageError
+from harmonygen.records import ImageSource, Pair
+from harmonygen.augmentation import leak_guard
+from harmonygen.augmentation import dataset as originals
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.write import Mix, write_mix
+from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
+
+Progress = Callable[[int, int], None]
+
+_SAMPLE = "sample"
+
+
+@dataclass(frozen=True)
+class AugmentResult:
+    """What an augmentation did.
+
+    ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
+    had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
+    candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
+    ``compared`` photos were hashed by the leak guard.
+    ``finished_before`` is true when the folder was whole already and nothing was written.
+    """
+
+    folder: Path
+    gamma: GammaPlan
+    originals: int
+    new: int
+    test: int
+    gated: int
+    skipped_pairs: tuple[str, ...]
+    unused: int
+    short_pairs: tuple[str, ...]
+    compared: int
+    seconds: float
+    finished_before: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result for ``summary.json`` and ``--json``."""
+        return {
+            "folder": str(self.folder),
+            **gamma_json(self.gamma),
+            "originals": self.originals,
+            "new": self.new,
+            "test": self.test,
+            "gated": self.gated,
+            "skipped_pairs": list(self.skipped_pairs),
+            "unused": self.unused,
+            "short_pairs": list(self.short_pairs),
+            "compared": self.compared,
+            "seconds": round(self.seconds, 3),
+            "finished_before": self.finished_before,
+        }
+
+
+def gamma_json(plan: GammaPlan) -> dict[str, Any]:
+    """Return the arithmetic as JSON: per subset N1, N2, gamma N2/N1, the count a pair and the total."""
+    rows = [
+        {
+            "subset": row.subset,
+            "pairs": row.pairs,
+            "composites": row.composites,
+            "ratio": float(row.ratio),
+            "per_pair": row.per_pair,
+            "added": row.added,
+        }
+        for row in plan.rows
+    ]
+    return {"gamma": plan.gamma, "per_subset": plan.per_subset, "subsets": rows, "needed_k": plan.needed_k}
+
+
+def dry_run(settings: AugmentSettings) -> GammaPlan:
+    """Work out the arithmetic from names alone: no run, no images, nothing written.
+
+    Raises:
+        UsageError: no such data, list or subset, or a gamma that is no number.
+    """
+    data = _data_folder(settings.data)
+    dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
+    return _arithmetic(settings, dataset)
+
+
+def augment(settings: AugmentSettings, progress: Progress | None = None) -> AugmentResult:
+    """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all).
+
+    Raises:
+        UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos or of the test
+            split; composites of another size than their photo; a folder of other options; another run at work.
+        StorageError: files missing, hard links across disks, disk full: the same command goes on afterwards.
+    """
+    began = time.monotonic()
+    mix = plan_mix(settings, _data_folder(settings.data))
+    finished = _check_folder(settings, mix.digest)
+    compared = 0
+    if not finished:
+        compared = _guard_hashes(settings, mix)
+        shards.make_folder(settings.out)
+        with shards.locked(settings.out, "augment"):
+            shards.sweep(settings.out)
+            _write_plan(settings, mix)
+            write_mix(mix, progress)
+            result = _result(settings, mix, compared, time.monotonic() - began, finished_before=False)
+            summary = {"harmonygen": harmonygen.__version__, "verb": "augment", "plan_digest": mix.digest}
+            shards.write_json(settings.out / "summary.json", {**summary, **result.as_json()})
+        return result
+    return _result(settings, mix, compared, time.monotonic() - began, finished_before=True)
+
+
+def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, finished_before: bool) -> AugmentResult:
+    return AugmentResult(
+        folder=settings.out,
+        gamma=mix.gamma,
+        originals=sum(len(pair.originals) for pair in mix.dataset.train),
+        new=mix.picks.total,
+        test=sum(len(pair.originals) for pair in mix.test),
+        gated=mix.picks.gated,
+        skipped_pairs=mix.picks.skipped_pairs,
+        unused=mix.picks.unused,
+        short_pairs=mix.picks.short_pairs,
+        compared=compared,
+        seconds=seconds,
+        finished_before=finished_before,
+    )
+
+
+def _data_folder(data: str) -> Path:
+    """Return the dataset's path; the built-in sample lies in the cache."""
+    if data != _SAMPLE:
+        return Path(data)
+    from harmonygen.data.sample import cache_folder, cached_sample
+
+    return cached_sample(cache_folder())
+
+
+def _arithmetic(settings: AugmentSettings, dataset: originals.Originals) -> GammaPlan:
+    counts = count_pairs((pair.subset, len(pair.originals)) for pair in dataset.train)
+    return plan_gamma(settings.gamma, counts, settings.per_subset)
+
+
+def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
+    """Plan the whole augmentation and make every refusal that needs no photo decoded; writes nothing."""
+    dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
+    gamma = _arithmetic(settings, dataset)
+    run = picks.read_run(settings.candidates)
+    _guard_ids(run, dataset)
+    needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
+    chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
+    originals.refuse_missing(dataset)
+    test = originals.heldout_on_disk(dataset)
+    if settings.format == "iharmony4":
+        originals.refuse_other_sizes(dataset.train, chosen.by_pair)
+    link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
+    plan = Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, digest="")
+    return plan.with_digest(_digest(settings, plan))
+
+
+def _guard_ids(run: picks.Run, dataset: originals.Originals) -> None:
+    lists = ", ".join(path.name for path in dataset.test_lists)
+    made_of = run.real_ids()
+    test_ids = {pair.real_id for pair in dataset.test}
+    leak_guard.refuse_test_ids(made_of | {pair.real_id for pair in dataset.train}, test_ids, lists)
+    leak_guard.refuse_other_photos(made_of, dataset.real_ids, str(run.folder))
+
+
+def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:
+    if settings.leak_guard != "hash" or not mix.test:
+        return 0
+    used = [pair for pair in mix.dataset.train if mix.picks.by_pair.get(pair.pair_id)]
+    return leak_guard.refuse_near_duplicates(_photos(used), _photos(mix.test))
+
+
+def _photos(pairs: list[Pair] | tuple[Pair, ...]) -> dict[str, ImageSource]:
+    return {pair.real_id: pair.real for pair in pairs}
+
+
+def _options(settings: AugmentSettings) -> dict[str, Any]:
+    """Return the options that decide what is written: where from and where to are told by the digest's names."""
+    kept: dict[str, Any] = settings.model_dump(mode="json", exclude={"out", "data", "candidates", "leak_guard"})
+    return kept
+
+
+def _digest(settings: AugmentSettings, mix: Mix) -> str:
+    """Digest the options, the run, and the name of every composite that is written, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([_options(settings), mix.run.plan_digest], sort_keys=True).encode())
+    for row in mix.manifest():
+        digest.update(json.dumps([row["composite"], row["pair_id"], row.get("k"), row.get("seed")]).encode())
+    for pair in mix.test:
+        digest.update(json.dumps(pair.originals).encode())
+    return digest.hexdigest()
+
+
+def _check_folder(settings: AugmentSettings, digest: str) -> bool:
+    """Tell whether ``out`` holds this very augmentation, finished.
+
+    Raises:
+        UsageError: it holds another one, or files that are not augment's.
+    """
+    folder, plan = settings.out, settings.out / "plan.json"
+    if not folder.is_dir():
+        return False
+    if not plan.is_file():
+        found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if found:
+            raise UsageError(f"--out '{folder}' is not empty (it has {picks.shown(found)}): choose a new folder")
+        return False
+    written = json.loads(plan.read_text())
+    if written.get("verb") != "augment" or written.get("plan_digest") != digest:
+        raise UsageError(f"--out '{folder}' was made {_difference(settings, written)}: choose another --out")
+    return (folder / "summary.json").is_file()
+
+
+def _difference(settings: AugmentSettings, written: dict[str, Any]) -> str:
+    if written.get("verb") != "augment":
+        return f"by harmonygen {written.get('verb', '(unknown)')}"
+    before, now = written.get("settings", {}), settings.model_dump(mode="json")
+    changed = [
+        f"{key} {before.get(key)!r} then, {now[key]!r} now" for key in _options(settings) if before.get(key) != now[key]
+    ]
+    return f"with other options ({'; '.join(changed)})" if changed else "from other data or other candidates"
+
+
+def _write_plan(settings: AugmentSettings, mix: Mix) -> None:
+    plan = settings.out / "plan.json"
+    if not plan.is_file():
+        shards.write_json(
+            plan,
+            {
+                "harmonygen": harmonygen.__version__,
+                "verb": "augment",
+                "settings": settings.model_dump(mode="json"),
+                "plan_digest": mix.digest,
+                "run": mix.run.plan_digest,
+                **gamma_json(mix.gamma),
+            },
+        )

@@ -1,0 +1,185 @@
+"""The harmonization dataset that augment mixes candidates into: its pairs, its test split, and what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from harmonygen.data import iharmony4
+from harmonygen.data.pairset import PairSet
+from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.records import FileSource, Pair
+from harmonygen.augmentation.pick import shown
+
+_ORIENTATION = 0x0112  # the EXIF tag
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The pairs to augment (of the wanted subset), the test split's pairs, and the lists that name the test split.
+
+    ``real_ids`` are the photos of the whole training list, all subsets.
+    """
+
+    root: Path
+    train: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+    test_lists: tuple[Path, ...]
+    real_ids: frozenset[str]
+
+    def relative(self, path: Path) -> str:
+        """Return a file's path relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+
+def read_originals(
+    data: Path, list_file: str | None = None, subset: str | None = None, test_list: str | None = None
+) -> Originals:
+    """Read an iHarmony4 dataset (or only a list of its composites) with its test split; opens no image.
+
+    The test split is ``test_list``, else ``IHD_test.txt`` or the ``<Subset>_test.txt`` of the root.
+
+    Raises:
+        UsageError: another layout, no such list or subset, or lines that are not composites.
+    """
+    if not data.exists():
+        raise UsageError(f"--data '{data}' does not exist: give a dataset in iHarmony4 layout, a list file, or sample")
+    if not iharmony4.matches(data):
+        raise UsageError(
+            f"--data '{data}' is not in iHarmony4 layout: augment needs a harmonization dataset with its composites "
+            "(<Subset>/composite_images, masks, real_images), or a .txt or .jsonl list of them"
+        )
+    if (data / iharmony4.COMPOSITES).is_dir():
+        subset = subset or data.absolute().name
+    whole = iharmony4.read_iharmony4(data, list_file)
+    _refuse_bad_lines(whole)
+    train = tuple(pair for pair in whole if subset in (None, pair.subset))
+    if not train:
+        found = ", ".join(sorted({pair.subset for pair in whole}))
+        raise UsageError(f"--subset '{subset}' is not in '{data}', which has {found}: choose one of these")
+    lists = _test_lists(whole, test_list)
+    read = [iharmony4.read_iharmony4(whole.root, path) for path in lists]
+    for part in read:
+        _refuse_bad_lines(part)
+    test = tuple(pair for part in read for pair in part if subset in (None, pair.subset))
+    return Originals(whole.root, train, test, lists, frozenset(pair.real_id for pair in whole))
+
+
+def _refuse_bad_lines(pairs: PairSet) -> None:
+    if pairs.bad:
+        raise UsageError(f"{len(pairs.bad)} lines of the list are not composites; the first: {pairs.bad[0].message}")
+
+
+def _test_lists(whole: PairSet, test_list: str | None) -> tuple[Path, ...]:
+    root = whole.root
+    if test_list is not None:
+        found = next((path for path in (Path(test_list), root / test_list) if path.is_file()), None)
+        if found is None:
+            raise UsageError(f"--test-list '{test_list}' is not a file, here or in '{root}': check its path")
+        return (found.absolute(),)
+    if (root / "IHD_test.txt").is_file():
+        return (root / "IHD_test.txt",)
+    subsets = sorted({pair.subset for pair in whole if pair.subset})
+    places = [path for name in subsets for path in (root / f"{name}_test.txt", root / name / f"{name}_test.txt")]
+    return tuple(path for path in places if path.is_file())
+
+
+def photo_path(pair: Pair) -> Path:
+    """Return the file of a pair's photo."""
+    assert isinstance(pair.real, FileSource), "the iHarmony4 reader gives files"
+    return pair.real.path
+
+
+def mask_path(pair: Pair) -> Path:
+    """Return the file of a pair's mask."""
+    assert isinstance(pair.mask, FileSource), "the iHarmony4 reader gives files"
+    return pair.mask.path
+
+
+def files(pair: Pair, root: Path) -> list[Path]:
+    """Return a pair's photo, mask and original composites on disk."""
+    return [photo_path(pair), mask_path(pair), *(root / name for name in pair.originals)]
+
+
+def all_files(pairs: Iterable[Pair], root: Path) -> Iterator[Path]:
+    """Yield every file of ``pairs`` once: photos shared by pairs are not repeated."""
+    seen: set[Path] = set()
+    for pair in pairs:
+        for path in files(pair, root):
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def missing_files(pairs: Iterable[Pair], root: Path) -> list[Path]:
+    """Return the files of ``pairs`` that are not on disk."""
+    return [path for path in all_files(pairs, root) if not path.is_file()]
+
+
+def refuse_missing(originals: Originals) -> None:
+    """Refuse a training split with files missing.
+
+    Raises:
+        StorageError: naming the first files.
+    """
+    missing = missing_files(originals.train, originals.root)
+    if missing:
+        raise StorageError(
+            f"{len(missing)} files of the training list are not in '{originals.root}': "
+            f"{shown(map(originals.relative, missing), 'files')}: complete the dataset or correct the list"
+        )
+
+
+def heldout_on_disk(originals: Originals) -> tuple[Pair, ...]:
+    """Return the test split if its files are all there, nothing if none of its composites is.
+
+    Raises:
+        StorageError: some files are there and some are not.
+    """
+    missing = missing_files(originals.test, originals.root)
+    composites = [originals.root / name for pair in originals.test for name in pair.originals]
+    if missing and any(path.is_file() for path in composites):
+        raise StorageError(
+            f"{len(missing)} files of the test split are not in '{originals.root}': "
+            f"{shown(map(originals.relative, missing), 'files')}: complete the dataset or correct the test list"
+        )
+    return () if missing else originals.test
+
+
+def refuse_other_sizes(pairs: Sequence[Pair], picked: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Refuse picked composites that are not of their original photo's size: a trainer would read them as a pair.
+
+    Raises:
+        UsageError: naming the first composites with both sizes.
+        InputError: a photo cannot be read.
+    """
+    wanted = [pair for pair in pairs if picked.get(pair.pair_id)]
+    with ThreadPoolExecutor() as threads:
+        sizes = list(threads.map(_stored_size, wanted))
+    wrong = []
+    for pair, (size, orientation) in zip(wanted, sizes, strict=True):
+        made = {(row["width"], row["height"]) for row in picked[pair.pair_id]}
+        if made != {size} or orientation != 1:
+            turned = f" (stored turned, EXIF orientation {orientation})" if orientation != 1 else ""
+            made_names = ", ".join(f"{width}x{height}" for width, height in sorted(made))
+            wrong.append(f"{pair.pair_id} is {made_names} but its photo is {size[0]}x{size[1]}{turned}")
+    if wrong:
+        raise UsageError(
+            f"composites of {len(wrong)} pairs are not of their photo's size: {shown(wrong, 'pairs')}: "
+            "synthesize without --max-side and --fit square, or pass --format parquet, which keeps the resized photos"
+        )
+
+
+def _stored_size(pair: Pair) -> tuple[tuple[int, int], int]:
+    """Return a photo's (width, height) in its file and its EXIF orientation, from the header alone."""
+    path = photo_path(pair)
+    try:
+        with Image.open(path) as opened:
+            return opened.size, int(opened.getexif().get(_ORIENTATION, 1) or 1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read the size of '{path}' ({error}): export the photo again") from error

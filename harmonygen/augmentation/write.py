@@ -1,0 +1,280 @@
+"""Write a planned mix of originals and candidates, as an iHarmony4 tree or as Parquet; both go on after a kill."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from harmonygen import features
+from harmonygen.storage import shards
+from harmonygen.data import manifest
+from harmonygen.data import write_tree as tree
+from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
+from harmonygen.errors import StorageError
+from harmonygen.records import Pair
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.gamma import GammaPlan
+from harmonygen.augmentation.dataset import Originals, all_files, mask_path, photo_path
+
+Progress = Callable[[int, int], None]
+Row = dict[str, Any]
+
+_THREADS = 8  # composites synced to disk at a time
+_PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
+
+PARQUET_COLUMNS = {
+    "real": features.IMAGE,
+    "mask": features.IMAGE,
+    "composite": features.IMAGE,
+    "name": "string",
+    **{name: kind for name, kind in tree.MANIFEST.items() if name not in ("real", "mask", "composite")},
+}
+"""Columns of the Parquet dataset: the triplet, then the manifest's (``name`` is the composite's path there)."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Everything that is going to be written, decided: dataset, test split on disk, arithmetic, run and picks."""
+
+    out: Path
+    format: Literal["iharmony4", "parquet"]
+    link: tree.Link
+    dataset: Originals
+    test: tuple[Pair, ...]
+    gamma: GammaPlan
+    run: picks.Run
+    picks: picks.Picks
+    digest: str
+
+    def with_digest(self, digest: str) -> Mix:
+        """Return the same mix under its digest."""
+        return replace(self, digest=digest)
+
+    @cached_property
+    def prefix(self) -> str:
+        """What the variants of new composites start with: one that no original uses."""
+        return tree.new_variant(name for pair in self.dataset.train for name in pair.originals)
+
+    @cached_property
+    def picked(self) -> list[Mapping[str, Any]]:
+        """All picked candidates in the order of the run's files."""
+        return picks.in_file_order(row for rows in self.picks.by_pair.values() for row in rows)
+
+    @cached_property
+    def pairs(self) -> dict[str, Pair]:
+        """Training pairs by id."""
+        return {pair.pair_id: pair for pair in self.dataset.train}
+
+    @cached_property
+    def inside(self) -> dict[str, tuple[str, str]]:
+        """Photo and mask of each pair, by its id, relative to the dataset's root: asked for several times a file."""
+        relative = self.dataset.relative
+        pairs = (*self.dataset.train, *self.test)
+        return {pair.pair_id: (relative(photo_path(pair)), relative(mask_path(pair))) for pair in pairs}
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, int], str]:
+        return {(picked["pair_id"], picked["k"]): self._new_name(picked) for picked in self.picked}
+
+    def name_of(self, picked: Mapping[str, Any]) -> str:
+        """Return the path that a picked candidate gets, relative to the dataset's root."""
+        return self._names[picked["pair_id"], picked["k"]]
+
+    def _new_name(self, picked: Mapping[str, Any]) -> str:
+        suffix = PurePosixPath(picked["composite"]["path"] or "").suffix.lower().replace(".jpeg", ".jpg") or ".png"
+        return tree.new_composite(self.inside[picked["pair_id"]][1], self.prefix, picked["k"], suffix)
+
+    def originals_rows(self, pairs: Iterable[Pair]) -> Iterator[Row]:
+        """Yield the manifest's row of every original composite."""
+        for pair in pairs:
+            for name in pair.originals:
+                yield {**self._row(pair, name), "source": "original"}
+
+    def new_row(self, picked: Mapping[str, Any]) -> Row:
+        """Return the manifest's row of a picked candidate."""
+        row = self._row(self.pairs[picked["pair_id"]], self.name_of(picked))
+        provenance = {name: picked[name] for name in _PROVENANCE}
+        return {**row, "source": "harmonygen", "run": self.run.plan_digest, **provenance}
+
+    def manifest(self) -> Iterator[Row]:
+        """Yield the manifest's rows: originals, then new composites."""
+        yield from self.originals_rows(self.dataset.train)
+        for picked in self.picked:
+            yield self.new_row(picked)
+
+    def _row(self, pair: Pair, composite: str) -> Row:
+        real, mask = self.inside[pair.pair_id]
+        return {"composite": composite, "real": real, "mask": mask, "subset": pair.subset, "pair_id": pair.pair_id}
+
+
+def write_mix(mix: Mix, progress: Progress | None = None) -> None:
+    """Write a mix in its format; what an earlier, killed run has written already is not written again."""
+    write = write_parquet if mix.format == "parquet" else write_tree
+    write(mix, progress)
+
+
+def write_tree(mix: Mix, progress: Progress | None = None) -> None:
+    """Write the iHarmony4 layout: originals linked, new composites beside them, lists and manifest last.
+
+    Raises:
+        StorageError: a file cannot be linked or written.
+    """
+    sources = list(all_files((*mix.dataset.train, *mix.test), mix.dataset.root))
+    total, done = len(sources) + len(mix.picked), 0
+    made: set[Path] = set()
+    for done, source in enumerate(sources, 1):
+        target = mix.out / mix.dataset.relative(source)
+        if target.parent not in made:
+            made.add(shards.make_folder(target.parent))
+        tree.place(source, target, mix.link)
+        if progress is not None:
+            progress(done, total)
+    for done in _write_composites(mix):
+        if progress is not None:
+            progress(len(sources) + done, total)
+    _write_lists(mix)
+    tree.write_manifest(mix.out, list(mix.manifest()), mix.digest)
+
+
+def _write_composites(mix: Mix) -> Iterator[int]:
+    """Write the new composites with their bytes untouched, a few at a time; yield how many are done."""
+    left = [picked for picked in mix.picked if not os.path.isfile(os.path.join(mix.out, mix.name_of(picked)))]
+    done = len(mix.picked) - len(left)
+    running: set[Future[None]] = set()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for picked, encoded in picks.read_composites(mix.run, left):
+            running.add(threads.submit(_write_composite, mix.out / mix.name_of(picked), encoded))
+            if len(running) >= 2 * _THREADS:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                done += _count(ended)
+                yield done
+        yield done + _count(wait(running).done)
+    for folder in {(mix.out / mix.name_of(picked)).parent for picked in mix.picked}:
+        shards.sync_folder(folder)  # once each: what tells of the files is written after it
+
+
+def _count(ended: Iterable[Future[None]]) -> int:
+    """Return how many ended; raise what any of them raised."""
+    return sum(future.result() is None for future in ended)
+
+
+def _write_composite(target: Path, encoded: bytes) -> None:
+    found = tree.image_suffix(encoded, target.name)
+    if found != target.suffix:
+        raise StorageError(f"'{target.name}' holds a {found} image: run synthesize again for this pair")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with shards.storage_errors(f"'{target}'"):
+        try:
+            with open(temporary, "wb") as opened:
+                opened.write(encoded)
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_lists(mix: Mix) -> None:
+    tree.write_lists(mix.out, [row["composite"] for row in mix.manifest()], "train")
+    if not mix.test:
+        return
+    tree.write_lists(mix.out, [name for pair in mix.test for name in pair.originals], "test")
+    whole = len(mix.test) == len(mix.dataset.test) and len(mix.dataset.test_lists) == 1
+    if whole and mix.dataset.test_lists[0].suffix == ".txt":
+        tree.place(mix.dataset.test_lists[0], mix.out / "IHD_test.txt", "copy")
+
+
+def write_parquet(mix: Mix, progress: Progress | None = None) -> None:
+    """Write the Parquet dataset: ``data/train-*``, ``data/test-*`` if there is a test split, README, manifest last.
+
+    Raises:
+        StorageError: a file cannot be read or written.
+    """
+    schema = features.schema(PARQUET_COLUMNS)
+    total = sum(1 for _ in mix.manifest()) + sum(len(pair.originals) for pair in mix.test)
+    splits: dict[str, SplitInfo] = {}
+    before = 0
+    for split, rows in (("train", train_rows), ("test", heldout_rows)):
+        if split == "test" and not mix.test:
+            continue
+        with ShardedParquetWriter(mix.out, split, schema, mix.digest) as writer:
+            for row in rows(mix, writer.rows):
+                writer.write(row)
+                if progress is not None:
+                    progress(before + writer.rows, total)
+        splits[split] = writer.close()
+        before += writer.rows
+    write_readme(mix.out, card_metadata(schema, splits), _readme(mix, splits))
+    files = [(path, split) for split, info in splits.items() for path in info.files]
+    entries = [manifest.entry(mix.out, path, "default", split) for path, split in files]
+    manifest.write_manifest(mix.out, [*entries, manifest.entry(mix.out, mix.out / "README.md")])
+
+
+def train_rows(mix: Mix, skip: int) -> Iterator[Row]:
+    """Yield the training rows after the first ``skip``: originals pair by pair, then new composites."""
+    count = sum(len(pair.originals) for pair in mix.dataset.train)
+    yield from _original_rows(mix, mix.dataset.train, skip)
+    yield from _new_rows(mix, mix.picked[max(0, skip - count) :])
+
+
+def heldout_rows(mix: Mix, skip: int) -> Iterator[Row]:
+    """Yield the test rows after the first ``skip``."""
+    return _original_rows(mix, mix.test, skip)
+
+
+def _original_rows(mix: Mix, pairs: Iterable[Pair], skip: int) -> Iterator[Row]:
+    for row in islice(mix.originals_rows(pairs), skip, None):
+        images = {name: _file_cell(mix.dataset.root / row[name]) for name in ("real", "mask", "composite")}
+        yield {**row, **images, "name": row["composite"]}
+
+
+def _new_rows(mix: Mix, picked: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    part, images = -1, {}
+    for candidate, encoded in picks.read_composites(mix.run, picked):
+        if candidate["part"] != part:
+            part = candidate["part"]
+            images = picks.read_pair_images(mix.run, part)
+        row = mix.new_row(candidate)
+        real, mask = images[candidate["pair_id"]]
+        path = mix.dataset.root / row["real"]
+        yield {
+            **row,
+            "real": _file_cell(path) if real is None else features.image_cell(real, f"{path.stem}.png"),
+            "mask": features.image_cell(mask, f"{PurePosixPath(row['mask']).stem}.png"),
+            "composite": features.image_cell(encoded, PurePosixPath(row["composite"]).name),
+            "name": row["composite"],
+        }
+
+
+def _file_cell(path: Path) -> dict[str, Any]:
+    try:
+        return features.image_cell(path.read_bytes(), path.name)
+    except OSError as error:
+        raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the dataset") from error
+
+
+def _readme(mix: Mix, splits: Mapping[str, SplitInfo]) -> str:
+    rows = "\n".join(
+        f"| {row.subset or '(all)'} | {row.pairs} | {row.composites} | {float(row.ratio):.4g} | {row.per_pair} |"
+        for row in mix.gamma.rows
+    )
+    held = ", ".join(f"{name} {info.rows:,}" for name, info in splits.items())
+    return f"""# Harmonization data augmented at gamma = {mix.gamma.gamma:g}
+
+Rows: {held}. Each row is a `real` photo, a foreground `mask` (white) and a `composite`; `source` is `original` or
+`harmonygen`, and a harmonygen row carries its seed, score, gate values and weights digest.
+
+To each pair were added ceil(gamma N2 / N1) candidates of inverse harmonization (N1 pairs, N2 original composites):
+
+| subset | N1 | N2 | gamma N2/N1 | added a pair |
+|---|---:|---:|---:|---:|
+{rows}
+
+Made with harmonygen from the synthesis run `{mix.run.plan_digest}`.
+"""

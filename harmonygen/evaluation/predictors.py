@@ -1,0 +1,139 @@
+"""Predictors: a composite in, a method's picture of it out, read from a folder or made on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmonygen.settings import MethodSpec
+from harmonygen.data.evaluation_set import Case
+from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.evaluation.scores import COMPOSITE
+from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image
+from harmonygen.pictures.photo import Sizing, size_photo
+from harmonygen.records import FileSource, Pair
+from harmonygen.seeds import candidate_seed
+
+if TYPE_CHECKING:
+    from harmonygen.harmonization import Harmonizer
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A case with its composite (H, W, 3) uint8, the photo of the same size and the mask (H, W) bool."""
+
+    case: Case
+    composite: Decoded
+    real_u8: ImageU8
+    mask: Mask
+
+
+Predictor = Callable[[Loaded], ImageU8]
+
+
+def expanded(methods: tuple[MethodSpec, ...]) -> tuple[tuple[MethodSpec, ...], dict[str, str]]:
+    """Name every method and turn ``seeds`` into a method each; return them, and name -> what it is a seed of.
+
+    Raises:
+        UsageError: two methods of one name, or one called ``composite``.
+
+    >>> expanded((MethodSpec(model="starter", seeds=2),))[1]
+    {'starter, seed 0': 'starter', 'starter, seed 1': 'starter'}
+    """
+    named: list[MethodSpec] = []
+    bases: dict[str, str] = {}
+    for spec in methods:
+        base = spec.name or (Path(spec.model or "").name if spec.model else Path(spec.predictions or "").resolve().name)
+        for seed in range(spec.seed, spec.seed + spec.seeds):
+            name = f"{base}, seed {seed}" if spec.seeds > 1 else base
+            if name in bases or name == COMPOSITE:
+                raise UsageError(f"two methods are called '{name}': name them (--predictions NAME=DIR, or name = ...)")
+            bases[name] = base
+            named.append(spec.model_copy(update={"name": name, "seed": seed, "seeds": 1}))
+    return tuple(named), bases
+
+
+def from_folder(paths: Mapping[str, Path], max_pixels: int = MAX_PIXELS) -> Predictor:
+    """Return the predictor that reads each composite's file; ``paths`` is by name."""
+    return lambda loaded: read_image(FileSource(paths[loaded.case.name]), max_pixels).image_u8
+
+
+class Models:
+    """The models of on-the-fly methods; those that differ in seed, draws or size alone are loaded once."""
+
+    def __init__(
+        self, device: str = "auto", dtype: str = "auto", batch_size: str = "auto", floor: bool = False
+    ) -> None:
+        self.device, self.dtype, self.batch_size, self.floor = device, dtype, batch_size, floor
+        self._loaded: dict[tuple[Any, ...], Harmonizer] = {}
+
+    def harmonizer(self, spec: MethodSpec) -> Harmonizer:
+        """Load the model of a method, or return it if it is loaded.
+
+        Raises:
+            CheckpointError: not there, of another kind, or ``photo_features=false`` without a Harmony-VAE.
+        """
+        key = (spec.method, spec.model, spec.refine, spec.steps, spec.sampler, spec.detail, spec.photo_features)
+        if key not in self._loaded:
+            self._loaded[key] = self._load(spec)
+        return self._loaded[key]
+
+    def _load(self, spec: MethodSpec) -> Harmonizer:
+        from harmonygen.harmonization import load_harmonizer
+        from harmonygen.synthesis.load import pick_batch, pick_device, pick_dtype
+
+        device = pick_device(self.device)
+        loaded = load_harmonizer(
+            spec.method,
+            spec.model or "",
+            spec.refine,
+            device,
+            pick_dtype(self.dtype, device),
+            spec.steps,
+            pick_batch(self.batch_size, device),
+            spec.sampler,
+            spec.detail,
+            floor=self.floor,
+        )
+        if not spec.photo_features:
+            _drop_features(loaded, spec.name)
+        return loaded
+
+    def predictor(self, spec: MethodSpec) -> Predictor:
+        """Return the predictor of a model: it makes what ``harmonize`` makes of the composite with the same seed."""
+        harmonizer = self.harmonizer(spec)
+        resolution = spec.resolution or harmonizer.resolution
+        sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer")
+
+        def predict(loaded: Loaded) -> ImageU8:
+            case = loaded.case
+            pair = Pair(case.name, case.name, "0", case.composite, case.mask, case.subset)
+            photo = size_photo(pair, loaded.composite, loaded.mask, sizing)
+            return harmonizer(photo, candidate_seed(spec.seed, case.name, 0), spec.draws)
+
+        return predict
+
+
+def _drop_features(harmonizer: Any, name: str) -> None:
+    """Make a Harmony-VAE decode with zeros for what it reads from the photo: the ablation of its skips."""
+    from torch import Tensor
+
+    from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE
+
+    vae = harmonizer.draw.model.vae if hasattr(harmonizer, "draw") else None
+    if not isinstance(vae, HarmonyVAE):
+        raise CheckpointError(f"method '{name}' has photo_features = false, but its model has no Harmony-VAE: drop it")
+    read = vae.features
+
+    def nothing(image_pm1: Tensor, mask: Tensor) -> ConditionFeatures:
+        found: ConditionFeatures = read(image_pm1, mask)
+        zeros = {field.name: _zero(getattr(found, field.name)) for field in fields(found)}
+        return replace(found, **zeros)
+
+    vae.features = nothing  # type: ignore[method-assign]
+
+
+def _zero(value: Any) -> Any:
+    return type(value)(map(_zero, value)) if isinstance(value, tuple | list) else value * 0

@@ -1,0 +1,190 @@
+"""The arms of a gain study: what each adds to the base set, and its data set as an iHarmony4 tree.
+
+Every arm that adds candidates is a run of `synthesize` (and `select`) mixed in by `augment`; only duplicates are
+linked here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from harmonygen.storage import shards
+from harmonygen.settings import AugmentSettings, GainSettings, Rule, SynthesizeSettings
+from harmonygen.data import write_tree as tree
+from harmonygen.errors import UsageError
+from harmonygen.recipes import nearest
+from harmonygen.runs import gain_extra
+from harmonygen.augmentation.augment import augment
+from harmonygen.gain.sets import SUMMARY, base_folder, link, link_tree, pairs_and_composites, transfers
+from harmonygen.augmentation.gamma import GammaPlan, per_pair, plan_gamma
+from harmonygen.augmentation.dataset import Originals, mask_path, photo_path, read_originals
+from harmonygen.synthesis.reselect import reselect
+from harmonygen.synthesis.synthesize import synthesize
+
+Say = Callable[[str], None]
+BASE = "base"
+_OTHER_SEED = 1  # the colour-transfer control draws from other seeds than the base set
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm: ``gamma`` times the base set's composites are added, ``rule`` chooses them among an arm's candidates.
+
+    They are of the base set's own photos, or with ``extra`` of photos that it does not have.
+    """
+
+    name: str
+    kind: Literal["base", "inverse", "jitter", "color-transfer", "duplicates"]
+    gamma: float = 1.0
+    rule: Rule = "random"
+    extra: bool = False
+
+    def says(self) -> str:
+        """Say what the arm is."""
+        added = f"gamma = {self.gamma:g}: "
+        of = " of photos that the base set does not have" if self.extra else ""
+        return {
+            "base": "the base set alone",
+            "inverse": f"{added}candidates of the inverse model{of}, {self.rule}",
+            "jitter": f"{added}colour jitter of the foreground{of}",
+            "color-transfer": f"{added}colour transfer{of or ' from other seeds'}",
+            "duplicates": f"{added}the base set's own composites again",
+        }[self.kind]
+
+
+def arms_of(settings: GainSettings) -> tuple[Arm, ...]:
+    """Return the study's arms, base first; of ``settings.arms`` if they are named.
+
+    Raises:
+        UsageError: a name that is none.
+    """
+    arms = [Arm(BASE, "base", 0.0)]
+    arms += [Arm(f"gamma-{gamma:g}", "inverse", gamma, settings.rule) for gamma in settings.gammas]
+    arms += [Arm(control, control) for control in settings.controls]
+    known = settings.rule if 1.0 in settings.gammas else None  # gamma-1 is that rule's arm
+    arms += [Arm(f"rule-{rule}", "inverse", 1.0, rule) for rule in settings.rules if rule != known]
+    for kind in settings.extra:
+        rule = settings.rule if kind == "inverse" else "random"
+        arms += [Arm(f"extra-{kind}-{gamma:g}", kind, gamma, rule, extra=True) for gamma in settings.extra_gammas]
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        raise UsageError(f"arms come twice ({', '.join(names)}): name each gamma, control and rule once")
+    for name in settings.arms:
+        if name not in names:
+            raise UsageError(f"--arms {name} is not in this study{nearest(name, names)}: it has {', '.join(names)}")
+    return tuple(arm for arm in arms if not settings.arms or arm.name in (BASE, *settings.arms))
+
+
+def arm_folder(settings: GainSettings, arm: Arm) -> Path:
+    """Return the folder of an arm's data set."""
+    return settings.out / "data" / arm.name
+
+
+def added(settings: GainSettings, arm: Arm) -> int:
+    """Return how many composites an arm asks for: by the base set where it is made, else by the settings."""
+    if arm.kind == "base":
+        return 0
+    if (base_folder(settings) / SUMMARY).is_file():
+        return _plan(settings, arm).added
+    return settings.base_photos * per_pair(arm.gamma, 1, settings.per_photo)
+
+
+def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
+    """Write an arm's data set, unless it is there; the base set has to be.
+
+    Raises:
+        UsageError: too few candidates, or photos of the test split among them.
+    """
+    out = arm_folder(settings, arm)
+    if arm.kind == "base" or (out / SUMMARY).is_file():
+        return out
+    if arm.kind == "duplicates":
+        duplicate(read_originals(base_folder(settings)), out, arm.gamma)
+        return out
+    say(f"{arm.name}: {arm.says()}")
+    run, pick = _candidates(settings, arm)
+    if arm.extra:
+        gain_extra.mix(settings, run, pick, added(settings, arm), out)
+        return out
+    augment(
+        AugmentSettings(
+            gamma=arm.gamma,
+            data=str(base_folder(settings)),
+            candidates=run,
+            out=out,
+            pick=pick,
+            link="sym",
+            leak_guard=settings.leak_guard,
+            allow_fewer=True,
+            seed=settings.seed,
+        )
+    )
+    return out
+
+
+def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random", "selected"]]:
+    """Return the run of an arm's candidates, made if it is not there, and how they are picked from it."""
+    data, runs, prefix = base_folder(settings), settings.out / "candidates", ""
+    if arm.extra:
+        data, prefix = gain_extra.write_extra_table(settings), "extra-"
+    inverse = SynthesizeSettings(
+        **settings.candidates.model_dump(), data=str(data), out=runs / f"{prefix}inverse", keep="all"
+    )
+    if arm.kind == "jitter":
+        run = inverse.model_copy(update={"generator": "color-jitter", "out": runs / f"{prefix}jitter"})
+        synthesize(run)
+        return run.out, "random"
+    if arm.kind == "color-transfer":
+        most = min(_most(settings, arm), settings.originals.k)
+        out = runs / (f"extra-color-transfer-{most}" if arm.extra else "color-transfer")
+        synthesize(transfers(settings, data, out, most, _OTHER_SEED))
+        return out, "random"
+    synthesize(inverse)
+    if arm.rule == "random":
+        return inverse.out, "random"
+    return _selected(settings, arm, inverse.out), "selected"
+
+
+def _selected(settings: GainSettings, arm: Arm, run: Path) -> Path:
+    """Return a copy of a run whose candidates are selected by the arm's rule, as many a pair as the arm needs."""
+    count = _most(settings, arm)
+    copy = run.parent / f"{'extra-' if arm.extra else ''}{arm.rule}-{count}"
+    if not copy.is_dir():
+        temporary = run.parent / f".{copy.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        with shards.storage_errors(f"'{copy}'"):
+            shutil.copytree(run, temporary, ignore=shutil.ignore_patterns("report.html", ".*"))
+            temporary.rename(copy)
+    reselect(copy, arm.rule, count=min(count, settings.candidates.k))
+    return copy
+
+
+def _most(settings: GainSettings, arm: Arm) -> int:
+    """Return the most composites that an arm asks of one pair."""
+    if arm.extra:
+        return gain_extra.per_extra_pair(settings, added(settings, arm))
+    return _plan(settings, arm).needed_k
+
+
+def _plan(settings: GainSettings, arm: Arm) -> GammaPlan:
+    return plan_gamma(arm.gamma, pairs_and_composites(read_originals(base_folder(settings))))
+
+
+def duplicate(dataset: Originals, out: Path, gamma: float) -> None:
+    """Write the base set with its own composites again: as many as augment would add at ``gamma``, pair by pair."""
+    gamma_plan = plan_gamma(gamma, pairs_and_composites(dataset))
+    listed: list[str] = []
+    for pair in dataset.train:
+        listed += pair.originals
+        for k in range(gamma_plan.count(pair.subset)):
+            name = pair.originals[k % len(pair.originals)]
+            copy = tree.new_composite(dataset.relative(mask_path(pair)), "dup", k, PurePosixPath(name).suffix)
+            link(dataset.root / name, out / copy)
+            listed.append(copy)
+    link_tree(dataset, out, listed)
+    photos = len({photo_path(pair) for pair in dataset.train})
+    shards.write_json(out / SUMMARY, {"photos": photos, "composites": len(listed)})

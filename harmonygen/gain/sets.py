@@ -1,0 +1,249 @@
+"""The base set and the test set of a gain study, as one iHarmony4 tree with both lists.
+
+Data that have composites are taken as their lists have them. Photos without composites are split first, by photo and
+with near-duplicates on one side, and given composites by colour transfer, each side from its own photos.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from harmonygen.pictures import phash
+from harmonygen.storage import shards
+from harmonygen.settings import GainSettings, SynthesizeSettings
+from harmonygen.data.split import near_duplicate_groups, split_groups
+from harmonygen.data import SAMPLE, detect_layout, read_pairs
+from harmonygen.data import write_tree as tree
+from harmonygen.errors import UsageError
+from harmonygen.pictures.images import encode, read_image
+from harmonygen.pictures.masks import read_mask
+from harmonygen.records import FileSource, Pair
+from harmonygen.augmentation import leak_guard
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.write import Mix, write_tree
+from harmonygen.augmentation.export import refuse_names, wanted, write_pairs_and_composites
+from harmonygen.augmentation.gamma import count_pairs, plan_gamma
+from harmonygen.augmentation.dataset import Originals, all_files, read_originals, refuse_missing
+from harmonygen.synthesis.synthesize import synthesize
+
+Say = Callable[[str], None]
+SUMMARY = "summary.json"
+SIDES = ("train", "test")
+
+
+def base_folder(settings: GainSettings) -> Path:
+    """Return the tree of the base set and the test set."""
+    return settings.out / "data" / "base"
+
+
+def has_composites(settings: GainSettings) -> bool:
+    """Tell whether the data come with composites of their own."""
+    return settings.data != SAMPLE and (settings.layout or detect_layout(settings.data)) == "iharmony4"
+
+
+def make_base(settings: GainSettings, say: Say) -> Path:
+    """Write the tree of the base set and the test set, unless it is there.
+
+    Raises:
+        UsageError: no test list, too few photos, or test photos that look like training photos.
+    """
+    out = base_folder(settings)
+    if (out / SUMMARY).is_file():
+        return out
+    shards.make_folder(out)
+    counts = _from_lists(settings, out) if has_composites(settings) else _from_photos(settings, out, say)
+    shards.write_json(out / SUMMARY, counts)
+    say(f"base set: {counts['train']} composites, test set: {counts['test']}")
+    return out
+
+
+def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
+    """Link the data as its lists have it."""
+    dataset = read_originals(Path(settings.data), settings.list_file, settings.subset, settings.test_list)
+    if not dataset.test:
+        raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
+    both = replace(dataset, train=(*dataset.train, *dataset.test))
+    refuse_missing(both)
+    names = ", ".join(path.name for path in dataset.test_lists)
+    leak_guard.refuse_test_ids({p.real_id for p in dataset.train}, {p.real_id for p in dataset.test}, names)
+    if settings.leak_guard == "hash":
+        train, test = ({pair.real_id: pair.real for pair in side} for side in (dataset.train, dataset.test))
+        leak_guard.refuse_near_duplicates(train, test)
+    run = picks.Run(out, (), pa.table({}), frozenset(), "")
+    nothing, gamma = picks.Picks({}, 0, (), 0), plan_gamma(0.0, pairs_and_composites(dataset))
+    write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing, ""))
+    return {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
+
+
+def _count(pairs: Sequence[Pair]) -> int:
+    return sum(len(pair.originals) for pair in pairs)
+
+
+def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
+    """Split the photos, make composites of each side by colour transfer, and write them as one tree."""
+    sides = split_pairs(settings)[: len(SIDES)]
+    counts: dict[str, Any] = {"made": True}
+    manifest: list[dict[str, Any]] = []
+    for side, pairs in zip(SIDES, sides, strict=True):
+        table = write_table(pairs, settings.out / "photos" / side)
+        run = settings.out / "candidates" / f"originals-{side}"
+        say(f"{side}: {settings.originals.k} composites ({settings.originals.generator}) of each of {len(pairs)} masks")
+        synthesize(transfers(settings, table, run, settings.per_photo))
+        made = picks.read_run(run)
+        rows, gated = wanted(made, "selected")
+        refuse_names(made)
+        written = write_pairs_and_composites(out, "sym", made, rows)
+        tree.write_lists(out, [row["composite"] for row in written], side)
+        manifest += written
+        short = settings.per_photo * len(pairs) - len(rows)
+        counts |= {side: len(rows), f"{side}_gated": gated, f"{side}_short": short}
+        counts[f"{side}_photos"] = len({pair.real_id for pair in pairs})
+    tree.write_manifest(out, manifest, "gain")
+    return counts
+
+
+def transfers(settings: GainSettings, data: Path, out: Path, keep: int, seed: int = 0) -> SynthesizeSettings:
+    """Return the settings of a run of colour transfers that selects ``keep`` of each pair."""
+    made = settings.originals.model_dump() | {"seed": settings.originals.seed + seed}
+    return SynthesizeSettings(**made, data=str(data), out=out, keep=str(keep))
+
+
+class Sides(NamedTuple):
+    """The pairs of a study: of the base set, of the test set, and of photos that are in neither."""
+
+    base: list[Pair]
+    test: list[Pair]
+    left: list[Pair]
+
+
+def split_pairs(settings: GainSettings) -> Sides:
+    """Split the photos into ``base_photos`` and ``test_photos``, by seed, and those that are left over.
+
+    Near-duplicates, and photos of one source (column ``source_photo`` of the split file), stay on one side.
+
+    Raises:
+        UsageError: too few photos.
+    """
+    rows = _split_rows(settings)
+    pairs = [p for p in read_pairs(settings.data, layout=settings.layout) if rows is None or _key(p) in rows]
+    photos: dict[str, Pair] = {}
+    for pair in pairs:
+        photos.setdefault(pair.real_id, pair)
+    needed = settings.base_photos + settings.test_photos
+    if len(photos) < needed:
+        raise UsageError(f"'{settings.data}' has {len(photos)} photos, {needed} are asked for: lower base_photos")
+    names = sorted(photos)
+    groups = _groups([photos[name] for name in names], rows)
+    test = _take(names, groups, settings.test_photos, settings.seed)
+    places = [place for place, name in enumerate(names) if name not in test]
+    rest = [names[place] for place in places]
+    base = _take(rest, [groups[place] for place in places], settings.base_photos, settings.seed + 1)
+    left = set(rest) - base
+    return Sides(*([pair for pair in pairs if pair.real_id in side] for side in (base, test, left)))
+
+
+def _take(names: Sequence[str], groups: Sequence[int], count: int, seed: int) -> set[str]:
+    """Draw ``count`` photos in whole groups."""
+    sides = split_groups(names, groups, seed, count / len(names))
+    return {name for name, side in zip(names, sides, strict=True) if side == "test"}
+
+
+def _key(pair: Pair) -> tuple[str, str]:
+    return pair.subset, pair.real_id.rpartition("/")[2]
+
+
+def _split_rows(settings: GainSettings) -> dict[tuple[str, str], str] | None:
+    """Return the source photo of each (subset, name) that the split file puts into the split; None without a file."""
+    if settings.split_file is None:
+        return None
+    try:
+        with open(settings.split_file, newline="", encoding="utf-8-sig") as opened:
+            rows = [row for row in csv.DictReader(opened) if row["split"] == settings.split]
+        found = {(row["kind"], row["name"]): row.get("source_photo") or row["name"] for row in rows}
+    except (OSError, KeyError, csv.Error) as error:
+        raise UsageError(
+            f"cannot use split_file '{settings.split_file}' ({error!r}): a CSV with kind, name and split is needed"
+        ) from error
+    return found
+
+
+def _groups(photos: Sequence[Pair], sources: Mapping[tuple[str, str], str] | None) -> list[int]:
+    """Return the group of each photo: near-duplicates by hash, joined with photos of one source."""
+    hashes, _ = phash.hash_sources([pair.real for pair in photos])
+    groups = near_duplicate_groups(np.asarray(hashes))
+    if sources is None:
+        return groups
+    first: dict[tuple[str, str], int] = {}
+    for pair, group in zip(photos, groups, strict=True):
+        own = first.setdefault((pair.subset, sources[_key(pair)]), group)
+        if own != group:
+            groups = [own if other == group else other for other in groups]
+            first = {name: own if other == group else other for name, other in first.items()}
+    return groups
+
+
+@dataclass(frozen=True)
+class _Files:
+    folder: Path
+
+    def photo(self, pair: Pair) -> Path:
+        """Return the pair's photo as a file; one inside a table or archive is written out."""
+        if isinstance(pair.real, FileSource):
+            return pair.real.path.absolute()
+        path = self.folder / "images" / f"{pair.real_id.replace('/', '--')}.png"
+        if not path.is_file():
+            shards.write_bytes(path, encode(read_image(pair.real).image_u8))
+        return path
+
+    def mask(self, pair: Pair) -> Path:
+        """Return the pair's mask as a file."""
+        if isinstance(pair.mask, FileSource):
+            return pair.mask.path.absolute()
+        path = self.folder / "masks" / f"{pair.pair_id.replace('/', '--')}.png"
+        if not path.is_file():
+            mask = read_mask(pair.mask, read_image(pair.real))
+            shards.write_bytes(path, encode(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255))
+        return path
+
+
+def write_table(pairs: Sequence[Pair], folder: Path) -> Path:
+    """Write a table of pairs, which `synthesize` reads, and return its path."""
+    for name in ("images", "masks"):
+        shards.make_folder(folder / name)
+    files, text = _Files(folder), io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["real", "mask", "pair_id", "real_id", "mask_id", "subset"])
+    for pair in pairs:
+        mask_id = pair.mask_id.replace("_", "-")
+        pair_id = f"{pair.real_id}_{mask_id}"
+        writer.writerow([files.photo(pair), files.mask(pair), pair_id, pair.real_id, mask_id, pair.subset])
+    path = folder / "pairs.csv"
+    shards.write_bytes(path, text.getvalue().encode())
+    return path
+
+
+def pairs_and_composites(dataset: Originals) -> dict[str, tuple[int, int]]:
+    """Return pairs and composites of the base set by subset."""
+    return count_pairs((pair.subset, len(pair.originals)) for pair in dataset.train)
+
+
+def link_tree(dataset: Originals, out: Path, train: Sequence[str]) -> None:
+    """Link the files of the base set and the test set into ``out``, and list ``train`` and the test set there."""
+    for path in all_files((*dataset.train, *dataset.test), dataset.root):
+        link(path, out / dataset.relative(path))
+    tree.write_lists(out, train, "train")
+    tree.write_lists(out, [name for pair in dataset.test for name in pair.originals], "test")
+
+
+def link(source: Path, target: Path) -> None:
+    """Link a file, with the folder it goes to."""
+    shards.make_folder(target.parent)
+    tree.place(source, target, "sym")

@@ -1,0 +1,183 @@
+"""`harmonygen gain`: does augmentation help? Base against augmented and controls, equal steps and seeds, paired.
+
+OUT holds ``plan.json``, ``data/<arm>`` (iHarmony4 trees), ``candidates/`` (runs of synthesize),
+``runs/<arm>/seed-<s>`` (ordinary trainings), and last ``gain.json`` and ``gain.html``. Every step leaves a marker when
+it is whole, so that the same command goes on where it was stopped, and a finished study is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import harmonygen
+from harmonygen import recipes
+from harmonygen.storage import shards
+from harmonygen.settings import GainSettings
+from harmonygen.errors import UsageError
+from harmonygen.gain.page import write_gain_report
+from harmonygen.gain import sets as gain_data
+from harmonygen.runs import gain_extra
+from harmonygen.gain import run as gain_run
+from harmonygen.gain.arms import Arm, added, arm_folder, arms_of, make_arm
+from harmonygen.workflows.gain_pool import run_all
+from harmonygen.gain.result import result_of
+from harmonygen.synthesis.plan import PLAN, adopt_json, digest_of
+
+Say = Callable[[str], None]
+RESULT, REPORT = "gain.json", "gain.html"
+_WHICH = ("gammas", "controls", "rules", "extra", "extra_gammas", "arms", "seeds")
+_SHOWN = ("title", "resamples", "published", "cases", "small", "out", "workers", "device")
+HOW_ONLY = (*_WHICH, *_SHOWN)
+"""Settings that may change between resumes: which arms and seeds there are, and how the result is shown."""
+
+
+@dataclass(frozen=True)
+class GainResult:
+    """Where a study lies, and ``gain.json``; ``finished_before`` when nothing was left to do."""
+
+    out: Path
+    result: dict[str, Any]
+    finished_before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArm:
+    """A row of the study's plan: composites of the base set and added, steps, epochs, and seeds done."""
+
+    arm: Arm
+    base: int
+    added: int
+    steps: int
+    epochs: float
+    seeds: int
+    done: int
+
+
+def smaller(settings: GainSettings, typed: Mapping[str, Any]) -> GainSettings:
+    """Return the study in its small form; options that were typed (not None) stand above it.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not settings.small:
+        raise UsageError("--small needs a recipe with a table [small]: paper/table2 and gain/study-direct have one")
+    values = settings.model_dump(exclude={"small"}, exclude_unset=True)
+    own = {name: value for name, value in typed.items() if value is not None}
+    return GainSettings.model_validate(recipes.merge(recipes.merge(values, settings.small), own))
+
+
+def plan(settings: GainSettings) -> tuple[list[PlannedArm], float | None]:
+    """Return the arms with their sizes and steps, and the seconds that are left, if a run has been timed; no writes."""
+    done = gain_data.base_folder(settings) / gain_data.SUMMARY
+    made = json.loads(done.read_text())["train"] if done.is_file() else settings.base_photos * settings.per_photo
+    batch = _batch(settings)
+    rows = []
+    for arm in arms_of(settings):
+        more = added(settings, arm)
+        whole = sum((folder / gain_run.SCORES).is_file() for folder in _runs(settings, arm))
+        epochs = settings.steps * batch / max(1, made + more)
+        rows.append(PlannedArm(arm, made, more, settings.steps, epochs, settings.seeds, whole))
+    timed = [json.loads(path.read_text())["all"] for path in (settings.out / "runs").glob("*/seed-*/seconds.json")]
+    left = sum(row.seeds - row.done for row in rows)
+    return rows, left * sum(timed) / len(timed) / settings.workers if timed else None
+
+
+def _batch(settings: GainSettings) -> int:
+    training = gain_run.training_of(settings, settings.out, settings.out, 0)
+    return int(training.train_batch_size * training.gradient_accumulation_steps)
+
+
+def _runs(settings: GainSettings, arm: Arm) -> list[Path]:
+    """Return the run folders of an arm, one a seed."""
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [settings.out / "runs" / arm.name / f"seed-{seed}" for seed in seeds]
+
+
+def gain(settings: GainSettings, say: Say = print) -> GainResult:
+    """Run what is left of a study, and write its result and report.
+
+    Raises:
+        UsageError: settings that do not fit, or another study in the folder.
+        HarmonygenError: what its steps raise; the same command goes on afterwards.
+    """
+    arms = arms_of(settings)
+    _refuse_early(settings, arms)
+    digest = _study_digest(settings, arms)
+    finished = _finished(settings, digest)
+    if finished:
+        return GainResult(settings.out, finished, finished_before=True)
+    out = shards.make_folder(settings.out)
+    with shards.locked(out, "gain"):
+        adopt_json(_plan_json(settings), out, HOW_ONLY, "or choose another --out")
+        base = gain_data.make_base(settings, say)
+        for arm in arms:
+            make_arm(settings, arm, say)
+        _train_all(settings, arms, base, say)
+        runs = {arm.name: _runs(settings, arm) for arm in arms}
+        result = {"digest": digest, **result_of(settings, arms, runs, base)}
+        write_gain_report(result, base, runs, settings.cases, out / REPORT)
+        shards.write_json(out / RESULT, result)
+    return GainResult(out, result, finished_before=False)
+
+
+def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...]) -> None:
+    """Refuse settings of training and data that are wrong, before a new study's folder is taken."""
+    _batch(settings)
+    if not (settings.out / PLAN).is_file() and not gain_data.has_composites(settings):
+        gain_data.split_pairs(settings)
+    if any(arm.extra for arm in arms) and not gain_extra.table_path(settings).is_file():
+        gain_extra.extra_pairs(settings)
+
+
+def _plan_json(settings: GainSettings) -> dict[str, Any]:
+    """Return ``plan.json``; its digest is of the settings that decide the sets and the trainings."""
+    dumped = settings.model_dump(mode="json")
+    decides = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
+    return {
+        "harmonygen": harmonygen.__version__,
+        "verb": "gain",
+        "settings": dumped,
+        "plan_digest": digest_of(decides),
+    }
+
+
+def _study_digest(settings: GainSettings, arms: tuple[Arm, ...]) -> str:
+    """Digest all that the result depends on."""
+    dumped = settings.model_dump(mode="json", exclude={"out", "workers", "device", "small"})
+    return digest_of({**dumped, "arms": [arm.name for arm in arms]})
+
+
+def _finished(settings: GainSettings, digest: str) -> dict[str, Any]:
+    """Return the result of this very study, if it is there."""
+    path = settings.out / RESULT
+    if not path.is_file():
+        return {}
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result if result.get("digest") == digest else {}
+
+
+def _train_all(settings: GainSettings, arms: tuple[Arm, ...], base: Path, say: Say) -> None:
+    """Run every training that is not whole: seed by seed, so that all arms have their first soon."""
+    by_arm = {arm: _runs(settings, arm) for arm in arms}
+    waiting = []
+    for place in range(settings.seeds):
+        for arm, folders in by_arm.items():
+            folder = folders[place]
+            if not (folder / gain_run.SCORES).is_file():
+                job = gain_run.job_of(settings, base, arm_folder(settings, arm), folder, settings.seed + place)
+                shards.write_json(shards.make_folder(folder) / gain_run.JOB, job)
+                waiting.append(folder)
+    first = by_arm[arms[0]][0]
+    if waiting:
+        job = json.loads((first / gain_run.JOB).read_text())
+        gain_run.write_composite_scores(settings.out / "composite.parquet", base, job)
+    began = time.monotonic()
+    for done, folder in enumerate(run_all(waiting, settings.workers, say), 1):
+        left = timedelta(seconds=round((time.monotonic() - began) / done * (len(waiting) - done)))
+        say(f"{folder.parent.name} {folder.name} is whole: {done} of {len(waiting)} runs, {left} left")

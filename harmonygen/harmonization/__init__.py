@@ -1,0 +1,79 @@
+"""Harmonizers: a sized composite in, the same picture with a foreground that fits its background out.
+
+All give (H, W, 3) uint8 at the composite's own size; background pixels are the composite's, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harmonygen.models.device import keep_memory
+from harmonygen.settings import Detail, Method, Sampler
+from harmonygen.errors import UsageError
+from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.photo import Photo
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Harmonizer(Protocol):
+    """What harmonization needs of a method; ``photo`` is a composite, sized with ``detail="transfer"``."""
+
+    digest: str
+    resolution: int
+    multiple: int
+
+    def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
+        """Return the harmonized picture: the mean of ``draws`` results (what the checkpoint states if not given)."""
+
+
+def load_harmonizer(
+    method: Method,
+    model: str | Path,
+    refine: str | Path | None,
+    device: str,
+    dtype: torch.dtype,
+    steps: int | None = None,
+    batch_size: int = 16,
+    sampler: Sampler | None = None,
+    detail: Detail = "transfer",
+    *,
+    floor: bool = False,
+) -> Harmonizer:
+    """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
+
+    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.
+
+    Raises:
+        UsageError: a method that is no single model, or a refiner for a method that takes none.
+        CheckpointError: not there, or of another kind or direction.
+    """
+    if method == "zero-shot":
+        raise UsageError(
+            "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+            "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
+        )
+    if method == "direct":
+        if refine is not None:
+            raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
+        from harmonygen.harmonization.direct import DirectHarmonizer
+
+        return DirectHarmonizer.from_pretrained(model, device, dtype, detail, floor)
+    from harmonygen.harmonization.diffusion import DiffusionHarmonizer
+
+    keep_memory()
+    conditional = method == "diffharmony++"
+    return DiffusionHarmonizer.from_pretrained(
+        model,
+        device,
+        dtype,
+        steps,
+        batch_size,
+        sampler,
+        detail,
+        refine=refine,
+        harmony_vae=conditional,
+        floor=floor,
+    )

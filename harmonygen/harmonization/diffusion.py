@@ -1,0 +1,120 @@
+"""DiffHarmony and DiffHarmony++: the forward latent diffusion model, with a refiner if asked (REFERENCE 2 to 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from harmonygen.settings import Detail, Sampler
+from harmonygen.pictures.detail import RADIUS
+from harmonygen.errors import CheckpointError
+from harmonygen.full_size import full_size
+from harmonygen.pictures.images import ImageU8, resize
+from harmonygen.models.checkpoints import locate, weights_digest
+from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.draw import Picture01, PictureSampler, to_pm1
+from harmonygen.models.harmony_vae import HarmonyVAE
+from harmonygen.models.refiner import RefinementUNet
+from harmonygen.pictures.photo import Photo, Sizing, model_size, shrink_mask
+from harmonygen.seeds import stable_seed
+
+
+class DiffusionHarmonizer:
+    """The mean of N draws of the forward model, refined if there is a refiner, at the composite's own size.
+
+    A draw is a sample of what the photo may have looked like; the mean of all samples has the least expected squared
+    error, and the mean of N comes nearer to it with every draw, for N times the work. Draw ``i`` of a seed is the
+    same for every N.
+    """
+
+    def __init__(
+        self,
+        draw: PictureSampler,
+        digest: str = "",
+        detail: Detail = "transfer",
+        refiner: RefinementUNet | None = None,
+        floor: bool = False,
+    ) -> None:
+        self.draw, self.digest, self.detail, self.refiner, self.floor = draw, digest, detail, refiner, floor
+        self.resolution, self.multiple = draw.model.spec.resolution, draw.model.factor
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        device: str,
+        dtype: torch.dtype,
+        steps: int | None,
+        batch_size: int,
+        sampler: Sampler | None,
+        detail: Detail,
+        *,
+        refine: str | Path | None = None,
+        harmony_vae: bool = False,
+        floor: bool = False,
+    ) -> DiffusionHarmonizer:
+        """Load ``starter`` or a forward checkpoint folder, and a refiner's.
+
+        Args:
+            name: the forward model's folder.
+            device: where they run.
+            dtype: of their weights.
+            steps: sampling steps; what the checkpoint states if not given.
+            batch_size: draws denoised together.
+            sampler: how they are sampled.
+            detail: how the change gets to the composite's own size.
+            refine: the refiner's folder.
+            harmony_vae: insist on a Harmony-VAE (DiffHarmony++).
+            floor: with ``decode``, floor to 8 bits in place of rounding.
+
+        Raises:
+            CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.
+        """
+        folder = locate(name, "forward")
+        digest, refiner = weights_digest(folder), None
+        if refine is not None:
+            beside = locate(refine, "refiner")
+            refiner = RefinementUNet.from_pretrained(beside, "refiner", device, dtype)
+            digest += f"+{weights_digest(beside)}"
+        model = Denoiser.from_pretrained(folder, "forward", device, dtype)
+        if harmony_vae and not isinstance(model.vae, HarmonyVAE):
+            raise CheckpointError(
+                f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
+                "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
+            )
+        return cls(PictureSampler(model, steps, batch_size, sampler), digest, detail, refiner, floor)
+
+    def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
+        """Return the harmonized picture (H, W, 3) at the composite's own size."""
+        draws = draws or self.draw.model.spec.draws
+        seeds = [stable_seed("draw", seed, index) for index in range(draws)]
+        drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
+        mean = np.asarray(sum(drawn) / np.float32(draws))
+        if self.refiner is None:
+            radius = self.draw.model.spec.detail_radius
+            return full_size(photo, photo.low_u8, mean, self.detail, radius, self.floor)
+        low_u8, refined = refine_picture(self.refiner, photo, mean)
+        return full_size(photo, low_u8, refined, self.detail, RADIUS, self.floor)
+
+
+@torch.no_grad()
+def refine_picture(refiner: RefinementUNet, photo: Photo, harmonized01: Picture01) -> tuple[ImageU8, Picture01]:
+    """Correct a harmonized picture (h, w, 3) at the refiner's resolution (REFERENCE section 3).
+
+    Returns:
+        The composite (r, s, 3) uint8 at that resolution, and the refined picture (r, s, 3) in [0, 1].
+    """
+    height, width = model_size(
+        harmonized01.shape[0], harmonized01.shape[1], Sizing(refiner.spec.resolution, refiner.multiple)
+    )
+    device = next(refiner.parameters()).device
+    stage1 = torch.from_numpy(harmonized01).permute(2, 0, 1)[None].to(device) * 2 - 1
+    if stage1.shape[-2:] != (height, width):
+        stage1 = functional.interpolate(stage1, (height, width), mode="bilinear", antialias=True)
+    low_u8 = resize(photo.image_u8, height, width)
+    mask = torch.from_numpy(shrink_mask(photo.mask, height, width)[None, None].astype(np.float32))
+    refined = refiner(stage1, mask.to(device), to_pm1(low_u8).to(device))
+    return low_u8, ((refined[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()

@@ -1,0 +1,266 @@
+"""`harmonygen harmonize`: one composite, or all composites of a dataset, brought into harmony with their background.
+
+A run folder holds ``plan.json``, one picture a composite under the composite's own name (``<Subset>/<stem>.png``),
+``quarantine.parquet`` and, last, ``summary.json``. A picture under its final name is whole and is kept on a resume.
+Of ``zero-shot``, a trace and a strip lie beside each picture (written before it), and ``report.html`` in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import harmonygen
+from harmonygen.settings import HarmonizeSettings
+from harmonygen.data import SAMPLE, PairSet
+from harmonygen.data.composites import read_composite_folders, read_composites
+from harmonygen.errors import InputError, UsageError
+from harmonygen.harmonization import Harmonizer, load_harmonizer
+from harmonygen.pictures.photo import Photo, Sizing, load_photo
+from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
+from harmonygen.seeds import candidate_seed
+from harmonygen.storage.shards import locked, make_folder, quarantine_table, sweep, write_json, write_parquet
+from harmonygen.harmonization.zeroshot import options as zero_shot
+from harmonygen.synthesis.load import pick_batch, pick_device, pick_dtype
+from harmonygen.synthesis.plan import adopt_json, digest_of, inputs_digest
+from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
+from harmonygen.synthesis.shard import load_ahead
+from harmonygen.synthesis.summary import QUARANTINE, SUMMARY, versions
+from harmonygen.synthesis.synthesize import allowance, check_bad
+from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
+
+Progress = Callable[[int, int], None]
+
+HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction")
+"""Settings that say how a run is carried out, not what comes out: they may change between resumes."""
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class HarmonizeResult:
+    """What a run came to: ``made`` pictures now, ``kept`` that were there; ``out`` is the file of a single picture."""
+
+    out: Path
+    made: int
+    kept: int
+    quarantined: int
+    summary: dict[str, Any]
+
+
+def harmonize(
+    settings: HarmonizeSettings, progress: Progress | None = None, say: zero_shot.Say | None = None
+) -> HarmonizeResult:
+    """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
+
+    A run that was stopped goes on with what is missing; a finished one is left as it is. ``say`` is told what a method
+    that takes minutes a picture needs and does.
+
+    Raises:
+        UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
+        InputError: the one composite or its mask cannot be used.
+        TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
+        StorageError: the folder cannot be written.
+    """
+    _refuse_contradictions(settings)
+    if settings.image is not None:
+        return _harmonize_one(settings, settings.image, say)
+    inputs = _read_inputs(settings)
+    refuse_clashes([output_path(settings.out, pair, settings) for pair in inputs], settings)
+    harmonizer = load(settings, inputs)
+    plan = _plan(settings, inputs, harmonizer)
+    out = make_folder(settings.out)
+    with locked(out, "harmonize"):
+        adopt_json(plan, out, HOW_ONLY, "or choose another --out")
+        if _finished(out, inputs, settings):
+            summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+            return HarmonizeResult(out, 0, summary["harmonized"], summary["quarantined"], summary)
+        return _run(settings, inputs, harmonizer, plan, progress, say)
+
+
+def _refuse_contradictions(settings: HarmonizeSettings) -> None:
+    """Raise UsageError for options that exclude or need one another."""
+    folders = settings.composites, settings.masks
+    faults = {
+        "IMAGE and --mask go together: give both": (settings.image is None) != (settings.mask is None),
+        "--composites and --masks go together: give both": (folders[0] is None) != (folders[1] is None),
+        "IMAGE, --data and --composites are three ways to name the input: give one": sum(
+            (settings.image is not None, settings.data != SAMPLE, folders[0] is not None)
+        )
+        > 1,
+        "--draws averages random draws and --method direct has none: drop it": (
+            settings.method == "direct" and (settings.draws or 1) > 1
+        ),
+        **zero_shot.faults(settings),
+    }
+    for message, wrong in faults.items():
+        if wrong:
+            raise UsageError(message)
+
+
+def _read_inputs(settings: HarmonizeSettings) -> PairSet:
+    if settings.composites is not None and settings.masks is not None:
+        return read_composite_folders(settings.composites, settings.masks, settings.limit)
+    return read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+
+
+def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizer:
+    """Load the harmonizer that the settings name, for ``composites``."""
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    if settings.method == "zero-shot":
+        return zero_shot.load_zero_shot(settings, composites, device, dtype)
+    return load_harmonizer(
+        settings.method,
+        settings.model,
+        settings.refine,
+        device,
+        dtype,
+        settings.steps,
+        pick_batch(settings.batch_size, device),
+        settings.sampler,
+        settings.detail,
+    )
+
+
+def sizing_of(settings: HarmonizeSettings, harmonizer: Harmonizer) -> Sizing:
+    """Return how composites are sized; the result is always of the composite's own size (or ``max_side``)."""
+    return Sizing(
+        resolution=settings.resolution or harmonizer.resolution,
+        multiple=harmonizer.multiple,
+        fit=settings.fit,
+        detail="transfer",
+        max_side=settings.max_side,
+        mask_resize=settings.mask_resize,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
+    """Write one picture, anew each time."""
+    target = target_of(settings, image)
+    composite = Pair(image.stem, image.stem, "0", FileSource(image), FileSource(Path(settings.mask or "")))
+    harmonizer = load(settings, [composite])
+    sizing = sizing_of(settings, harmonizer)
+    photo = load_photo(composite, sizing)
+    make_folder(target.parent)
+    if say and isinstance(harmonizer, ZeroShotHarmonizer):
+        say(zero_shot.memory_told(harmonizer, sizing, photo.low_mask.shape))
+    write_result(target, _make(photo, harmonizer, settings, target, say))
+    return HarmonizeResult(target, 1, 0, 0, {})
+
+
+def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: Harmonizer) -> dict[str, Any]:
+    """Return ``plan.json``: what is asked, of which inputs, by which weights."""
+    dumped = settings.model_dump(mode="json")
+    digests = {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest}
+    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY and key != "zero_shot"}
+    if settings.method == "zero-shot":
+        what["zero_shot"] = {key: value for key, value in dumped["zero_shot"].items() if key != "low_memory"}
+    return {
+        "harmonygen": harmonygen.__version__,
+        "verb": "harmonize",
+        "settings": dumped,
+        "plan_digest": digest_of({"what": what, **digests}),
+        **digests,
+        "layout": inputs.layout,
+        "data_root": str(inputs.root),
+        "composites": len(inputs),
+    }
+
+
+def _finished(out: Path, inputs: PairSet, settings: HarmonizeSettings) -> bool:
+    """Tell whether the run is summed up and every composite has its result or its reason."""
+    if not all((out / name).is_file() for name in (SUMMARY, QUARANTINE)):
+        return False
+    bad = set(pq.read_table(out / QUARANTINE, columns=["id"]).column("id").to_pylist())
+    return all(pair.pair_id in bad or is_made(output_path(out, pair, settings), settings) for pair in inputs)
+
+
+def _run(
+    settings: HarmonizeSettings,
+    inputs: PairSet,
+    harmonizer: Harmonizer,
+    plan: dict[str, Any],
+    progress: Progress | None,
+    say: zero_shot.Say | None,
+) -> HarmonizeResult:
+    """Harmonize what has no result yet, then sum up."""
+    began, out = time.monotonic(), settings.out
+    sweep(out)
+    waiting = [pair for pair in inputs if not is_made(output_path(out, pair, settings), settings)]
+    if say and waiting and isinstance(harmonizer, ZeroShotHarmonizer):
+        say(zero_shot.memory_told(harmonizer, sizing_of(settings, harmonizer)))
+    bad = _harmonize_all(settings, waiting, harmonizer, list(inputs.bad), len(inputs), progress, say)
+    write_parquet(out / QUARANTINE, quarantine_table(bad))
+    failed = len(bad) - len(inputs.bad)
+    seconds = time.monotonic() - began
+    summary = {
+        "harmonygen": harmonygen.__version__,
+        "verb": "harmonize",
+        "plan_digest": plan["plan_digest"],
+        "method": settings.method,
+        "composites": len(inputs),
+        "harmonized": len(inputs) - failed,
+        "quarantined": len(bad),
+        "seconds": round(seconds, 3),
+        "seconds_per_picture": round(seconds / len(waiting), 4) if waiting else None,
+        "model": {"name": settings.model, "refine": settings.refine, "digest": harmonizer.digest},
+        "versions": versions(),
+    }
+    if settings.method == "zero-shot":
+        refused = {row.id for row in bad}
+        made = [output_path(out, pair, settings) for pair in inputs if pair.pair_id not in refused]
+        summary["zero_shot"] = zero_shot.summarised(made)
+        write_zero_shot_report(out)
+    write_json(out / SUMMARY, summary)
+    return HarmonizeResult(out, len(waiting) - failed, len(inputs) - len(waiting), len(bad), summary)
+
+
+def _harmonize_all(
+    settings: HarmonizeSettings,
+    waiting: Sequence[Pair],
+    harmonizer: Harmonizer,
+    bad: list[Quarantined],
+    total: int,
+    progress: Progress | None,
+    say: zero_shot.Say | None,
+) -> list[Quarantined]:
+    """Write the results of ``waiting``, decoding ahead and encoding behind the model; return all that was bad."""
+    allowed, out = allowance(settings.max_bad_fraction, total), settings.out
+    check_bad(bad, allowed, total, out)
+    writing: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for done, (pair, loaded) in enumerate(load_ahead(waiting, sizing_of(settings, harmonizer), threads), 1):
+            path = output_path(out, pair, settings)
+            try:
+                made = _make(loaded.result(), harmonizer, settings, path, say)
+            except InputError as error:
+                bad.append(Quarantined(pair.pair_id, "harmonize", type(error).__name__, str(error)))
+                check_bad(bad, allowed, total, out)
+            else:
+                writing.append(threads.submit(write_result, path, made))
+            while len(writing) > (_THREADS if done < len(waiting) else 0):
+                writing.popleft().result()
+            if progress:
+                progress(done, len(waiting))
+    return bad
+
+
+def _make(
+    photo: Photo, harmonizer: Harmonizer, settings: HarmonizeSettings, target: Path, say: zero_shot.Say | None
+) -> Made:
+    """Harmonize a composite; of zero-shot, with what explains the result."""
+    seed = candidate_seed(settings.seed, photo.pair.pair_id, 0)
+    if isinstance(harmonizer, ZeroShotHarmonizer):
+        told = zero_shot.harmonize_told(harmonizer, photo, seed, say)
+        return Made(told.image_u8, zero_shot.beside(told, photo.pair, target))
+    return Made(harmonizer(photo, seed, settings.draws))

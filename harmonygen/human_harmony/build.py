@@ -1,0 +1,275 @@
+"""`harmonygen build-human-harmony`: segmentations -> pairs -> K candidates -> best -> split -> dataset with its card.
+
+Each step is done, or goes on, from what is on disk: ``work/prepared`` and ``work/dropped``, ``work/split.parquet``,
+``work/synthesize`` (an ordinary run), then the dataset under a digest of the plan and the selection, its card and
+report, and ``manifest.json`` last. The same command resumes; a finished build repeated writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import harmonygen
+from harmonygen.storage import shards
+from harmonygen.settings import CandidateSettings, HumanHarmonySettings, SynthesizeSettings
+from harmonygen.human_harmony.products import ListFilter, ProductFilter, load_product_filter
+from harmonygen.data.split import target_count
+from harmonygen.data.manifest import read_manifest, sha256
+from harmonygen.data.pairset import PairSet
+from harmonygen.data.segmentations import read_segmentations
+from harmonygen.data.write_parquet import config_folder
+from harmonygen.runs.decisions import read_decisions, to_rows
+from harmonygen.errors import UsageError
+from harmonygen.records import Pair, Quarantined, SegmentSource
+from harmonygen.human_harmony import photo_split
+from harmonygen.human_harmony import prepare
+from harmonygen.human_harmony.card import ASSETS
+from harmonygen.human_harmony.dataset import FILES, SUMMED_UP, write_dataset
+from harmonygen.synthesis.plan import adopt_json, digest_of, read_plan
+from harmonygen.synthesis.reselect import SELECTION, reselect
+from harmonygen.synthesis.synthesize import allowance, check_bad, synthesize
+from harmonygen.human_harmony.rows import CONFIGS, Triplets
+
+VERB = "build-human-harmony"
+HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "workers", "decisions")
+"""Settings that may change between resumes; other decisions make another selection, and the dataset follows it."""
+WORK, RUN, MARK = "work", "synthesize", "dataset.json"
+_GIVEN = ("product_list", "product_weights", "person_weights", "train_list", "test_list", "leak_check")
+_SEGMENT = re.compile(r"(^| )(row|annotation) \S+$")
+"""How the readers name a segment, not a whole photo, among what could not be used."""
+_REASONS = {"NotChosen": "not-chosen", "NoSegment": "no-segment"}
+
+Progress = Callable[[int, int], None]
+Stages = Callable[[str, str], AbstractContextManager[Progress]]
+"""``(what is being done, unit) -> a context that yields progress(done, total)``."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build came to. ``summary`` is ``summary.json``, empty for a dry run.
+
+    ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason; ``train`` and ``test`` count
+    photos: those of the split if the photos are prepared, else (``exact`` false) as if all of them were kept.
+    """
+
+    out: Path
+    pairs: int
+    left_out: dict[str, int]
+    quarantined: int
+    train: int
+    test: int
+    exact: bool
+    summary: dict[str, Any] = field(default_factory=dict)
+    finished_before: bool = False
+    dry_run: bool = False
+
+
+def build_human_harmony(
+    settings: HumanHarmonySettings, *, dry_run: bool = False, stages: Stages | None = None
+) -> BuildResult:
+    """Build the dataset in ``settings.out``; what is done already is left as it is.
+
+    Raises:
+        UsageError: options that do not fit, an old folder with other options, or another build at work in it.
+        TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
+        StorageError: the folder cannot be written; the same command goes on afterwards.
+    """
+    stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
+    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit)
+    if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
+        chosen.refuse_unknown(pair.real_id for pair in pairs)
+    plan = make_plan(settings, pairs)
+    if dry_run:
+        return _foresee(settings, pairs, plan["plan_digest"])
+    out = shards.make_folder(settings.out)
+    with shards.locked(out, "build"):
+        adopt_json(plan, out, HOW_ONLY, "or choose another --out")
+        work = shards.make_folder(out / WORK)
+        shards.refuse_others(work / RUN, "-")  # none is kin: a run or review at work inside would be disturbed
+        shards.sweep(out)
+        bad, split = _photos(settings, pairs, work, plan["plan_digest"], stages)
+        with stages("candidates", "photos") as progress:
+            synthesize(synthesis_settings(settings, work), progress=progress)
+        _review(settings, work / RUN, stages)
+        triplets = _triplets(settings, work, plan["plan_digest"], split)
+        before = _finished(out, triplets.digest)
+        if not before:
+            _begin(out, work, triplets)
+            left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
+            write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
+    return _result(settings, pairs, split, before)
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    """Say nothing."""
+
+
+def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> dict[str, Any]:
+    """Return what ``plan.json`` holds: the settings, and digests of all that decides what comes out."""
+    dumped = settings.model_dump(mode="json")
+    given = {name: getattr(settings, name) for name in _GIVEN}
+    digests = {name: sha256(path) for name, path in given.items() if path is not None and path.is_file()}
+    inputs, files = _inputs_digest(pairs), digest_of(digests)
+    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
+    return {
+        "harmonygen": harmonygen.__version__,
+        "verb": VERB,
+        "settings": dumped,
+        "plan_digest": digest_of({"what": what, "inputs": inputs, "files": files}),
+        "inputs_digest": inputs,
+        "files_digest": files,
+        "layout": pairs.layout,
+        "data_root": str(pairs.root),
+        "pairs": len(pairs),
+    }
+
+
+def _inputs_digest(pairs: Sequence[Pair]) -> str:
+    """Return a digest of every pair: files by name, segments by their runs."""
+    return digest_of([[pair.pair_id, Path(str(pair.real)).name, _mask_key(pair), dict(pair.extra)] for pair in pairs])
+
+
+def _mask_key(pair: Pair) -> str:
+    mask = pair.mask
+    return mask.segmentation if isinstance(mask, SegmentSource) else Path(str(mask)).name
+
+
+def _product_list(settings: HumanHarmonySettings) -> ProductFilter | None:
+    return load_product_filter("list", settings.product_list) if settings.product_filter == "list" else None
+
+
+def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str) -> BuildResult:
+    """Count what a build would have, from names alone, or from the split if it is there; nothing is written."""
+    path = settings.out / WORK / photo_split.NAME
+    photos = len({pair.real_id for pair in pairs})
+    if exact := shards.is_whole(path, digest):
+        counts = photo_split.count(pq.read_table(path).to_pylist())
+        train, test = counts.train, counts.test
+    else:
+        test = target_count(photos, settings.test_fraction)
+        train = photos - test
+    left_out = dict(_read_left_out(pairs))
+    return BuildResult(settings.out, len(pairs), left_out, len(pairs.bad), train, test, exact, dry_run=True)
+
+
+def _photos(
+    settings: HumanHarmonySettings, pairs: PairSet, work: Path, digest: str, stages: Stages
+) -> tuple[list[Quarantined], list[dict[str, Any]]]:
+    """Prepare and split the photos; return what could not be used and the rows of the split."""
+    fraction, out = settings.max_bad_fraction, work.parent
+    lost = [row for row in pairs.bad if not _SEGMENT.search(row.id)]
+    photos = len(pairs) + len(lost)
+    segments = sum(int(pair.extra.get("segments", "1")) for pair in pairs) + len(pairs.bad)
+    check_bad(pairs.bad, allowance(fraction, segments), segments, out)
+    check_bad(lost, allowance(fraction, photos), photos, out)
+    with stages("photos", "photos") as progress:
+        bad = prepare.prepare_photos(pairs, lambda: prepare.load_rules(settings), work, digest, progress)
+    check_bad([*lost, *bad], allowance(fraction, photos), photos, out)
+    if not sum(pq.read_metadata(path).num_rows for path in prepare.files(work)):
+        counts = ", ".join(f"{reason} {count}" for reason, count in _dropped(work).items())
+        raise UsageError(f"no photo was kept of {len(pairs)} ({counts}): loosen --product-filter, --min-fg or --max-fg")
+    return [*pairs.bad, *bad], photo_split.split_photos(settings, work, digest)
+
+
+def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> SynthesizeSettings:
+    """Return the settings of the run inside: the build's own, on the prepared photos."""
+    shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name != "limit"}
+    inside = work.resolve()
+    return SynthesizeSettings(**shared, data=str(inside / prepare.PREPARED), out=inside / RUN)
+
+
+def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
+    """Apply the decisions of a review, if there are some and they are not applied yet."""
+    if settings.decisions is None:
+        return
+    decisions = read_decisions(settings.decisions)
+    if to_rows(decisions.of) != _selection(run).get("decisions", []):
+        with stages("review", "shards") as progress:
+            reselect(run, decisions=decisions, progress=progress)
+
+
+def _selection(run: Path) -> dict[str, Any]:
+    path = run / SELECTION
+    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return held
+
+
+def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Sequence[dict[str, Any]]) -> Triplets:
+    plan, selection = read_plan(work / RUN), _selection(work / RUN)
+    constants = {
+        "classifier_digest": selection.get("classifier_digest", plan["classifier_digest"]),
+        "run": plan["plan_digest"],
+        "license": settings.license,
+    }
+    whole = digest_of({"build": digest, "run": plan["plan_digest"], "selection": selection})
+    return Triplets(work / RUN, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
+
+
+def _finished(out: Path, digest: str) -> bool:
+    """Tell whether the folder holds this very dataset, whole."""
+    entries, mark = read_manifest(out), out / WORK / MARK
+    if entries is None or not mark.is_file() or not all((out / name).is_file() for name in SUMMED_UP):
+        return False
+    if json.loads(mark.read_text(encoding="utf-8"))["digest"] != digest:
+        return False
+    paths = [(out / entry.path, entry.bytes) for entry in entries]
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+
+
+def _begin(out: Path, work: Path, triplets: Triplets) -> None:
+    """Note which dataset is being written into which folders; remove what there is of one of another selection."""
+    path, digest = work / MARK, triplets.digest
+    held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"digest": digest, "folders": []}
+    with shards.storage_errors(f"'{out}'"):
+        (out / "manifest.json").unlink(missing_ok=True)
+        if held["digest"] != digest:
+            for name in (*FILES, *SUMMED_UP):
+                (out / name).unlink(missing_ok=True)
+            for folder in held["folders"]:
+                shutil.rmtree(out / folder, ignore_errors=True)
+    folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
+    if held != {"digest": digest, "folders": folders}:
+        shards.write_json(path, {"digest": digest, "folders": folders})
+
+
+def _dropped(work: Path) -> Counter[str]:
+    tables = (pq.read_table(path, columns=["reason"]) for path in prepare.files(work, prepare.DROPPED))
+    return Counter(reason for table in tables for reason in table.column("reason").to_pylist())
+
+
+def _read_left_out(pairs: PairSet) -> Counter[str]:
+    return Counter(_REASONS.get(row.error, row.error) for row in pairs.left_out)
+
+
+def _left_out(pairs: PairSet, work: Path, split: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the photos left out by reason, the most frequent first."""
+    leaked = Counter({"leak": photo_split.count(split).leaked})
+    return dict((_read_left_out(pairs) + _dropped(work) + leaked).most_common())
+
+
+def _result(
+    settings: HumanHarmonySettings, pairs: PairSet, split: Sequence[dict[str, Any]], before: bool
+) -> BuildResult:
+    summary = json.loads((settings.out / "summary.json").read_text(encoding="utf-8"))
+    counts = photo_split.count(split)
+    return BuildResult(
+        settings.out,
+        len(pairs),
+        summary["left_out"],
+        summary["quarantined"],
+        counts.train,
+        counts.test,
+        True,
+        summary,
+        before,
+    )

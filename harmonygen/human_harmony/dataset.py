@@ -1,0 +1,207 @@
+"""Write what a build publishes: the dataset in its format, its card with pictures, the summary, report and manifest."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from harmonygen import features
+from harmonygen.storage import shards
+from harmonygen.settings import HumanHarmonySettings
+from harmonygen.data import manifest
+from harmonygen.data import write_tree as tree
+from harmonygen.data.card import CardFigures
+from harmonygen.data.write_parquet import card_metadata_of
+from harmonygen.records import Quarantined
+from harmonygen.report import plots, write_report
+from harmonygen.report.dropped import dropped_rows, dropped_sheet
+from harmonygen.augmentation import export
+from harmonygen.human_harmony import card as human_card
+from harmonygen.human_harmony import photo_split
+from harmonygen.augmentation import pick as picks
+from harmonygen.human_harmony.card import ASSETS, LEVEL, Counted
+from harmonygen.synthesis.plan import read_plan
+from harmonygen.synthesis.summary import versions
+from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
+
+SUMMED_UP = ("summary.json", "quarantine.parquet", "report.html")
+"""What sums a build up, beside its dataset."""
+FILES = ("README.md", "dropped.png", "manifest.parquet", *(f"IHD_{split}.txt" for split in SPLITS))
+"""Other files at the top of a build, but for ``plan.json`` and ``manifest.json``."""
+
+Progress = Callable[[int, int], None]
+Stages = Callable[[str, str], AbstractContextManager[Progress]]
+
+
+def write_dataset(
+    settings: HumanHarmonySettings,
+    out: Path,
+    triplets: Triplets,
+    split: Sequence[dict[str, Any]],
+    left_out: Mapping[str, int],
+    photos_read: int,
+    bad: Sequence[Quarantined],
+    stages: Stages,
+) -> None:
+    """Write everything of a build that comes after the selection, ``manifest.json`` last.
+
+    Raises:
+        StorageError: a photo is gone, or the disk is full: the same call goes on afterwards.
+    """
+    with stages("dataset", "parts") as progress:
+        if settings.format == "parquet":
+            written, entries = _write_parquet(triplets, out, progress)
+        else:
+            written, entries = {}, _write_tree(settings, triplets, out, progress)
+    with stages("card and report", "pages") as progress:
+        counted = human_card.count(triplets, settings.near_tie)
+        reference = (
+            human_card.reference_ratios(settings.reference, triplets.work, triplets.digest)
+            if settings.reference
+            else None
+        )
+        quarantined = [*bad, *_run_quarantine(triplets.run)]
+        shards.write_parquet(out / "quarantine.parquet", shards.quarantine_table(quarantined))
+        figures = _figures(settings, triplets, counted, written, left_out, photos_read, len(quarantined), reference)
+        shards.write_json(out / "summary.json", _summary(settings, figures, counted, split, triplets))
+        _write_dropped(out, triplets.work)
+        write_report(out)
+        progress(1, 2)
+        pictures = human_card.write_pictures(out, counted, reference)
+        configs = card_metadata_of(_configs(written)) if written else {}
+        human_card.write_card(out, figures.with_pictures(pictures), configs)
+        progress(2, 2)
+    named = [out / "README.md", *sorted((out / ASSETS).glob("*.png"))]
+    manifest.write_manifest(out, [*entries, *(manifest.entry(out, path) for path in named)])
+
+
+def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[Written, list[manifest.Entry]]:
+    written = write_triplets(triplets, out, progress)
+    files = [
+        (path, config, split)
+        for config, splits in written.items()
+        for split, info in splits.items()
+        for path in info.files
+    ]
+    return written, [manifest.entry(out, path, config, split) for path, config, split in files]
+
+
+def _configs(written: Written) -> dict[str, Any]:
+    schema = features.schema(COLUMNS)
+    return {config: (schema, splits) for config, splits in written.items()}
+
+
+def _write_tree(
+    settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
+) -> list[manifest.Entry]:
+    """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split."""
+    run = picks.read_run(triplets.run)
+    export.refuse_names(run)
+    rows, _ = export.wanted(run, "selected")
+    rows = [row for row in rows if triplets.split_of.get(row["pair_id"])]
+    made = export.write_pairs_and_composites(out, settings.link, run, rows, progress)
+    for split in SPLITS:
+        own = [row["composite"] for row in made if triplets.split_of[row["pair_id"]] == split]
+        tree.write_lists(out, own, split)
+    tree.write_manifest(out, made, triplets.digest)
+    kinds = (tree.COMPOSITES, tree.MASKS, tree.REALS)
+    folders = [out / subset / kind for subset in sorted(triplets.subsets()) for kind in kinds]
+    lists = [*out.glob("IHD_*.txt"), out / "manifest.parquet"]
+    lists += [path for subset in triplets.subsets() for path in (out / subset).glob("*.txt")]
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    return [manifest.entry(out, path) for path in [*sorted(lists), *files]]
+
+
+def _run_quarantine(run: Path) -> list[Quarantined]:
+    return [Quarantined(**row) for row in pq.read_table(run / "quarantine.parquet").to_pylist()]
+
+
+def _write_dropped(out: Path, work: Path) -> None:
+    """Write the contact sheet of the photos that were dropped, if there are any."""
+    rows = dropped_rows(work)
+    if rows:
+        buffer = io.BytesIO()
+        dropped_sheet(rows).save(buffer, "PNG")
+        shards.write_bytes(out / "dropped.png", buffer.getvalue())
+
+
+def _figures(
+    settings: HumanHarmonySettings,
+    triplets: Triplets,
+    counted: Counted,
+    written: Written,
+    left_out: Mapping[str, int],
+    photos_read: int,
+    quarantined: int,
+    reference: tuple[str, list[float]] | None,
+) -> CardFigures:
+    plan = read_plan(triplets.run)
+    review = _review_of(triplets.run)
+    rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
+    return CardFigures(
+        rows=rows or {"iHarmony4 layout": counted.photos},
+        photos_read=photos_read,
+        photos=counted.photos,
+        left_out=dict(left_out),
+        quarantined=quarantined,
+        k=settings.k,
+        candidates=counted.candidates,
+        scores=human_card.score_figures(counted),
+        near_ties=counted.near_ties,
+        near_tie=settings.near_tie,
+        unselected=counted.unselected,
+        above=plots.share_above(counted.ratios, LEVEL),
+        reference=(reference[0], plots.share_above(reference[1], LEVEL)) if reference else None,
+        made=human_card.made_by(settings, plan, review),
+        command=human_card.command(settings),
+        license=settings.license,
+        unit="photos" if counted.distinct == sum(counted.photos.values()) else "pairs of photo and mask",
+        format=settings.format,
+    )
+
+
+def _review_of(run: Path) -> dict[str, int]:
+    """Return how many candidates a review accepted and rejected, nothing if there was none."""
+    from harmonygen.report.files import read_json
+
+    selection = read_json(run / "summary.json").get("selection", {})
+    return {name: selection[name] for name in ("accepted", "rejected")} if "accepted" in selection else {}
+
+
+def _summary(
+    settings: HumanHarmonySettings,
+    figures: CardFigures,
+    counted: Counted,
+    split: Sequence[dict[str, Any]],
+    triplets: Triplets,
+) -> dict[str, Any]:
+    counts = photo_split.count(split)
+    return {
+        "photos_read": figures.photos_read,
+        "pairs": sum(counted.photos.values()),
+        "left_out": dict(figures.left_out),
+        "quarantined": figures.quarantined,
+        "k": settings.k,
+        "candidates": counted.candidates,
+        "selected": counted.selected,
+        "unselected": counted.unselected,
+        "rows": dict(figures.rows),
+        "split": {
+            "train": counts.train,
+            "test": counts.test,
+            "look_alike_groups": counts.look_alike_groups,
+            "look_alike_photos": counts.look_alike_photos,
+            "leaked": counts.leaked,
+        },
+        "near_ties": {"pairs": counted.near_ties, "under": settings.near_tie},
+        "fg_ratio": {"level": LEVEL, "share_above": figures.above, "reference": figures.reference},
+        "scores": dict(figures.scores),
+        "dropped_candidates": counted.scores["dropped"],
+        "dataset_digest": triplets.digest,
+        "versions": versions(),
+    }

@@ -1,0 +1,112 @@
+"""Which photos show only a product: strategies ``heuristic``, ``person-detector``, ``list`` and ``none``.
+
+A product filter is a callable ``(image_u8, mask, real_id) -> Verdict``; it may be called from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from harmonygen.settings import ProductRule
+from harmonygen.curation.id_lists import bare_id, read_ids
+from harmonygen.errors import UsageError
+from harmonygen.pictures.images import ImageU8, Mask
+
+Strategy = Literal["heuristic", "person-detector", "list", "none"]
+
+_SHOWN = 5  # ids in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a photo is kept; if not, ``reason`` (``product:<strategy>``). ``detail`` says why in plain words."""
+
+    keep: bool
+    reason: str = ""
+    detail: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+ProductFilter = Callable[[ImageU8, Mask, str], Verdict]
+"""``(image_u8 (H, W, 3), mask (H, W) of the clothing, real_id) -> Verdict``."""
+
+
+def load_product_filter(
+    name: Strategy,
+    ids: Path | None = None,
+    weights: Path | None = None,
+    model: str = "",
+    device: str = "cpu",
+    rule: ProductRule | None = None,
+) -> ProductFilter:
+    """Return the product filter of a strategy.
+
+    Args:
+        name: ``heuristic`` (:mod:`harmonygen.human_harmony.plain_ground`), ``person-detector``
+            (:mod:`harmonygen.human_harmony.person_detector`), ``list`` or ``none``.
+        ids: ``list``: the file of ids of product photos.
+        weights: ``person-detector``: the user's file of torchvision weights.
+        model: ``person-detector``: torchvision's name of the model; empty: told by the weights.
+        device: ``person-detector``: where it runs.
+        rule: ``heuristic``: its limits, if not the default ones.
+
+    Raises:
+        UsageError: an unknown name, or a strategy without its file.
+        CheckpointError: weights that are of no detection model.
+    """
+    if name == "heuristic":
+        from harmonygen.human_harmony.plain_ground import HeuristicFilter
+
+        return HeuristicFilter(rule or ProductRule())
+    if name == "person-detector":
+        from harmonygen.human_harmony.person_detector import load_person_detector
+
+        return load_person_detector(weights, model, device)
+    if name == "list":
+        if ids is None:
+            raise UsageError("the product filter 'list' needs a file of photo ids: give --product-list FILE")
+        return ListFilter.from_file(ids)
+    if name == "none":
+        return keep_all
+    raise UsageError(f"product filter '{name}' is unknown: choose one of {', '.join(get_args(Strategy))}")
+
+
+def keep_all(image_u8: ImageU8, mask: Mask, real_id: str) -> Verdict:
+    """Keep every photo."""
+    return Verdict(True, detail="no product filter")
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """Drop the photos of a list; ids are compared without their subset (``train/0a1b`` is ``0a1b``)."""
+
+    ids: frozenset[str]
+    name: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> ListFilter:
+        """Read the list (see :func:`harmonygen.curation.id_lists.read_ids`)."""
+        return cls(frozenset(read_ids(path)), str(path))
+
+    def __call__(self, image_u8: ImageU8, mask: Mask, real_id: str) -> Verdict:
+        """Drop the photo if it is listed."""
+        if bare_id(real_id) in self.ids:
+            return Verdict(False, "product:list", f"listed in '{self.name}'")
+        return Verdict(True, detail=f"not listed in '{self.name}'")
+
+    def refuse_unknown(self, real_ids: Iterable[str]) -> None:
+        """Refuse listed ids that the data do not have: a list of another data set, or misspelt.
+
+        Raises:
+            UsageError: naming the ids.
+        """
+        unknown = sorted(self.ids - {bare_id(real_id) for real_id in real_ids})
+        if unknown:
+            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+            raise UsageError(
+                f"{len(unknown)} of {len(self.ids)} ids of the product list '{self.name}' are not in the data: "
+                f"{', '.join(unknown[:_SHOWN])}{more}: correct the list, or take them out of it"
+            )

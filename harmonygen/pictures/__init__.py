@@ -1,0 +1,1 @@
+"""Images, masks and photos as arrays: decoding, sizes, detail, hashes, outlines."""

@@ -1,0 +1,175 @@
+"""Detail transfer: carry a low-resolution colour change to the full-size photo, and keep the camera's texture.
+
+The change real -> generated is fitted at low resolution, inside the mask, as a smooth field of affine colour
+transforms (a mask-weighted colour guided filter, He et al. 2013, shrunk toward the identity), enlarged, and applied
+to the full-size foreground. Legend: h w low-resolution pixels, H W full-size pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import uniform_filter
+
+from harmonygen.pictures.images import ImageU8, Mask, paste
+
+Floats = npt.NDArray[np.floating]
+
+RADIUS = 4
+EPSILON = 1e-3
+_STRIP_PIXELS = 2_000_000  # 12 coefficients of 4 bytes each: about 100 MB a strip
+_BLOCKS_A_RADIUS = 8
+_MIN_CERTAIN = 24  # low-resolution pixels wholly inside the mask, under which partly covered ones are used too
+
+
+class DetailTransfer:
+    """Fit and apply colour fields for one photo; what does not depend on the candidate is computed once."""
+
+    def __init__(
+        self, real_low01: Floats, real_u8: ImageU8, mask: Mask, radius: int = RADIUS, epsilon: float = EPSILON
+    ) -> None:
+        """Prepare the fit.
+
+        Args:
+            real_low01: (h, w, 3) the photo at low resolution, in [0, 1].
+            real_u8: (H, W, 3) the photo at full size.
+            mask: (H, W) bool foreground.
+            radius: half side of the fitting window, low-resolution pixels.
+            epsilon: pull toward the identity, in squared [0, 1] units.
+        """
+        self.real_low, self.real_u8, self.mask = real_low01.astype(np.float32), real_u8, mask
+        self.block = block_side(radius, *real_low01.shape[:2])
+        self.radius, self.epsilon = radius // self.block, np.float32(epsilon)
+        self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
+        ones = np.ones((*self.weight.shape, 1), dtype=np.float32)
+        self.left = self._blocks(np.concatenate([ones, self.real_low], axis=-1) * self.weight[..., None])
+        sums = self._moments(np.concatenate([ones, self.real_low], axis=-1))
+        self.total = np.maximum(sums[..., 0, 0], np.float32(1e-6))
+        self.near = sums[..., 0, 0] > 1e-6
+        moments = sums / self.total[..., None, None]
+        self.mean = moments[..., 1:, 0]
+        covariance = moments[..., 1:, 1:] - self.mean[..., :, None] * self.mean[..., None, :]
+        self.inverse = np.linalg.inv(covariance + self.epsilon * np.eye(3, dtype=np.float32)).astype(np.float32)
+
+    def _box(self, values: Floats) -> Floats:
+        size = (2 * self.radius + 1,) * 2 + (1,) * (values.ndim - 2)
+        boxed: Floats = uniform_filter(values, size=size, mode="constant")
+        return boxed
+
+    def _blocks(self, values: Floats) -> Floats:
+        """Bring (h, w, C) into blocks: (h / b, w / b, b b, C)."""
+        height, width, channels = values.shape
+        side = self.block
+        cut = values.reshape(height // side, side, width // side, side, channels).swapaxes(1, 2)
+        return cut.reshape(height // side, width // side, side * side, channels)
+
+    def _moments(self, values: Floats) -> Floats:
+        """Average 1, R, G and B times ``values`` (h, w, C) over each window's foreground, unnormalised.
+
+        Returns (h / b, w / b, 4, C).
+        """
+        blocks = self._blocks(values)
+        if self.block == 1:
+            return self._box(self.left[..., 0, :, None] * blocks[..., 0, None, :])
+        return self._box(np.swapaxes(self.left, -1, -2) @ blocks / np.float32(self.block**2))
+
+    def field(self, generated_low01: Floats) -> Floats:
+        """Return the affine field that maps the photo to ``generated_low01`` (h, w, 3) near each block of pixels.
+
+        It has (h / b, w / b, 3, 4) values, b the side of :func:`block_side`.
+        """
+        moments = self._moments(generated_low01.astype(np.float32) - self.real_low) / self.total[..., None, None]
+        mean_change = moments[..., 0, :]
+        cross = moments[..., 1:, :] - self.mean[..., :, None] * mean_change[..., None, :]
+        slope = np.swapaxes(self.inverse @ cross, -1, -2)  # of the change: 0 is the identity
+        offset = mean_change - (slope @ self.mean[..., None])[..., 0]
+        return self._spread(np.concatenate([slope, offset[..., None]], axis=-1))
+
+    def _spread(self, field: Floats) -> Floats:
+        """Average the windows' transforms, and carry them a little way past the foreground's edge."""
+        near = self.near.astype(np.float32)
+        reach = self._box(near)[..., None, None]
+        return self._box(field * near[..., None, None]) / np.maximum(reach, np.float32(1e-6))
+
+    def __call__(self, generated_low01: Floats) -> ImageU8:
+        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
+        rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
+        field = self.field(generated_low01)
+        planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        strip = max(1, _STRIP_PIXELS // (right - left))
+        composite = self.real_u8.copy()
+        for top in range(int(rows[0]), int(rows[-1]) + 1, strip):
+            box = (left, top, right, min(top + strip, int(rows[-1]) + 1))
+            window = np.s_[box[1] : box[3], box[0] : box[2]]
+            real = self.real_u8[window]
+            changed = apply_field(enlarge(planes, self.mask.shape, box), real)
+            composite[window] = paste(changed, real, self.mask[window])
+        return composite
+
+
+def block_side(radius: int, height: int, width: int) -> int:
+    """Return the side of the blocks that windows of ``radius`` are made of: an eighth of it, if the sides divide.
+
+    A wide window moves by blocks in place of pixels: its field is smooth, and is known well enough there.
+
+    >>> block_side(4, 256, 384), block_side(128, 256, 384), block_side(128, 256, 360), block_side(128, 255, 256)
+    (1, 16, 8, 1)
+    """
+    side = 1 << max(0, (radius // _BLOCKS_A_RADIUS).bit_length() - 1)
+    return math.gcd(side, height, width)
+
+
+def certain_foreground(mask: Mask, height: int, width: int) -> Floats:
+    """Return (h, w) weights of 0 and 1: low-resolution pixels that lie wholly inside the mask (H, W).
+
+    A pixel across the edge mixes foreground and background and would leave a halo. Where too few lie inside,
+    the share of each pixel that is foreground is the weight.
+    """
+    grey = Image.fromarray(mask.astype(np.float32))
+    share = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+    certain = (share > 0.999).astype(np.float32)
+    return certain if certain.sum() >= _MIN_CERTAIN else np.clip(share, 0, 1)
+
+
+def enlarge(planes: Floats, full: tuple[int, int], box: tuple[int, int, int, int]) -> Floats:
+    """Enlarge planes (C, h, w) to full size (C, H, W), bilinearly; return their window ``box`` (l, t, r, b)."""
+    height, width = planes.shape[1:]
+    left, top, right, bottom = box
+    rows, row_share = _taps(np.arange(top, bottom), height / full[0], height)
+    columns, column_share = _taps(np.arange(left, right), width / full[1], width)
+    upper, lower = planes[:, rows], planes[:, np.minimum(rows + 1, height - 1)]
+    lines = upper + (lower - upper) * row_share[:, None]
+    enlarged: Floats = np.take(lines, columns, axis=2)
+    change = np.take(lines, np.minimum(columns + 1, width - 1), axis=2)
+    change -= enlarged
+    change *= column_share
+    enlarged += change
+    return enlarged
+
+
+def _taps(positions: npt.NDArray[np.int64], scale: float, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return the lower source index and the share of the next one for each full-size pixel centre."""
+    source = np.clip((positions + 0.5) * scale - 0.5, 0, size - 1)
+    index = np.floor(source).astype(np.int64)
+    return index, (source - index).astype(np.float32)
+
+
+def apply_field(planes: Floats, real_u8: ImageU8) -> ImageU8:
+    """Add a field's change to a photo (H, W, 3) uint8; rounds and clips.
+
+    ``planes`` (12, H, W) hold, for each channel of the result, what red, green and blue are multiplied by and what is
+    added.
+    """
+    real = np.ascontiguousarray(real_u8.transpose(2, 0, 1)).astype(np.float32) / 255
+    changed = np.empty_like(real_u8)
+    for channel in range(3):
+        result = real[channel] + planes[4 * channel + 3]
+        for source in range(3):
+            result += planes[4 * channel + source] * real[source]
+        result *= 255
+        changed[..., channel] = np.clip(np.rint(result, out=result), 0, 255, out=result)
+    return changed

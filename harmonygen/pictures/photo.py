@@ -1,0 +1,112 @@
+"""Bring a photo and its mask to the two sizes work is done at: the output's own, and the model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harmonygen.settings import Detail, Fit, MaskResize
+from harmonygen.errors import InputError
+from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image, resize
+from harmonygen.pictures.masks import check_mask, read_mask, resize_mask
+from harmonygen.records import Pair
+
+_MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How photos are sized: the model's ``resolution`` (short side, pixels) and the multiple its sides must keep."""
+
+    resolution: int
+    multiple: int
+    fit: Fit = "native"
+    detail: Detail = "transfer"
+    max_side: int | None = None
+    mask_resize: MaskResize = "refuse"
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded pair: ``image_u8``/``mask`` at the composite's size, ``low_u8``/``low_mask`` at the model's.
+
+    ``resized`` tells that ``image_u8`` is not the photo file's own pixels.
+    """
+
+    pair: Pair
+    image_u8: ImageU8
+    mask: Mask
+    low_u8: ImageU8
+    low_mask: Mask
+    resized: bool
+
+
+def load_photo(pair: Pair, sizing: Sizing) -> Photo:
+    """Decode a pair and size it.
+
+    Raises:
+        InputError: the photo or the mask cannot be used, or nothing of the mask is left at the composite's size.
+    """
+    decoded = read_image(pair.real, sizing.max_pixels)
+    mask = read_mask(pair.mask, decoded, sizing.mask_resize, sizing.max_pixels)
+    return size_photo(pair, decoded, mask, sizing)
+
+
+def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Photo:
+    """Resize a decoded photo and its mask to the composite's size and the model's."""
+    image = decoded.image_u8
+    if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
+        raise InputError(
+            f"photo '{pair.real}' is {mask.shape[1]}x{mask.shape[0]}, its sides differ more than {_MAX_ASPECT} times: "
+            "crop it"
+        )
+    low_size = model_size(image.shape[0], image.shape[1], sizing)
+    if sizing.detail == "decode":
+        height, width = low_size
+    else:
+        height, width = output_size(image.shape[0], image.shape[1], sizing.max_side)
+    full, full_mask = resize(image, height, width), shrink_mask(mask, height, width)
+    check_mask(full_mask, f"{pair.mask} at {width}x{height}")
+    resized = full is not image or decoded.orientation != 1
+    return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), resized)
+
+
+def model_size(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
+    """Return the model's (height, width): short side ``resolution``, sides multiples of ``multiple``.
+
+    >>> model_size(480, 640, Sizing(128, 8))
+    (128, 168)
+    >>> model_size(480, 640, Sizing(128, 8, fit="square"))
+    (128, 128)
+    """
+    if sizing.resolution < sizing.multiple:
+        raise InputError(f"resolution {sizing.resolution} is under the model's multiple {sizing.multiple}: raise it")
+    scale = sizing.resolution / min(height, width)
+    sides = (sizing.resolution,) * 2 if sizing.fit == "square" else (height * scale, width * scale)
+    rounded = [max(sizing.multiple, round(side / sizing.multiple) * sizing.multiple) for side in sides]
+    return rounded[0], rounded[1]
+
+
+def output_size(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """Return the composite's (height, width): the photo's own, or its long side brought to ``max_side``.
+
+    >>> output_size(100, 200, 50)
+    (25, 50)
+    """
+    longest = max(height, width)
+    if max_side is None or longest <= max_side:
+        return height, width
+    return max(1, round(height * max_side / longest)), max(1, round(width * max_side / longest))
+
+
+def shrink_mask(mask: Mask, height: int, width: int) -> Mask:
+    """Resize a mask by nearest neighbour; one too fine for that keeps every pixel it touches."""
+    resized = resize_mask(mask, height, width)
+    if resized.any():
+        return resized
+    touched: Mask = np.zeros((height, width), dtype=bool)
+    rows, columns = np.nonzero(mask)
+    touched[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
+    return touched

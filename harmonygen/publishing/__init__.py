@@ -1,0 +1,1 @@
+"""Verify a built dataset folder and publish it on the Hugging Face Hub."""

@@ -1,0 +1,70 @@
+"""`harmonygen quickstart`: the whole job on the built-in sample, in one folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonygen.settings import AugmentSettings, HumanHarmonySettings, SynthesizeSettings
+from harmonygen.report import contact_sheet
+from harmonygen.storage.shards import make_folder
+from harmonygen.augmentation.augment import augment
+from harmonygen.human_harmony.build import BuildResult, build_human_harmony
+from harmonygen.synthesis.synthesize import synthesize
+
+_HUMAN_K = 3  # candidates a photo of the small Human Harmony: the quickstart's time goes into the first step
+_HUMAN_TEST = 0.25  # one of the sample's four photos
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class QuickstartResult:
+    """What the quickstart made, as rows to print, the report to open, and figures by step."""
+
+    rows: list[tuple[str, str]]
+    report: Path
+    summary: dict[str, Any]
+
+
+def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None = None) -> QuickstartResult:
+    """Synthesize, select and augment the sample in ``out``, and build a small Human Harmony of it.
+
+    A repeated call goes on where the last one stopped.
+
+    Raises:
+        UsageError: ``out`` holds something else.
+        StorageError: it cannot be written.
+    """
+    began = time.monotonic()
+    make_folder(out)
+    run = out / "synthesize"
+    made = synthesize(SynthesizeSettings(out=run, k=k, seed=seed), progress=progress)
+    mixed = augment(AugmentSettings(candidates=run, out=out / "augmented", seed=seed))
+    human = build_human_harmony(
+        HumanHarmonySettings(out=out / "human-harmony", k=min(k, _HUMAN_K), seed=seed, test_fraction=_HUMAN_TEST)
+    )
+    sheet = out / "contact-sheet.png"
+    if not sheet.exists():
+        contact_sheet(run, rows=10, columns=10).save(sheet)
+    summary = made.summary
+    rows = [
+        ("photos with a mask (pairs)", str(summary["pairs"])),
+        ("candidates", f"{summary['candidates']} ({summary['candidates_per_second']:.1f} a second)"),
+        ("selected by the classifier", str(summary["selected"])),
+        ("dropped by a gate", str(sum(n for reason, n in summary["dropped"].items() if reason.startswith("gate")))),
+        ("median foreground change (fMSE)", f"{summary['fmse_median']:.0f}"),
+        ("data set with candidates mixed in", str(mixed.folder)),
+        ("a small Human Harmony", _in_words(human)),
+        ("contact sheet", str(sheet)),
+        ("seconds", f"{time.monotonic() - began:.0f}"),
+    ]
+    steps = {"synthesize": summary, "augmented": str(mixed.folder), "human_harmony": human.summary}
+    return QuickstartResult(rows, run / "report.html", steps)
+
+
+def _in_words(human: BuildResult) -> str:
+    return f"{human.out}: {human.train} train and {human.test} test photos, {human.summary['candidates']} candidates"

@@ -1,0 +1,146 @@
+"""The columns of a run folder's Parquet files, and rows made from records (DESIGN section 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from harmonygen.storage.parquet_cells import cell_file
+from harmonygen.settings import SynthesizeSettings
+from harmonygen.features import IMAGE, image_cell, schema
+from harmonygen.pictures.images import ImageU8, encode, read_bytes
+from harmonygen.pictures.masks import fg_ratio
+from harmonygen.pictures.photo import Photo
+from harmonygen.records import Dropped, FileSource, Scored, Selected
+
+CANDIDATE_COLUMNS = {
+    "pair_id": "string",
+    "real_id": "string",
+    "mask_id": "string",
+    "subset": "string",
+    "k": "int32",
+    "seed": "int64",
+    "composite": IMAGE,
+    "width": "int32",
+    "height": "int32",
+    "fg_ratio": "float64",
+    "p_composite": "float64",
+    "selected": "bool",
+    "gate": "string",
+    "generator": "string",
+    "model_digest": "string",
+    "params_digest": "string",
+    "clipped": "float64",
+    "fmse": "float64",
+    "structure": "float64",
+    "drift": "float64",
+    "shift_r": "float64",
+    "shift_g": "float64",
+    "shift_b": "float64",
+    "reason": "string",
+}
+PAIR_COLUMNS = {
+    "pair_id": "string",
+    "real_id": "string",
+    "mask_id": "string",
+    "subset": "string",
+    "width": "int32",
+    "height": "int32",
+    "fg_ratio": "float64",
+    "real": IMAGE,
+    "mask": IMAGE,
+    "source": "string",
+    "mask_source": "string",
+    "originals": "string",
+    "scores": "string",
+}
+
+
+def candidate_schema() -> pa.Schema:
+    """Return the Arrow schema of ``candidates/*.parquet``."""
+    return schema(CANDIDATE_COLUMNS)
+
+
+def pair_schema() -> pa.Schema:
+    """Return the Arrow schema of ``pairs/*.parquet``."""
+    return schema(PAIR_COLUMNS)
+
+
+def score_row(outcome: Selected | Dropped) -> dict[str, Any]:
+    """Return what is stored of a candidate besides its pixels."""
+    scored: Scored = outcome.scored
+    gates = scored.gates
+    return {
+        "k": scored.candidate.k,
+        "seed": scored.candidate.seed,
+        "p_composite": scored.p_composite,
+        "selected": isinstance(outcome, Selected),
+        "gate": scored.failed_gate,
+        "reason": "" if isinstance(outcome, Selected) else outcome.reason,
+        "clipped": gates.clipped,
+        "fmse": gates.fmse,
+        "structure": gates.structure,
+        "drift": gates.drift,
+        "shift_r": gates.shift[0],
+        "shift_g": gates.shift[1],
+        "shift_b": gates.shift[2],
+    }
+
+
+def _identity(photo: Photo) -> dict[str, Any]:
+    pair = photo.pair
+    return {
+        "pair_id": pair.pair_id,
+        "real_id": pair.real_id,
+        "mask_id": pair.mask_id,
+        "subset": pair.subset,
+        "width": photo.mask.shape[1],
+        "height": photo.mask.shape[0],
+        "fg_ratio": fg_ratio(photo.mask),
+    }
+
+
+def candidate_row(
+    photo: Photo, outcome: Selected | Dropped, encoded: bytes, run: dict[str, str], suffix: str
+) -> dict[str, Any]:
+    """Return one row of ``candidates/*.parquet``; ``run`` holds generator, model_digest and params_digest."""
+    name = f"{photo.pair.pair_id.replace('/', '_')}_{outcome.scored.candidate.k}.{suffix}"
+    return {**_identity(photo), **run, **score_row(outcome), "composite": image_cell(encoded, name)}
+
+
+def pair_row(photo: Photo, outcomes: Sequence[Selected | Dropped]) -> dict[str, Any]:
+    """Return one row of ``pairs/*.parquet``: the photo (see :func:`_real`), mask and all scores."""
+    real = photo.pair.real
+    file = None if isinstance(real, FileSource) else cell_file(real)
+    return {
+        **_identity(photo),
+        "real": _real(photo),
+        "mask": _png(photo.mask, photo),
+        "source": str(file or real),
+        "mask_source": str(photo.pair.mask),
+        "originals": json.dumps(photo.pair.originals),
+        "scores": json.dumps([score_row(outcome) for outcome in outcomes]),
+    }
+
+
+def _real(photo: Photo) -> dict[str, Any]:
+    """Return the photo's cell: a path if its pixels are a file's, the file's bytes if that is a copy, else a PNG."""
+    real = photo.pair.real
+    if photo.resized:
+        return _png(photo.image_u8, photo)
+    if isinstance(real, FileSource) and real.url:  # a cache is no part of the run
+        return image_cell(read_bytes(real), f"{photo.pair.pair_id.replace('/', '_')}{real.path.suffix}")
+    file = real.path if isinstance(real, FileSource) else cell_file(real)
+    return _png(photo.image_u8, photo) if file is None else {"bytes": None, "path": str(file.absolute())}
+
+
+def _png(image: ImageU8 | Any, photo: Photo) -> dict[str, Any]:
+    return image_cell(encode(image), f"{photo.pair.pair_id.replace('/', '_')}.png")
+
+
+def run_columns(settings: SynthesizeSettings, model_digest: str, params_digest: str) -> dict[str, str]:
+    """Return the columns that are the same for a whole run."""
+    return {"generator": settings.generator, "model_digest": model_digest, "params_digest": params_digest}

@@ -1,0 +1,30 @@
+"""Engines run the same shard function somewhere: in this process, in several, or on a Ray cluster.
+
+Each offers ``run_shards(context, shards, out)``, which yields every shard with its result as it is done. A shard is
+whole or absent, wherever it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harmonygen.synthesis.engines.worker import Results
+from harmonygen.storage.shards import Shard
+from harmonygen.synthesis.shard import ShardContext
+
+
+def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Results:
+    """Run shards by the engine that the settings name and yield each with its result as it is done.
+
+    Raises:
+        HarmonygenError: workers died; what they had committed stays, and the same command goes on from there.
+        UsageError: Ray is not installed, or cannot be reached.
+    """
+    if context.settings.engine == "ray":
+        from harmonygen.synthesis.engines import ray as engine
+
+        return engine.run_shards(context, shards, out)
+    from harmonygen.synthesis.engines import local
+
+    return local.run_shards(context, shards, out)

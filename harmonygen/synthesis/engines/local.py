@@ -1,0 +1,98 @@
+"""Run shards in this process, or in several that take the next shard when they are free, one a device."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harmonygen.settings import SynthesizeSettings
+from harmonygen.synthesis.engines.worker import Job, Results, build_context, device_of, do_shard, job_of, make_ready, worker_count
+from harmonygen.errors import HarmonygenError
+from harmonygen.storage.shards import Shard
+from harmonygen.synthesis.shard import ShardContext, ShardResult
+
+_POLL_SECONDS = 1.0
+
+
+def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Results:
+    """Run shards and yield each with its result as it is done.
+
+    Raises:
+        HarmonygenError: a worker died; what it had committed stays, and the same command goes on from there.
+    """
+    make_ready(out, shards)
+    workers = workers_here(context.settings)
+    if workers == 1:
+        for shard in shards:
+            yield shard, do_shard(context, shard, out)
+    elif shards:
+        yield from _in_processes(context, shards, out, min(workers, len(shards)))
+
+
+def workers_here(settings: SynthesizeSettings) -> int:
+    """Return how many workers a run has on this machine; one works in the run's own process."""
+    return worker_count(settings.workers, settings.device, _gpus())
+
+
+def _gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, workers: int) -> Results:
+    spawn = multiprocessing.get_context("spawn")  # fork does not survive threads and CUDA
+    tasks: Queue[Shard | None] = spawn.Queue()
+    results: Queue[tuple[Shard, ShardResult | BaseException]] = spawn.Queue()
+    for item in [*shards, *[None] * workers]:
+        tasks.put(item)
+    job, threads = job_of(context), max(1, torch.get_num_threads() // workers)
+    devices = [device_of(job.settings.device, worker, _gpus()) for worker in range(workers)]
+    processes = [spawn.Process(target=_work, args=(job, device, tasks, results, out, threads)) for device in devices]
+    for process in processes:
+        process.start()
+    try:
+        for _ in shards:
+            shard, result = _next_result(results, processes)
+            if isinstance(result, BaseException):
+                raise result
+            yield shard, result
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _next_result(results: Queue[Any], processes: Sequence[SpawnProcess]) -> tuple[Shard, ShardResult | BaseException]:
+    while True:
+        with suppress(queue.Empty):
+            answer: tuple[Shard, ShardResult | BaseException] = results.get(timeout=_POLL_SECONDS)
+            return answer
+        dead = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
+        if dead:
+            raise HarmonygenError(
+                f"a worker died (exit code {dead[0]}): repeat the command to go on "
+                "(with fewer --workers if memory ran out)"
+            )
+
+
+def _work(job: Job, device: str, tasks: Queue[Any], results: Queue[Any], out: Path, threads: int) -> None:
+    """Build the context once, then run shards until there are none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(threads)
+    shard = None
+    try:
+        context = build_context(job, device)
+        while (shard := tasks.get()) is not None:
+            results.put((shard, do_shard(context, shard, out)))
+    except Exception as error:
+        results.put((shard, error))

@@ -1,0 +1,277 @@
+"""`harmonygen score` and `harmonygen select`: score or select a finished run anew, without generating again.
+
+Each shard's two files are rewritten whole, one after the other; a run stopped half-way is finished by the same
+command, since a shard says in its metadata which scoring and which rule it holds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from harmonygen.settings import GateSettings, Rule
+from harmonygen.runs.decisions import Decision, Decisions, from_rows, refuse_foreign, to_rows
+from harmonygen.errors import UsageError
+from harmonygen.pictures.images import to_rgb
+from harmonygen.pictures.masks import to_mask
+from harmonygen.models.score import Scorer
+from harmonygen.records import Candidate, GateValues, Scored
+from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, file_metadata, locked, refuse_others, sweep, write_json, write_parquet
+from harmonygen.synthesis.gates import first_failure
+from harmonygen.synthesis.select import keep_count, select
+from harmonygen.synthesis.plan import digest_of, read_plan
+from harmonygen.synthesis.shard import SECONDS_KEY
+from harmonygen.runs.tables import score_row
+
+SELECTION = "selection.json"
+SELECTION_KEY = b"harmonygen.selection"
+Progress = Callable[[int, int], None]
+"""Called with (shards done, shards in all)."""
+
+
+@dataclass(frozen=True)
+class ReselectResult:
+    """What changed: shards rewritten, candidates, how many of the selected are other ones than before.
+
+    ``accepted`` and ``rejected`` candidates are those of the review in force, ``unfilled`` pairs have no selected one.
+    """
+
+    out: Path
+    shards_rewritten: int
+    candidates: int
+    selected: int
+    changed: int
+    unfilled: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+def reselect(
+    out: Path,
+    rule: Rule | None = None,
+    gates: GateSettings | None = None,
+    count: int | None = None,
+    seed: int | None = None,
+    scorer: Scorer | None = None,
+    scorer_digest: str = "",
+    progress: Progress | None = None,
+    decisions: Decisions | None = None,
+) -> ReselectResult:
+    """Select a finished run's candidates by another rule, gates or classifier; what is not given stays as it was.
+
+    ``decisions`` of a review take the place of all that were applied before: none at all take them back.
+
+    Raises:
+        UsageError: not a finished synthesize run, or one that keeps fewer candidates than the rule can choose from;
+            decisions of another run, or about candidates that it does not have.
+    """
+    plan = read_plan(out)
+    if not (out / "summary.json").is_file():
+        raise UsageError(f"'{out}' is not finished: run its synthesize command again first")
+    choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest, decisions)
+    if decisions is not None:
+        refuse_foreign(decisions, str(plan.get("plan_digest", "")), _candidates(out))
+    with locked(out, "reselect"):
+        refuse_others(out, "reselect")
+        sweep(out)
+        parts = [_Rewritten(0, 0, 0, 0, 0)]
+        files = sorted((out / "candidates").glob("part-*.parquet"))
+        for path in files:
+            parts.append(_rewrite(path, out / "pairs" / path.name, choice, scorer))
+            if progress:
+                progress(len(parts) - 1, len(files))
+        if any(part.rewritten for part in parts) or _last(out, plan) != choice.to_json():
+            _sum_up(out, choice)
+            write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
+    review = Decisions("", "", choice.decisions)
+    rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
+    counts = review.count("accept"), review.count("reject")
+    return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
+
+
+def _candidates(out: Path) -> set[tuple[str, int]]:
+    """Return (pair id, k) of every candidate of a run."""
+    tables = (pq.read_table(path, columns=["pair_id", "k"]) for path in (out / "candidates").glob("part-*.parquet"))
+    return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The rule, gates, count, seed, classifier and a reviewer's decisions that a selection is made by."""
+
+    rule: Rule
+    gates: GateSettings
+    count: int
+    seed: int
+    classifier_digest: str
+    decisions: Mapping[tuple[str, int], Decision]
+
+    @classmethod
+    def of(
+        cls,
+        plan: dict[str, Any],
+        last: dict[str, Any],
+        rule: Rule | None,
+        gates: GateSettings | None,
+        count: int | None,
+        seed: int | None,
+        scorer_digest: str,
+        decisions: Decisions | None,
+    ) -> _Choice:
+        keep, k = plan["settings"]["keep"], int(plan["settings"]["k"])
+        if keep != "all":
+            raise UsageError(
+                f"the run keeps only '{keep}' of its {k} candidates: run synthesize with --keep all to select anew"
+            )
+        wanted = count if count is not None else int(last["count"])
+        return cls(
+            rule or last["rule"],
+            _changed(last["gates"], gates),
+            keep_count(str(wanted), k),
+            seed if seed is not None else int(last["seed"]),
+            scorer_digest or last["classifier_digest"],
+            from_rows(last.get("decisions", []), SELECTION) if decisions is None else decisions.of,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "gates": self.gates.model_dump(mode="json"),
+            "count": self.count,
+            "seed": self.seed,
+            "classifier_digest": self.classifier_digest,
+            **({"decisions": to_rows(self.decisions)} if self.decisions else {}),
+        }
+
+    @cached_property
+    def of_pair(self) -> dict[str, dict[int, Decision]]:
+        """The decisions by pair id and k."""
+        pairs: dict[str, dict[int, Decision]] = {}
+        for (pair_id, k), decision in self.decisions.items():
+            pairs.setdefault(pair_id, {})[k] = decision
+        return pairs
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(self.to_json())
+
+
+def _changed(held: dict[str, Any], gates: GateSettings | None) -> GateSettings:
+    """Return the gates that the run holds, with those that ``gates`` was given explicitly."""
+    return GateSettings.model_validate({**held, **(gates.model_dump(exclude_unset=True) if gates else {})})
+
+
+def _last(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the selection that the run holds now: selection.json, else its plan's."""
+    if (out / SELECTION).is_file():
+        held: dict[str, Any] = json.loads((out / SELECTION).read_text(encoding="utf-8"))
+        return held
+    settings = plan["settings"]
+    first = {"rule": settings["rule"], "gates": settings["gates"], "count": 1, "seed": settings["seed"]}
+    return {**first, "classifier_digest": plan["classifier_digest"]}
+
+
+class _Rewritten(NamedTuple):
+    """What one shard adds to a :class:`ReselectResult`."""
+
+    rewritten: int
+    candidates: int
+    selected: int
+    changed: int
+    unfilled: int
+
+
+def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
+    """Rewrite one shard's files under the new choice, the candidates' last."""
+    table = pq.read_table(path)
+    ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
+    if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
+        return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
+    photos = pq.read_table(beside)
+    masks = (
+        dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
+        if scorer
+        else {}
+    )
+    rows = [row for group in _by_pair(table) for row in _select_anew(group, choice, scorer, masks)]
+    kept = {key: value for key, value in file_metadata(path).items() if key in (PLAN_KEY, QUARANTINE_KEY, SECONDS_KEY)}
+    mark = {**kept, SELECTION_KEY: choice.digest.encode()}
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for pair_id, row in zip(ids, rows, strict=True):
+        scores.setdefault(pair_id, []).append(row)
+    packed = [json.dumps(scores.get(pair_id, [])) for pair_id in photos.column("pair_id").to_pylist()]
+    index = photos.schema.get_field_index("scores")
+    write_parquet(beside, photos.set_column(index, photos.schema.field(index), pa.array(packed, pa.string())), mark)
+    after = [row["selected"] for row in rows]
+    changed = sum(now != then for now, then in zip(after, before, strict=True))
+    for name in ("p_composite", "selected", "gate", "reason"):
+        index = table.schema.get_field_index(name)
+        table = table.set_column(
+            index, table.schema.field(index), pa.array([row[name] for row in rows], table.schema.field(index).type)
+        )
+    write_parquet(path, table, mark, compression={"composite": "none"}, row_group_size=64)
+    return _Rewritten(1, len(rows), sum(after), changed, _unfilled(ids, after))
+
+
+def _unfilled(ids: Sequence[str], selected: Sequence[bool]) -> int:
+    """Count the pairs without a selected candidate."""
+    return len(set(ids) - {pair_id for pair_id, chosen in zip(ids, selected, strict=True) if chosen})
+
+
+def _by_pair(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield runs of rows of one pair, in the order they are stored."""
+    ids = np.array(table.column("pair_id").to_pylist(), dtype=object)
+    edges = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    for start, stop in zip([0, *edges], [*edges, len(ids)], strict=True):
+        if stop > start:
+            yield table.slice(int(start), int(stop - start))
+
+
+def _select_anew(
+    group: pa.Table, choice: _Choice, scorer: Scorer | None, masks: dict[str, Any]
+) -> list[dict[str, Any]]:
+    rows = group.drop_columns(["composite"]).to_pylist()
+    scores: Sequence[float] = [row["p_composite"] for row in rows]
+    if scorer:
+        composites = [to_rgb(Image.open(io.BytesIO(cell["bytes"]))) for cell in group.column("composite").to_pylist()]
+        scores = scorer(composites, to_mask(Image.open(io.BytesIO(masks[rows[0]["pair_id"]]["bytes"]))))
+    scored = [_scored(row, score, choice.gates) for row, score in zip(rows, scores, strict=True)]
+    made = choice.of_pair.get(rows[0]["pair_id"], {})
+    outcomes = select(scored, choice.rule, choice.count, choice.seed, made)
+    return [{**score_row(outcome), **_review(made.get(outcome.scored.candidate.k))} for outcome in outcomes]
+
+
+def _review(decision: Decision | None) -> dict[str, str]:
+    """Return what is noted of a decision beside the scores of all K."""
+    return {"review": decision} if decision else {}
+
+
+def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
+    shift = (row["shift_r"], row["shift_g"], row["shift_b"])
+    values = GateValues(row["clipped"], row["fmse"], row["structure"], row["drift"], shift)
+    failed = "duplicate" if row["gate"] == "duplicate" else first_failure(values, gates)
+    return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed)
+
+
+def _sum_up(out: Path, choice: _Choice) -> None:
+    """Bring summary.json and report.html up to date."""
+    from harmonygen.report import write_report
+    from harmonygen.synthesis.summary import count_scores, read_scores
+
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    held = {name: value for name, value in choice.to_json().items() if name != "decisions"}
+    review = Decisions("", "", choice.decisions)
+    counts = {"accepted": review.count("accept"), "rejected": review.count("reject")}
+    selection = {**held, **(counts if choice.decisions else {})}
+    write_json(out / "summary.json", {**summary, **count_scores(list(read_scores(out))), "selection": selection})
+    write_report(out)

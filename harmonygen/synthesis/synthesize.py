@@ -1,0 +1,148 @@
+"""`harmonygen synthesize`: plan, run the shards that are not done yet, sum up, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmonygen.settings import SynthesizeSettings
+from harmonygen.data import PairSet, read_pairs
+from harmonygen.synthesis.engines import run_shards
+from harmonygen.synthesis.engines.local import workers_here
+from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.records import Quarantined
+from harmonygen.storage.shards import Shard, part_of, quarantine_table, write_parquet
+from harmonygen.synthesis.select import keep_count
+from harmonygen.synthesis.load import load_generator, load_scorer, pick_device, sizing_of
+from harmonygen.synthesis.plan import Plan, make_plan
+from harmonygen.synthesis.run_folder import RunFolder, open_run
+from harmonygen.synthesis.shard import ShardContext
+from harmonygen.synthesis.summary import QUARANTINE
+from harmonygen.runs.tables import run_columns
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SynthesizeResult:
+    """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running.
+
+    Of a run at a URL, ``out`` is the folder it is staged in.
+    """
+
+    out: Path
+    pairs: int
+    shards_run: int
+    shards: int
+    summary: dict[str, Any]
+    dry_run: bool = False
+    url: str = ""
+
+
+def synthesize(
+    settings: SynthesizeSettings, *, overwrite: bool = False, dry_run: bool = False, progress: Progress | None = None
+) -> SynthesizeResult:
+    """Make K scored and selected composites for every pair, in ``settings.out``.
+
+    With an ``out`` that is a URL, the run is there. One that was stopped goes on from its last whole shard; a
+    finished one is left as it is.
+
+    Raises:
+        UsageError: options that do not fit, an old folder with other options, or a run that holds the folder.
+        TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
+        StorageError: the folder cannot be written.
+    """
+    keep_count(settings.keep, settings.k)
+    part, parts = parse_part(settings.part)
+    if overwrite and parts > 1:
+        raise UsageError(
+            f"--overwrite with --part {settings.part} would remove what the other parts have made: "
+            f"delete '{settings.remote or settings.out}' once, then start the parts without --overwrite"
+        )
+    pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    context, plan = prepare(settings, pairs)
+    wanted = part_of(plan.shards, part, parts)
+    if dry_run:
+        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
+    run = open_run(settings)
+    with run.held(part, parts):
+        run.adopt(plan, overwrite)
+        if run.finished(plan):
+            waiting, complete = [], True
+        else:
+            waiting = run.make_ready(wanted, plan.digest)
+            _run(context, waiting, plan, run, pairs.bad, progress)
+            complete = not run.waiting(plan.shards, plan.digest)
+        summary = run.finish(plan, pairs.bad) if complete else {}
+    return SynthesizeResult(run.out, plan.pairs, len(waiting), len(plan.shards), summary, url=settings.remote or "")
+
+
+def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
+    """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
+    elsewhere = settings.engine == "ray" or workers_here(settings) > 1
+    device = "cpu" if elsewhere else pick_device(settings.device)
+    generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)
+    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
+    columns = run_columns(settings, generator.digest, plan.params_digest)
+    context = ShardContext(settings, plan.digest, columns, sizing_of(settings, generator), pairs, generator, scorer)
+    return context, plan
+
+
+def _run(
+    context: ShardContext,
+    waiting: Sequence[Shard],
+    plan: Plan,
+    run: RunFolder,
+    read_bad: Sequence[Quarantined],
+    progress: Progress | None,
+) -> None:
+    """Run the shards that wait, and stop when too much is bad."""
+    allowed = allowance(context.settings.max_bad_fraction, plan.pairs)
+    undone = run.waiting(plan.shards, plan.digest)
+    before = [shard for shard in plan.shards if shard not in undone]
+    bad = [*read_bad, *(row for shard in before for row in run.quarantined(shard))]
+    check_bad(bad, allowed, plan.pairs, run.out)
+    total = sum(shard.stop - shard.start for shard in waiting)
+    done = 0
+    with closing(run_shards(context, waiting, run.out)) as results:  # workers end with this block, whatever ends it
+        for shard, _ in results:
+            done += shard.stop - shard.start
+            bad += run.quarantined(shard)
+            if progress:
+                progress(done, total)
+            check_bad(bad, allowed, plan.pairs, run.out)
+
+
+def allowance(fraction: float, pairs: int) -> int:
+    """Return how many inputs may be bad: the fraction of all pairs, but never less than one unless it is 0.
+
+    >>> allowance(0.01, 15), allowance(0.01, 1000), allowance(0, 15)
+    (1, 10, 0)
+    """
+    return max(1, int(fraction * pairs)) if fraction else 0
+
+
+def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -> None:
+    """If more inputs are bad than allowed, write ``quarantine.parquet`` and raise TooManyBadInputsError."""
+    if len(bad) > allowed:
+        write_parquet(out / QUARANTINE, quarantine_table(bad))
+        raise TooManyBadInputsError(
+            f"{len(bad)} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in "
+            f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
+            "--max-bad-fraction"
+        )
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """Split ``i/n`` of a job array.
+
+    >>> parse_part("2/8")
+    (2, 8)
+    """
+    index, slash, count = part.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UsageError(f"--part is {part!r}: write i/n, with i from 0 to n-1")
+    return int(index), int(count)
