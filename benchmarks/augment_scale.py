@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from harmonygen.settings import AugmentSettings, SynthesizeSettings
-from harmonygen.features import image_cell
-from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
 from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.runs.tables import candidate_schema, pair_schema
+from harmonygen.storage.parquet_cells import image_cell
+from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 SUBSETS = {"HAdobe5k": (4329, 4310, 19437), "HCOCO": (34541, 38545, 38545), "HFlickr": (4546, 7449, 7449)}
 DAY2NIGHT = {"Hday2night": (80, 106, 311)}

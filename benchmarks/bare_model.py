@@ -69,7 +69,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
 
 def settings_of(options: argparse.Namespace, folder: Path) -> Any:
     """Return the run's settings; its weights and its output lie in ``folder``."""
-    from harmonygen.settings import SynthesizeSettings
+    from harmonygen.synthesis.settings import SynthesizeSettings
 
     return SynthesizeSettings(
         data=options.data,

@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import read_composites
-from harmonygen.pictures.photo import Photo, Sizing, load_photo
-from harmonygen.records import Pair
-from harmonygen.pictures.outline import draw, outline
 from harmonygen.harmonization.zeroshot.describe.measure import Look, measure
 from harmonygen.harmonization.zeroshot.describe.rules import RuleDescriber
+from harmonygen.pictures.outline import draw, outline
+from harmonygen.pictures.photo import Photo, Sizing, load_photo
+from harmonygen.records import Pair
 
 PICTURE, TEXT, GAP, ROWS = 200, 520, 8, 10
 SIZING = Sizing(resolution=256, multiple=8, max_side=512)

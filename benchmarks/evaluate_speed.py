@@ -55,10 +55,10 @@ def processor_seconds() -> float:
 
 def plain_loop(root: Path) -> tuple[float, float, list[dict]]:
     """Score everything in this process, one image after the other; return wall and processor seconds, and the rows."""
-    from harmonygen.data.evaluation_set import read_cases
+    from harmonygen.data.composites import read_cases
+    from harmonygen.evaluation.cases import score_triplets
     from harmonygen.evaluation.predictions import match_predictions
     from harmonygen.evaluation.predictors import from_folder
-    from harmonygen.evaluation.cases import score_triplets
 
     cases = read_cases(root).cases
     predictors = {"predictions": from_folder(match_predictions(root / "predictions", [case.name for case in cases]))}
@@ -72,8 +72,8 @@ def whole_evaluation(root: Path, workers: int) -> tuple[float, float, list[dict]
     """Run evaluate; return wall and processor seconds, and the rows."""
     import pyarrow.parquet as pq
 
-    from harmonygen.settings import EvaluateSettings, MethodSpec
     from harmonygen.evaluation.evaluate import evaluate
+    from harmonygen.evaluation.settings import EvaluateSettings, MethodSpec
 
     methods = (MethodSpec(name="predictions", predictions=root / "predictions"),)
     settings = EvaluateSettings(data=str(root), methods=methods, out=root / "out", workers=workers)

@@ -118,9 +118,9 @@ class PlainProcedure:
         import numpy as np
         import torch
 
+        from harmonygen.models.draw import to_pm1
         from harmonygen.pictures.images import read_image, resize
         from harmonygen.pictures.masks import read_mask, resize_mask
-        from harmonygen.models.draw import to_pm1
 
         side, images, masks = self.options.resolution, [], []
         for pair in pairs:
@@ -190,7 +190,7 @@ def run_plain(options: argparse.Namespace, weights: dict[str, str], out: Path) -
 
 def run_synthesize(options: argparse.Namespace, weights: dict[str, str], out: Path) -> dict[str, Any]:
     """Run `synthesize` on the same; return its seconds and candidates."""
-    from harmonygen.settings import SynthesizeSettings
+    from harmonygen.synthesis.settings import SynthesizeSettings
     from harmonygen.synthesis.synthesize import synthesize
 
     began = time.perf_counter()

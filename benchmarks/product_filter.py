@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from harmonygen.human_harmony.plain_ground import HeuristicFilter
-from harmonygen.human_harmony.products import Verdict
+from harmonygen.human_harmony.verdict import Verdict
 from harmonygen.pictures.images import ImageU8, Mask, decode
 from harmonygen.pictures.masks import to_mask
 from harmonygen.seeds import numpy_rng

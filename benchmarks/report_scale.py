@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 from skimage import data
 
-from harmonygen.settings import SynthesizeSettings
-from harmonygen.features import image_cell
 from harmonygen.report import write_report
-from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
 from harmonygen.runs.tables import candidate_schema, pair_schema
+from harmonygen.storage.parquet_cells import image_cell
+from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 K, SHARD, WIDTH, HEIGHT, PICTURES = 10, 500, 64, 48, 200
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")

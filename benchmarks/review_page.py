@@ -26,11 +26,11 @@ sys.path.insert(0, str(ROOT / "tests" / "report"))
 
 from chromium import Chromium, find_chromium  # noqa: E402
 
-from harmonygen import features
-from harmonygen.storage import shards  # noqa: E402
 from harmonygen.pictures.images import encode  # noqa: E402
 from harmonygen.report import write_review  # noqa: E402
 from harmonygen.runs.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema  # noqa: E402
+from harmonygen.storage import shards  # noqa: E402
+from harmonygen.storage.parquet_cells import image_cell  # noqa: E402
 
 WIDTH, HEIGHT = 320, 240
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -81,13 +81,13 @@ def make_pair(index: int, k: int, photos: list[np.ndarray]) -> tuple[dict[str, A
          "drift": 0.0, "shift_r": 0.0, "shift_g": 0.0, "shift_b": 0.0}
         for one in range(k)
     ]  # fmt: skip
-    real, cell = features.image_cell(jpeg(photo), "r.jpg"), features.image_cell(encode(mask), "m.png")
+    real, cell = image_cell(jpeg(photo), "r.jpg"), image_cell(encode(mask), "m.png")
     paths = {"source": "x", "mask_source": "x", "originals": "[]", "scores": json.dumps(scores)}
     rows = []
     for score in scores:
         changed = photo.copy()
         changed[mask] = np.clip(photo[mask] * rng.uniform(0.5, 1.5, 3), 0, 255).astype(np.uint8)
-        row = {**same, **score, "composite": features.image_cell(jpeg(changed), "c.jpg")}
+        row = {**same, **score, "composite": image_cell(jpeg(changed), "c.jpg")}
         rows.append({name: row.get(name, "x") for name in CANDIDATE_COLUMNS})
     return {**same, **paths, "real": real, "mask": cell}, rows
 

@@ -20,12 +20,14 @@ from typing import Any
 
 import torch
 
-from harmonygen.settings import ExportSettings, SynthesizeSettings, resolve
+from harmonygen.augmentation.export import export
+from harmonygen.augmentation.settings import ExportSettings
+from harmonygen.settings import resolve
+from harmonygen.synthesis.settings import SynthesizeSettings
+from harmonygen.synthesis.synthesize import synthesize
 from harmonygen.training import loop
 from harmonygen.training.run import train
 from harmonygen.training.settings import DirectTraining
-from harmonygen.augmentation.export import export
-from harmonygen.synthesis.synthesize import synthesize
 
 _LOSSES_APART = 0.05
 

@@ -14,16 +14,17 @@ import numpy as np
 from PIL import Image
 
 from harmonygen import harmonizers
-from harmonygen.settings import Detail, Fit, Method, Sampler
 from harmonygen.errors import UsageError
+from harmonygen.harmonization.settings import Method
+from harmonygen.models.classifier import ClassifierScorer
+from harmonygen.models.device import pick_batch, pick_device, pick_dtype
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.pictures.masks import check_mask, to_mask
-from harmonygen.models.score import ClassifierScorer
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
+from harmonygen.settings import Detail, Fit, Sampler
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
-from harmonygen.synthesis.load import pick_batch, pick_device, pick_dtype
 
 _MEMORY = Pair("memory", "memory", "0", FileSource(Path("memory")), FileSource(Path("memory-mask")))
 _SLACK = 0.1  # what bicubic resizing may leave outside [0, 1]; the ranges [-1, 1] and [0, 255] go further

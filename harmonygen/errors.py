@@ -6,6 +6,8 @@ at the edge of the command line.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class HarmonygenError(Exception):
     """Base of every error harmonygen raises on purpose. Ends a command with ``exit_code``."""
@@ -39,3 +41,17 @@ class StorageError(HarmonygenError):
     """Disk, permission or network trouble: a clean stop that the same command resumes. Exit code 4."""
 
     exit_code = 4
+
+
+_SHOWN = 5  # ids in a message
+
+
+def shown(ids: Iterable[str], of: str = "") -> str:
+    """Return the first five ids for a message, and how many there are.
+
+    >>> shown(["b", "a"]), shown("abcdefg", "photos")
+    ('a, b', 'a, b, c, d, e and 2 more photos')
+    """
+    ordered = sorted(set(ids))
+    more = len(ordered) - _SHOWN
+    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more {of}".rstrip() if more > 0 else "")

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmonygen.settings import AugmentSettings, HumanHarmonySettings, SynthesizeSettings
+from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.human_harmony.build import BuildResult, build_human_harmony
+from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.report import contact_sheet
 from harmonygen.storage.shards import make_folder
-from harmonygen.augmentation.augment import augment
-from harmonygen.human_harmony.build import BuildResult, build_human_harmony
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
 _HUMAN_K = 3  # candidates a photo of the small Human Harmony: the quickstart's time goes into the first step

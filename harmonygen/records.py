@@ -5,9 +5,10 @@ Frozen and typed: paths, ids and numbers only, no pixels and no tensors. Pixels 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +129,34 @@ class Quarantined:
     stage: str
     error: str
     message: str
+
+
+@dataclass(frozen=True)
+class PairSet(Sequence[Pair]):
+    """Pairs in a stable order, what could not be read, and where they came from.
+
+    ``root`` is the dataset's folder (or file). ``layout`` names the reader: ``iharmony4``, ``folders``, ``coco``,
+    ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
+    that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``).
+    """
+
+    pairs: tuple[Pair, ...]
+    layout: str
+    root: Path
+    bad: tuple[Quarantined, ...] = ()
+    left_out: tuple[Quarantined, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        return self.pairs[index]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)

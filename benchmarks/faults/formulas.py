@@ -29,7 +29,7 @@ def rows(place: Path, quick: bool = False) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.csv
 
-    from harmonygen.data.csv_cells import plain_texts
+    from harmonygen.storage.parquet_cells import plain_texts
 
     place.mkdir(parents=True)
     table = pa.table({"name": [*FORMULAS, *PLAIN], "x": [-1.5] * (len(FORMULAS) + len(PLAIN))})

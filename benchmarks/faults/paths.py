@@ -164,8 +164,8 @@ def _folders(home: Path, text: str) -> list[str]:
 
 def _manifest(home: Path, text: str) -> list[str]:
     from harmonygen.data.manifest import read_manifest
-    from harmonygen.publishing.verify import verify
     from harmonygen.errors import UsageError
+    from harmonygen.publishing.verify import verify
 
     row = {"path": text, "config": "", "split": "", "bytes": 1, "rows": 0, "sha256": "0" * 64}
     (home / "manifest.json").write_text(json.dumps({"files": [row]}))

@@ -56,8 +56,9 @@ def augment(
     The arithmetic alone, from names: `harmonygen augment --dry-run --gamma 1 --data IHD_train.txt`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.settings import AugmentSettings, resolve
     from harmonygen.augmentation import augment as workflow
+    from harmonygen.augmentation.settings import AugmentSettings
+    from harmonygen.settings import resolve
 
     settings = resolve(AugmentSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -75,7 +75,8 @@ def build_human_harmony(
     The built-in sample, in an empty folder: `harmonygen build-human-harmony`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.settings import HumanHarmonySettings, resolve
+    from harmonygen.human_harmony.settings import HumanHarmonySettings
+    from harmonygen.settings import resolve
 
     settings = resolve(HumanHarmonySettings, recipe, options, overrides or ())
     from harmonygen.human_harmony.build import build_human_harmony as run

@@ -12,7 +12,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 
 if TYPE_CHECKING:
-    from harmonygen.settings import EvaluateSettings
+    from harmonygen.evaluation.settings import EvaluateSettings
 
 
 def evaluate(
@@ -74,8 +74,9 @@ def evaluate(
 
 def settings_of(typed: dict[str, Any]) -> EvaluateSettings:
     """Return the settings that the command's words stand for: recipe, its small form, options, overrides."""
-    from harmonygen.settings import EvaluateSettings, resolve
+    from harmonygen.evaluation.settings import EvaluateSettings
     from harmonygen.recipes import load
+    from harmonygen.settings import resolve
 
     of_model = {key: typed[key] for key in _OF_MODEL if typed[key] is not None}
     of_folder = {"match": typed["match"]} if typed["match"] else {}

@@ -26,8 +26,9 @@ def export(
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
     """
     options: dict[str, Any] = {"run": run, "out": out, "which": which, "link": link}
-    from harmonygen.settings import ExportSettings, resolve
     from harmonygen.augmentation.export import export as workflow
+    from harmonygen.augmentation.settings import ExportSettings
+    from harmonygen.settings import resolve
 
     settings = resolve(ExportSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -11,7 +11,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.settings import GainSettings
+    from harmonygen.gain.settings import GainSettings
 
 _NOT_SETTINGS = ("overrides", "recipe", "small", "dry_run", "json_output", "quiet")
 _LISTS = ("gammas", "controls", "rules", "arms")
@@ -55,8 +55,9 @@ def gain(
     The same command goes on after a stop. The result is OUT/gain.html and OUT/gain.json.
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.settings import GainSettings, resolve
     from harmonygen.gain import study as workflow
+    from harmonygen.gain.settings import GainSettings
+    from harmonygen.settings import resolve
 
     for name in _LISTS:
         options[name] = _listed(options[name])

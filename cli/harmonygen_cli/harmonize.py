@@ -89,7 +89,8 @@ def harmonize(
     image, overrides = split_words(words or ())
     if paper:
         options.update(fit="square", detail="decode")
-    from harmonygen.settings import HarmonizeSettings, resolve
+    from harmonygen.harmonization.settings import HarmonizeSettings
+    from harmonygen.settings import resolve
 
     settings = resolve(HarmonizeSettings, recipe, {**options, "image": image, "zero_shot": words_and_judge}, overrides)
     from harmonygen.harmonization.harmonize import harmonize as run

@@ -51,9 +51,9 @@ def import_weights(
     options: dict[str, Any] = {
         key: value for key, value in locals().items() if key not in _NOT_SETTINGS and value is not None
     }
-    from harmonygen.settings import resolve
     from harmonygen.models.import_weights import ImportSettings
     from harmonygen.models.import_weights import import_weights as run
+    from harmonygen.settings import resolve
 
     reporter = Reporter(json_output, quiet)
     settings = resolve(ImportSettings, recipe, options, overrides or ())

@@ -45,8 +45,9 @@ def publish(
     What would be sent, without a token: `harmonygen publish outputs/augmented --repo user/name --dry-run`
     """
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    from harmonygen.settings import PublishSettings, resolve
     from harmonygen.publishing.publish import carry_out, prepare
+    from harmonygen.publishing.settings import PublishSettings
+    from harmonygen.settings import resolve
 
     settings = resolve(PublishSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -44,10 +44,11 @@ def report(
         "contact_sheet": contact_sheet,
         "review": review,
     }
-    from harmonygen.settings import ReportSettings, resolve
+    from harmonygen.harmonization.zeroshot.page import is_zero_shot, write_zero_shot_report
     from harmonygen.report import write_contact_sheet, write_report, write_review
     from harmonygen.report.render import MAX_CANDIDATES
-    from harmonygen.harmonization.zeroshot.page import is_zero_shot, write_zero_shot_report
+    from harmonygen.report.settings import ReportSettings
+    from harmonygen.settings import resolve
 
     settings = resolve(ReportSettings, recipe, options, overrides or ())
     reporter = Reporter(json_output, quiet)

@@ -25,10 +25,11 @@ def score(
 
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
-    from harmonygen.settings import ScoreSettings, resolve
-    from harmonygen.models.score import ClassifierScorer
-    from harmonygen.synthesis.load import pick_device
+    from harmonygen.models.classifier import ClassifierScorer
+    from harmonygen.models.device import pick_device
+    from harmonygen.settings import resolve
     from harmonygen.synthesis.reselect import reselect
+    from harmonygen.synthesis.settings import ScoreSettings
 
     options = {"classifier": classifier, "device": device}
     settings = resolve(ScoreSettings, recipe, options, overrides or ())

@@ -35,9 +35,10 @@ def select(
     `harmonygen select outputs/synthesize --decisions decisions.json`
     """
     gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
-    from harmonygen.settings import SelectSettings, resolve
     from harmonygen.runs.decisions import read_decisions
+    from harmonygen.settings import resolve
     from harmonygen.synthesis.reselect import reselect
+    from harmonygen.synthesis.settings import SelectSettings
 
     typed = {name: value for name, value in gates.items() if value is not None}
     options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None, "decisions": decisions}

@@ -11,7 +11,7 @@ from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
 
 if TYPE_CHECKING:
-    from harmonygen.settings import SynthesizeSettings
+    from harmonygen.synthesis.settings import SynthesizeSettings
     from harmonygen.synthesis.synthesize import SynthesizeResult
 
 
@@ -68,7 +68,8 @@ def synthesize(
     options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
     if paper:
         options.update(fit="square", detail="decode", decoded="whole")
-    from harmonygen.settings import SynthesizeSettings, resolve
+    from harmonygen.settings import resolve
+    from harmonygen.synthesis.settings import SynthesizeSettings
 
     settings = resolve(SynthesizeSettings, recipe, options, overrides or ())
     from harmonygen.synthesis.synthesize import synthesize as run

@@ -56,9 +56,9 @@ def train(
     options: dict[str, Any] = {
         key: value for key, value in locals().items() if key not in _NOT_SETTINGS and value is not None
     }
-    from harmonygen.settings import resolve
     from harmonygen.errors import UsageError
     from harmonygen.recipes import nearest
+    from harmonygen.settings import resolve
     from harmonygen.training.settings import TASKS
 
     if model not in TASKS:

@@ -1,1 +1,1 @@
-"""Augmentation: candidates of a run mixed into a harmonization dataset at blending ratio gamma, and runs exported as datasets."""
+"""Mix candidates of a run into a harmonization dataset at blending ratio gamma; export a run as a dataset."""

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import harmonygen
-from harmonygen.storage import shards
-from harmonygen.settings import AugmentSettings
-from harmonygen.errors import UsageError
-from harmonygen.records import ImageSource, Pair
-from harmonygen.augmentation import leak_guard
 from harmonygen.augmentation import dataset as originals
+from harmonygen.augmentation import leak_guard
 from harmonygen.augmentation import pick as picks
-from harmonygen.augmentation.write import Mix, write_mix
 from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
+from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.augmentation.write import Mix, write_mix
+from harmonygen.errors import UsageError, shown
+from harmonygen.records import ImageSource, Pair
+from harmonygen.runs.read import Run, read_run
+from harmonygen.storage import shards
 
 Progress = Callable[[int, int], None]
 
@@ -147,7 +148,8 @@ def _data_folder(data: str) -> Path:
     """Return the dataset's path; the built-in sample lies in the cache."""
     if data != _SAMPLE:
         return Path(data)
-    from harmonygen.data.sample import cache_folder, cached_sample
+    from harmonygen.data.sample import cached_sample
+    from harmonygen.storage.remote import cache_folder
 
     return cached_sample(cache_folder())
 
@@ -161,7 +163,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     """Plan the whole augmentation and make every refusal that needs no photo decoded; writes nothing."""
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     gamma = _arithmetic(settings, dataset)
-    run = picks.read_run(settings.candidates)
+    run = read_run(settings.candidates)
     _guard_ids(run, dataset)
     needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
     chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
@@ -174,7 +176,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     return plan.with_digest(_digest(settings, plan))
 
 
-def _guard_ids(run: picks.Run, dataset: originals.Originals) -> None:
+def _guard_ids(run: Run, dataset: originals.Originals) -> None:
     lists = ", ".join(path.name for path in dataset.test_lists)
     made_of = run.real_ids()
     test_ids = {pair.real_id for pair in dataset.test}
@@ -222,7 +224,7 @@ def _check_folder(settings: AugmentSettings, digest: str) -> bool:
     if not plan.is_file():
         found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if found:
-            raise UsageError(f"--out '{folder}' is not empty (it has {picks.shown(found)}): choose a new folder")
+            raise UsageError(f"--out '{folder}' is not empty (it has {shown(found)}): choose a new folder")
         return False
     written = json.loads(plan.read_text())
     if written.get("verb") != "augment" or written.get("plan_digest") != digest:

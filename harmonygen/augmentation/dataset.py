@@ -11,10 +11,8 @@ from typing import Any
 from PIL import Image
 
 from harmonygen.data import iharmony4
-from harmonygen.data.pairset import PairSet
-from harmonygen.errors import InputError, StorageError, UsageError
-from harmonygen.records import FileSource, Pair
-from harmonygen.augmentation.pick import shown
+from harmonygen.errors import InputError, StorageError, UsageError, shown
+from harmonygen.records import FileSource, Pair, PairSet
 
 _ORIENTATION = 0x0112  # the EXIF tag
 

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.storage import shards
-from harmonygen.settings import ExportSettings
+from harmonygen.augmentation.settings import ExportSettings
 from harmonygen.data import write_tree as tree
-from harmonygen.errors import StorageError, UsageError
-from harmonygen.augmentation import pick as picks
+from harmonygen.errors import StorageError, UsageError, shown
+from harmonygen.runs.read import Run, read_composites, read_run, usable
+from harmonygen.storage import shards
 
 Progress = Callable[[int, int], None]
 _PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
@@ -43,7 +43,7 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
         UsageError: not a finished run, nothing to write, or a folder that holds something else.
         StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
     """
-    run = picks.read_run(settings.run)
+    run = read_run(settings.run)
     chosen, gated = wanted(run, settings.which)
     refuse_names(run)
     plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
@@ -59,21 +59,21 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     return result
 
 
-def wanted(run: picks.Run, which: str) -> tuple[list[dict[str, Any]], int]:
+def wanted(run: Run, which: str) -> tuple[list[dict[str, Any]], int]:
     """Return the rows that an export takes (``all`` that passed, or ``selected``), and how many did not pass.
 
     Raises:
         UsageError: there is none.
     """
     table = run.candidates
-    passed = table.filter(picks.usable(table))
+    passed = table.filter(usable(table))
     rows: list[dict[str, Any]] = [row for row in passed.to_pylist() if which == "all" or row["selected"]]
     if not rows:
         raise UsageError(f"no candidate of '{run.folder}' passed the gates: loosen them with harmonygen select")
     return rows, table.num_rows - passed.num_rows
 
 
-def refuse_names(run: picks.Run) -> None:
+def refuse_names(run: Run) -> None:
     """Refuse pairs whose files could not be told apart in the layout, or not be found again by their names.
 
     Raises:
@@ -95,7 +95,7 @@ def refuse_names(run: picks.Run) -> None:
                 )
 
 
-def _identity(settings: ExportSettings, run: picks.Run) -> dict[str, Any]:
+def _identity(settings: ExportSettings, run: Run) -> dict[str, Any]:
     selection = run.folder / "selection.json"
     chosen = json.loads(selection.read_text()) if selection.is_file() else None
     return {"run": run.plan_digest, "which": settings.which, "link": settings.link, "selection": chosen}
@@ -107,7 +107,7 @@ def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
     if not written.is_file():
         found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
         if found:
-            raise UsageError(f"--out '{out}' is not empty (it has {picks.shown(found)}): choose a new folder")
+            raise UsageError(f"--out '{out}' is not empty (it has {shown(found)}): choose a new folder")
         return False
     before: dict[str, Any] = json.loads(written.read_text())
     if {**before, "harmonygen": ""} != {**plan, "harmonygen": ""}:
@@ -115,14 +115,14 @@ def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
     return (out / "summary.json").is_file()
 
 
-def _write(settings: ExportSettings, run: picks.Run, rows: list[dict[str, Any]], progress: Progress | None) -> None:
+def _write(settings: ExportSettings, run: Run, rows: list[dict[str, Any]], progress: Progress | None) -> None:
     made = write_pairs_and_composites(settings.out, settings.link, run, rows, progress)
     tree.write_lists(settings.out, [row["composite"] for row in made], "train")
     tree.write_manifest(settings.out, made, run.plan_digest)
 
 
 def write_pairs_and_composites(
-    out: Path, link: tree.Link, run: picks.Run, rows: list[dict[str, Any]], progress: Progress | None = None
+    out: Path, link: tree.Link, run: Run, rows: list[dict[str, Any]], progress: Progress | None = None
 ) -> list[dict[str, Any]]:
     """Write the photos, masks and composites of candidate rows; return a manifest row for each composite.
 
@@ -136,7 +136,7 @@ def write_pairs_and_composites(
     for part, own in sorted(by_part.items()):
         path = run.folder / "pairs" / run.parts[part].name
         names = _write_pairs(out, link, path, {row["pair_id"] for row in own})
-        for picked, encoded in picks.read_composites(run, own):
+        for picked, encoded in read_composites(run, own):
             pair = names[picked["pair_id"]]
             composite = _composite_name(pair["mask"], picked["k"], tree.image_suffix(encoded, picked["pair_id"]))
             shards.write_bytes(shards.make_folder((out / composite).parent) / Path(composite).name, encoded)

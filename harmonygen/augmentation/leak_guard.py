@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from harmonygen.pictures import phash
 from harmonygen.data.split import leaks
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, shown
+from harmonygen.pictures import phash
 from harmonygen.records import ImageSource
-from harmonygen.augmentation.pick import shown
 
 Progress = Callable[[int, int], None]
 

@@ -11,16 +11,17 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from harmonygen import features
-from harmonygen.storage import shards
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.dataset import Originals, all_files, mask_path, photo_path
+from harmonygen.augmentation.gamma import GammaPlan
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
 from harmonygen.records import Pair
-from harmonygen.augmentation import pick as picks
-from harmonygen.augmentation.gamma import GammaPlan
-from harmonygen.augmentation.dataset import Originals, all_files, mask_path, photo_path
+from harmonygen.runs.read import Run, in_file_order, read_composites, read_pair_images
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
@@ -29,9 +30,9 @@ _THREADS = 8  # composites synced to disk at a time
 _PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
 
 PARQUET_COLUMNS = {
-    "real": features.IMAGE,
-    "mask": features.IMAGE,
-    "composite": features.IMAGE,
+    "real": IMAGE,
+    "mask": IMAGE,
+    "composite": IMAGE,
     "name": "string",
     **{name: kind for name, kind in tree.MANIFEST.items() if name not in ("real", "mask", "composite")},
 }
@@ -48,7 +49,7 @@ class Mix:
     dataset: Originals
     test: tuple[Pair, ...]
     gamma: GammaPlan
-    run: picks.Run
+    run: Run
     picks: picks.Picks
     digest: str
 
@@ -64,7 +65,7 @@ class Mix:
     @cached_property
     def picked(self) -> list[Mapping[str, Any]]:
         """All picked candidates in the order of the run's files."""
-        return picks.in_file_order(row for rows in self.picks.by_pair.values() for row in rows)
+        return in_file_order(row for rows in self.picks.by_pair.values() for row in rows)
 
     @cached_property
     def pairs(self) -> dict[str, Pair]:
@@ -148,7 +149,7 @@ def _write_composites(mix: Mix) -> Iterator[int]:
     done = len(mix.picked) - len(left)
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(_THREADS) as threads:
-        for picked, encoded in picks.read_composites(mix.run, left):
+        for picked, encoded in read_composites(mix.run, left):
             running.add(threads.submit(_write_composite, mix.out / mix.name_of(picked), encoded))
             if len(running) >= 2 * _THREADS:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -196,7 +197,7 @@ def write_parquet(mix: Mix, progress: Progress | None = None) -> None:
     Raises:
         StorageError: a file cannot be read or written.
     """
-    schema = features.schema(PARQUET_COLUMNS)
+    schema = image_schema(PARQUET_COLUMNS)
     total = sum(1 for _ in mix.manifest()) + sum(len(pair.originals) for pair in mix.test)
     splits: dict[str, SplitInfo] = {}
     before = 0
@@ -236,25 +237,25 @@ def _original_rows(mix: Mix, pairs: Iterable[Pair], skip: int) -> Iterator[Row]:
 
 def _new_rows(mix: Mix, picked: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
     part, images = -1, {}
-    for candidate, encoded in picks.read_composites(mix.run, picked):
+    for candidate, encoded in read_composites(mix.run, picked):
         if candidate["part"] != part:
             part = candidate["part"]
-            images = picks.read_pair_images(mix.run, part)
+            images = read_pair_images(mix.run, part)
         row = mix.new_row(candidate)
         real, mask = images[candidate["pair_id"]]
         path = mix.dataset.root / row["real"]
         yield {
             **row,
-            "real": _file_cell(path) if real is None else features.image_cell(real, f"{path.stem}.png"),
-            "mask": features.image_cell(mask, f"{PurePosixPath(row['mask']).stem}.png"),
-            "composite": features.image_cell(encoded, PurePosixPath(row["composite"]).name),
+            "real": _file_cell(path) if real is None else image_cell(real, f"{path.stem}.png"),
+            "mask": image_cell(mask, f"{PurePosixPath(row['mask']).stem}.png"),
+            "composite": image_cell(encoded, PurePosixPath(row["composite"]).name),
             "name": row["composite"],
         }
 
 
 def _file_cell(path: Path) -> dict[str, Any]:
     try:
-        return features.image_cell(path.read_bytes(), path.name)
+        return image_cell(path.read_bytes(), path.name)
     except OSError as error:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the dataset") from error
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.records import PairSet
 
 __all__ = ["LAYOUTS", "SAMPLE", "PairSet", "detect_layout", "read_pairs"]
 

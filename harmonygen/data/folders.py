@@ -13,9 +13,8 @@ from pathlib import Path
 
 from harmonygen.data.files import bad, has_image, subfolders, walk_images
 from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import UsageError
-from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined
 
 PHOTO_FOLDERS = ("images", "photos", "photo", "real", "reals", "real_images")
 MASK_FOLDERS = ("masks", "mask", "annotations")

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from harmonygen.data.categories import Categories, read_labels
 from harmonygen.data.files import Listing, bad, is_image
-from harmonygen.data.pairset import PairSet
 from harmonygen.data.photo_masks import NO_SEGMENT, Unions
 from harmonygen.errors import InputError, UsageError
 from harmonygen.pictures.images import MAX_PIXELS
 from harmonygen.pictures.masks import Rle, runs_to_rle
-from harmonygen.records import Quarantined
+from harmonygen.records import PairSet, Quarantined
 
 TABLE, PHOTOS = "train.csv", "train"
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")

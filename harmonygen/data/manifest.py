@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.storage import shards
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.storage import shards
 
 NAME = "manifest.json"
 _CHUNK = 1 << 20

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 
 from harmonygen.data.files import bad, entries
 from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import CellSource, Pair, Quarantined
+from harmonygen.records import CellSource, Pair, PairSet, Quarantined
 
 IMAGE_COLUMNS = ("real", "mask")
 ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from harmonygen.data.files import bad, photo_sizes
 from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import InputError
 from harmonygen.pictures.masks import Rle
-from harmonygen.records import FileSource, Pair, Quarantined, SegmentSource
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined, SegmentSource
 
 UNION = "union"
 WAITING = 64 * 2**20

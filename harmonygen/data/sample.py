@@ -6,23 +6,31 @@ argument. Ids are the same in all three: ``Sample/astronaut_head`` is mask ``hea
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from harmonygen.data.coco import load_instances, pair_instances
-from harmonygen.data.pairset import PairSet
+from harmonygen.data.iharmony4 import COMPOSITES, MASKS, REALS
+from harmonygen.data.imaterialist import COLUMNS, PHOTOS, TABLE
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import Pair
+from harmonygen.pictures.images import ImageU8, Mask, decode, encode, read_bytes, read_image
+from harmonygen.pictures.masks import mask_to_runs, read_mask
+from harmonygen.records import Pair, PairSet
+from harmonygen.seeds import numpy_rng
+from harmonygen.storage.remote import cache_folder
 
 SampleLayout = Literal["iharmony4", "imaterialist"]
 Split = Literal["train", "test", "all"]
@@ -59,14 +67,6 @@ def read_sample(split: Split = "train") -> PairSet:
     found, faults = pair_instances(load_instances(instances_path()), photo_folder())
     pairs = [pair for pair in map(_in_subset, found) if split == "all" or _split(pair) == split]
     return PairSet(tuple(pairs), "sample", photo_folder(), tuple(faults))
-
-
-def cache_folder() -> Path:
-    """Return where the sample is laid out: ``$HARMONYGEN_CACHE``, else ``harmonygen`` in the user's cache folder."""
-    named = os.environ.get("HARMONYGEN_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonygen"
 
 
 def read_written_sample() -> PairSet:
@@ -134,7 +134,6 @@ def write_sample(folder: str | Path, layout: SampleLayout = "iharmony4") -> Path
 
 def _write_whole(final: Path, layout: SampleLayout, stamp: str) -> None:
     """Write beside ``final``, then rename; another process that was quicker wins."""
-    from harmonygen.data.sample_writer import write_iharmony4, write_imaterialist
     from harmonygen.storage.shards import storage_errors
 
     write = {"iharmony4": write_iharmony4, "imaterialist": write_imaterialist}[layout]
@@ -151,3 +150,97 @@ def _write_whole(final: Path, layout: SampleLayout, stamp: str) -> None:
                 if not (final / STAMP).is_file():
                     raise
                 shutil.rmtree(temporary)
+
+
+COMPOSITE_METHODS = ("reinhard", "fecker")  # one composite each; the two of iHarmony4's methods that are not random
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A pair decoded: its photo as it is written (JPEG), and its mask."""
+
+    pair: Pair
+    real_u8: ImageU8
+    mask: Mask
+
+    @property
+    def name(self) -> str:
+        return self.pair.pair_id.partition("/")[2]
+
+    @property
+    def photo(self) -> str:
+        return self.pair.real_id.partition("/")[2]
+
+
+def write_iharmony4(root: Path) -> None:
+    """Write ``Sample/{composite_images,masks,real_images}`` and the lists into the empty folder ``root``.
+
+    Each pair has one composite a method of ``COMPOSITE_METHODS``, coloured after another photo's foreground.
+    """
+    for kind in (COMPOSITES, MASKS, REALS):
+        (root / SUBSET / kind).mkdir(parents=True)
+    pictures = _write_photos(root / SUBSET / REALS)
+    lines: dict[str, list[str]] = {"train": [], "test": []}
+    for picture in pictures:
+        (root / SUBSET / MASKS / f"{picture.name}.png").write_bytes(encode(picture.mask.astype(np.uint8) * 255))
+        split = "test" if picture.pair.real_id in TEST_PHOTOS else "train"
+        for variant, method in enumerate(COMPOSITE_METHODS, 1):
+            line = f"{SUBSET}/{COMPOSITES}/{picture.name}_{variant}.jpg"
+            (root / line).write_bytes(encode(_recoloured(picture, pictures, method), "jpeg"))
+            lines[split].append(line)
+    for split, named in lines.items():
+        for stem in ("IHD", SUBSET):
+            (root / f"{stem}_{split}.txt").write_text("".join(f"{line}\n" for line in named), encoding="utf-8")
+
+
+def _write_photos(folder: Path) -> list[_Picture]:
+    """Write each photo once as JPEG (a JPEG file as it is) and return all pairs decoded from what was written."""
+    written: dict[str, bytes] = {}
+    pictures = []
+    for pair in read_sample("all"):
+        name = pair.real_id.partition("/")[2]
+        if name not in written:
+            written[name] = _as_jpeg(pair)
+            (folder / f"{name}.jpg").write_bytes(written[name])
+        photo = decode(written[name], name)
+        pictures.append(_Picture(pair, photo.image_u8, read_mask(pair.mask, photo)))
+    return pictures
+
+
+def _as_jpeg(pair: Pair) -> bytes:
+    is_jpeg = str(pair.real).lower().endswith((".jpg", ".jpeg"))
+    return read_bytes(pair.real) if is_jpeg else encode(read_image(pair.real).image_u8, "jpeg")
+
+
+def _recoloured(picture: _Picture, pictures: Sequence[_Picture], method: str) -> ImageU8:
+    """Return a composite of ``picture`` with the colours of a seeded choice among the other photos' foregrounds."""
+    from harmonygen.recolor import transfer_foreground
+
+    rng = numpy_rng("sample", picture.name, method)
+    others = [other for other in pictures if other.photo != picture.photo]
+    reference = others[int(rng.integers(len(others)))]
+    return transfer_foreground(picture.real_u8, picture.mask, reference.real_u8, reference.mask, method, rng)
+
+
+def write_imaterialist(root: Path) -> None:
+    """Write ``train.csv``, ``label_descriptions.json`` and ``train/*.jpg`` into the empty folder ``root``."""
+    whole = json.loads(instances_path().read_text(encoding="utf-8"))
+    (root / PHOTOS).mkdir()
+    pictures = _write_photos(root / PHOTOS)
+    (root / "label_descriptions.json").write_text(json.dumps(_labels(whole), indent=1) + "\n", encoding="utf-8")
+    with (root / TABLE).open("w", encoding="utf-8", newline="") as opened:
+        rows = csv.writer(opened, lineterminator="\n")
+        rows.writerow([*COLUMNS, "AttributesIds"])
+        for picture in pictures:
+            height, width = picture.mask.shape
+            rows.writerow(
+                [picture.photo, mask_to_runs(picture.mask), height, width, picture.pair.extra["category_id"], ""]
+            )
+
+
+def _labels(whole: dict[str, Any]) -> dict[str, Any]:
+    categories = [
+        {"id": each["id"], "name": each["name"], "supercategory": each.get("supercategory", ""), "level": 2}
+        for each in whole["categories"]
+    ]
+    return {"info": {"description": "harmonygen's built-in sample"}, "categories": categories, "attributes": []}

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from harmonygen.data import SAMPLE, checked, detect_layout, read_pairs
 from harmonygen.data.categories import ALL
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import Pair
+from harmonygen.records import Pair, PairSet
 
 SEGMENTED = ("imaterialist", "coco")
 
@@ -52,7 +51,8 @@ def _read(data: str | Path, classes: str) -> PairSet:
 
     layout = detect_layout(data)
     if layout == SAMPLE:
-        from harmonygen.data.sample import cache_folder, cached_sample
+        from harmonygen.data.sample import cached_sample
+        from harmonygen.storage.remote import cache_folder
 
         return replace(read_imaterialist(cached_sample(cache_folder(), "imaterialist"), classes), layout=SAMPLE)
     if layout == "imaterialist":

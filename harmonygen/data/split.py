@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from harmonygen.curation.id_lists import read_ids
 from harmonygen.errors import UsageError
 from harmonygen.pictures.phash import MAX_DISTANCE, Hashes, near_pairs
 from harmonygen.seeds import stable_seed
@@ -154,7 +154,7 @@ def _refuse_conflicts(found: Sequence[Conflict]) -> None:
 
 
 def read_split(train: Path | None, test: Path | None) -> dict[str, Split]:
-    """Return the given split of files of photo ids (see :func:`harmonygen.curation.id_lists.read_ids`).
+    """Return the given split of files of photo ids (see :func:`harmonygen.data.split.read_ids`).
 
     Raises:
         UsageError: a file that cannot be read, or a photo in both.
@@ -204,3 +204,43 @@ def leaks(
 def _hashed(photos: Iterable[tuple[str, int | None]]) -> tuple[list[str], Hashes]:
     known = [(name, value) for name, value in photos if value is not None]
     return [name for name, _ in known], np.array([value for _, value in known], dtype=np.uint64)
+
+
+HEADERS = ("imageid", "image_id", "real_id", "id", "file_name", "image")
+"""First cells, in any case, by which a CSV file's header is known."""
+
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def read_ids(path: Path) -> list[str]:
+    """Return the ids of a text or CSV file, each once, in its order.
+
+    Blank lines and lines that start with ``#`` are left out, as are a header (:data:`HEADERS`), folders before a file
+    name and an image's suffix: ``train/0a1b.jpg`` is the id ``0a1b``.
+
+    Raises:
+        UsageError: no such file, not text, or no id in it.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as opened:
+            cells = [row[0].strip() for row in csv.reader(opened) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read the list of ids '{path}' ({error}): give a text file, one id a line") from error
+    cells = [cell for cell in cells if cell and not cell.startswith("#")]
+    if cells and cells[0].lower() in HEADERS:
+        cells = cells[1:]
+    if not cells:
+        raise UsageError(f"the list of ids '{path}' is empty: write one photo id a line")
+    return list(dict.fromkeys(bare_id(cell) for cell in cells))
+
+
+def bare_id(cell: str) -> str:
+    """Return a photo's id without folders or subset before it, and without an image's suffix.
+
+    >>> bare_id("train/0a1b.jpg"), bare_id("Sample/astronaut"), bare_id("v1.2")
+    ('0a1b', 'astronaut', 'v1.2')
+    """
+    name = cell.replace("\\", "/").rpartition("/")[2]
+    stem, dot, suffix = name.rpartition(".")
+    return stem if f"{dot}{suffix}".lower() in SUFFIXES else name

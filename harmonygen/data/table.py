@@ -13,9 +13,8 @@ from typing import Any
 
 from harmonygen.data.files import bad, entries, read_text
 from harmonygen.data.ids import safe_id
-from harmonygen.data.pairset import PairSet
 from harmonygen.errors import UsageError
-from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined
 
 PATH_COLUMNS = ("real", "mask")
 _ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")

@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.storage import shards
 from harmonygen.errors import UsageError
+from harmonygen.storage import shards
 
 DATA = "data"  # the folder of a dataset's default configuration
 ROW_GROUP_BYTES = 100_000_000  # the Hub's viewer reads whole row groups and gives up over 286 MiB
@@ -49,7 +49,7 @@ class ShardedParquetWriter:
     Args:
         folder: the dataset's folder.
         split: ``train``, ``test`` ...
-        schema: Arrow schema from :func:`harmonygen.features.schema`.
+        schema: Arrow schema from :func:`harmonygen.storage.parquet_cells.schema`.
         digest: what the rows are made from; parts of another digest are not resumed.
         config: the folder below ``folder``: ``data`` for a dataset's default configuration, else its name.
         row_group_bytes: a row group is closed before it passes this (a single larger row stands alone).

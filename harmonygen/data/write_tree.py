@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from harmonygen.storage import shards
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.storage import shards
 
 Link = Literal["hard", "sym", "copy"]
 
@@ -153,7 +153,7 @@ def write_manifest(root: Path, rows: Sequence[Mapping[str, Any]], digest: str) -
     """Write ``manifest.parquet`` with the columns :data:`MANIFEST`; missing values are null."""
     import pyarrow as pa
 
-    from harmonygen.features import schema
+    from harmonygen.storage.parquet_cells import image_schema
 
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema(MANIFEST))
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=image_schema(MANIFEST))
     shards.write_parquet(root / "manifest.parquet", table, {shards.PLAN_KEY: digest.encode()}, compression="zstd")

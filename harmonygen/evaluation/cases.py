@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harmonygen.data.evaluation_set import Case
+from harmonygen.data.composites import Case
 from harmonygen.errors import InputError
+from harmonygen.evaluation.predictors import Loaded, Predictor
 from harmonygen.evaluation.protocols import Rules, Target
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.pictures.images import MAX_PIXELS, ImageU8, read_image
 from harmonygen.pictures.masks import load_mask
-from harmonygen.evaluation.predictors import Loaded, Predictor
 
 
 def score_triplets(
@@ -24,7 +24,7 @@ def score_triplets(
     """Yield a row of :data:`harmonygen.evaluation.scores.SCHEMA` for each case and method, the raw composite first.
 
     Args:
-        cases: what is scored, as :func:`harmonygen.data.evaluation_set.read_cases` gives it.
+        cases: what is scored, as :func:`harmonygen.data.composites.read_cases` gives it.
         predictors: method -> what it makes of a composite (:mod:`harmonygen.evaluation.predictors`).
         rules: the protocol; ``paper`` with the background as predicted if not given.
         with_ssim: work out SSIM and foreground SSIM too, which is most of the time.

@@ -16,24 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import harmonygen
-from harmonygen.settings import EvaluateSettings
-from harmonygen.data.csv_cells import plain_texts
-from harmonygen.data.evaluation_set import EvaluationSet, read_cases
+from harmonygen.data.composites import EvaluationSet, read_cases
 from harmonygen.data.files import photo_sizes
-from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.errors import InputError
+from harmonygen.evaluation.cases import score_triplets
+from harmonygen.evaluation.parts import PARTS, Job, is_done, part_digest, read_parts, run_parts
+from harmonygen.evaluation.predictions import match_predictions
+from harmonygen.evaluation.predictors import Models, expanded
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import COMPOSITE, Scores, gather
+from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen.evaluation.summary import comparisons, foreground, group_figures, over_seeds
 from harmonygen.evaluation.tables import PAIRED, Table, latex, markdown, tables
 from harmonygen.pictures.images import open_checked, read_bytes
 from harmonygen.records import FileSource, ImageSource
+from harmonygen.runs.job_folder import SUMMARY, adopt_json, digest_of, versions
+from harmonygen.storage.parquet_cells import plain_texts
 from harmonygen.storage.shards import Shard, cut, locked, make_folder, sweep, write_bytes, write_json, write_parquet
-from harmonygen.evaluation.parts import PARTS, Job, is_done, part_digest, read_parts, run_parts
-from harmonygen.synthesis.plan import adopt_json, digest_of
-from harmonygen.evaluation.predictors import Models, expanded
-from harmonygen.evaluation.cases import score_triplets
-from harmonygen.synthesis.summary import SUMMARY, versions
 
 __all__ = ["EvaluateResult", "evaluate", "score_triplets"]
 

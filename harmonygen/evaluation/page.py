@@ -13,11 +13,10 @@ from PIL import Image
 
 from harmonygen.evaluation.tables import Table
 from harmonygen.pictures.images import ImageU8, Mask
-from harmonygen.report import pages
-from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
 from harmonygen.pictures.outline import draw, outline
+from harmonygen.report import pages
 from harmonygen.report.render import data_url
-from harmonygen.report.thumbnails import QUALITY, Thumbnail
+from harmonygen.report.thumbnails import CAPTION, GAP, INK, PAPER, PICTURE, QUALITY, Thumbnail, draw_cell
 from harmonygen.storage.shards import write_bytes
 
 _HEIGHT = 224  # pixels of a case's pictures on the page

@@ -19,16 +19,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.settings import MethodSpec
-from harmonygen.data.evaluation_set import Case
+from harmonygen.data.composites import Case
 from harmonygen.errors import HarmonygenError, InputError
+from harmonygen.evaluation.cases import score_case
+from harmonygen.evaluation.predictors import Models, Predictor, from_folder
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import SCHEMA
+from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.records import SegmentSource
+from harmonygen.runs.job_folder import digest_of
 from harmonygen.storage.shards import PLAN_KEY, Shard, is_whole, write_parquet
-from harmonygen.synthesis.plan import digest_of
-from harmonygen.evaluation.predictors import Models, Predictor, from_folder
-from harmonygen.evaluation.cases import score_case
 
 PARTS = "parts"
 

@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harmonygen.settings import EvaluateSettings
 from harmonygen.data import read_pairs
-from harmonygen.data.triplets import is_run
+from harmonygen.data.files import is_run
 from harmonygen.errors import UsageError
+from harmonygen.evaluation.cases import pictures_of
+from harmonygen.evaluation.page import CaseView, Shot, draw_sheet, write_page
+from harmonygen.evaluation.parts import Job
+from harmonygen.evaluation.predictors import Predictor
 from harmonygen.evaluation.protocols import SIDE
 from harmonygen.evaluation.scores import COMPOSITE, Scores
+from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen.evaluation.tables import Table
 from harmonygen.pictures.images import read_image
 from harmonygen.pictures.masks import load_mask, resize_mask
 from harmonygen.records import Pair
-from harmonygen.evaluation.page import CaseView, Shot, draw_sheet, write_page
 from harmonygen.report.plots import curve, share_above
 from harmonygen.report.raster import to_png
 from harmonygen.storage.shards import write_bytes
-from harmonygen.evaluation.parts import Job
-from harmonygen.evaluation.predictors import Predictor
-from harmonygen.evaluation.cases import pictures_of
 
 SHEET, CURVE = "sheet.png", "fg_ratio.png"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmonygen.settings import MethodSpec
-from harmonygen.data.evaluation_set import Case
+from harmonygen.data.composites import Case
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.evaluation.scores import COMPOSITE
+from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image
 from harmonygen.pictures.photo import Sizing, size_photo
 from harmonygen.records import FileSource, Pair
@@ -82,7 +82,7 @@ class Models:
 
     def _load(self, spec: MethodSpec) -> Harmonizer:
         from harmonygen.harmonization import load_harmonizer
-        from harmonygen.synthesis.load import pick_batch, pick_device, pick_dtype
+        from harmonygen.models.device import pick_batch, pick_device, pick_dtype
 
         device = pick_device(self.device)
         loaded = load_harmonizer(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from harmonygen.settings import Background, Protocol
 from harmonygen.errors import InputError, UsageError
+from harmonygen.evaluation.settings import Background, Protocol
 from harmonygen.pictures.images import ImageU8, Mask, paste, resize
 from harmonygen.pictures.masks import resize_mask
 
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A protocol with its options; see :class:`harmonygen.settings.EvaluateSettings`.
+    """A protocol with its options; see :class:`harmonygen.evaluation.settings.EvaluateSettings`.
 
     Raises:
         UsageError: ``fullres-fg`` with a background that it does not have.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harmonygen.settings import PublishedRow
-from harmonygen.evaluation.bins import BINS
+from harmonygen.evaluation.scores import BINS
+from harmonygen.evaluation.settings import PublishedRow
 
 PRINTED = {"psnr": "PSNR ↑", "mse": "MSE ↓", "fmse": "fMSE ↓"}
 _MORE = {"fpsnr": "fPSNR ↑", "ssim": "SSIM ↑", "fssim": "fSSIM ↑"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harmonygen.data.evaluation_set import Case, read_cases
+from harmonygen.data.composites import Case, read_cases
 from harmonygen.records import FileSource, ImageSource
 from harmonygen.report import pages
 from harmonygen.report.curves import COLOURS, differences, learning_curves

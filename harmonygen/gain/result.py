@@ -14,18 +14,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.settings import GainSettings
-from harmonygen.data.triplets import read_triplets
-from harmonygen.evaluation.bootstrap import Interval
-from harmonygen.evaluation.crossed import crossed_interval
+from harmonygen.data.composites import read_triplets
+from harmonygen.evaluation.bootstrap import Interval, crossed_interval
 from harmonygen.evaluation.metrics import fmse
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import finite
+from harmonygen.gain.arms import Arm, arm_folder
+from harmonygen.gain.run import SCORES, curve_cases, test_cases
+from harmonygen.gain.sets import SUMMARY
+from harmonygen.gain.settings import GainSettings
 from harmonygen.pictures.images import read_image
 from harmonygen.pictures.masks import read_mask
-from harmonygen.gain.arms import Arm, arm_folder
-from harmonygen.gain.sets import SUMMARY
-from harmonygen.gain.run import SCORES, curve_cases, test_cases
 
 FIGURES = ("psnr", "fmse", "mse")
 HIGHER = frozenset({"psnr"})

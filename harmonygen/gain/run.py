@@ -20,18 +20,20 @@ from typing import Any
 import pyarrow as pa
 
 from harmonygen import recipes
-from harmonygen.storage import shards
-from harmonygen.settings import GainSettings, Method, resolve
-from harmonygen.data.evaluation_set import Case, read_cases
+from harmonygen.data.composites import Case, read_cases
 from harmonygen.errors import HarmonygenError
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
+from harmonygen.gain.page import shown_cases
+from harmonygen.gain.settings import GainSettings
+from harmonygen.harmonization.settings import Method
 from harmonygen.pictures.images import ImageU8, encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.pictures.photo import Sizing, size_photo
 from harmonygen.records import Pair
-from harmonygen.gain.page import shown_cases
 from harmonygen.seeds import candidate_seed, stable_seed
+from harmonygen.settings import resolve
+from harmonygen.storage import shards
 
 Log = Callable[[str], None]
 JOB, SCORES, CASES = "job.json", "scores.parquet", "cases"
@@ -132,7 +134,7 @@ def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     import torch
 
     from harmonygen.harmonization import load_harmonizer
-    from harmonygen.synthesis.load import pick_device
+    from harmonygen.models.device import pick_device
 
     method: Method = "direct" if job["arch"] == "direct" else "diffharmony"
     device = pick_device(job["device"])

@@ -16,22 +16,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from harmonygen.pictures import phash
-from harmonygen.storage import shards
-from harmonygen.settings import GainSettings, SynthesizeSettings
-from harmonygen.data.split import near_duplicate_groups, split_groups
+from harmonygen.augmentation import leak_guard
+from harmonygen.augmentation import pick as picks
+from harmonygen.augmentation.dataset import Originals, all_files, read_originals, refuse_missing
+from harmonygen.augmentation.export import refuse_names, wanted, write_pairs_and_composites
+from harmonygen.augmentation.gamma import count_pairs, plan_gamma
+from harmonygen.augmentation.write import Mix, write_tree
 from harmonygen.data import SAMPLE, detect_layout, read_pairs
 from harmonygen.data import write_tree as tree
+from harmonygen.data.split import near_duplicate_groups, split_groups
 from harmonygen.errors import UsageError
+from harmonygen.gain.settings import GainSettings
+from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource, Pair
-from harmonygen.augmentation import leak_guard
-from harmonygen.augmentation import pick as picks
-from harmonygen.augmentation.write import Mix, write_tree
-from harmonygen.augmentation.export import refuse_names, wanted, write_pairs_and_composites
-from harmonygen.augmentation.gamma import count_pairs, plan_gamma
-from harmonygen.augmentation.dataset import Originals, all_files, read_originals, refuse_missing
+from harmonygen.runs.read import Run, read_run
+from harmonygen.storage import shards
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
 Say = Callable[[str], None]
@@ -77,7 +79,7 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
     if settings.leak_guard == "hash":
         train, test = ({pair.real_id: pair.real for pair in side} for side in (dataset.train, dataset.test))
         leak_guard.refuse_near_duplicates(train, test)
-    run = picks.Run(out, (), pa.table({}), frozenset(), "")
+    run = Run(out, (), pa.table({}), frozenset(), "")
     nothing, gamma = picks.Picks({}, 0, (), 0), plan_gamma(0.0, pairs_and_composites(dataset))
     write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing, ""))
     return {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
@@ -97,7 +99,7 @@ def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
         run = settings.out / "candidates" / f"originals-{side}"
         say(f"{side}: {settings.originals.k} composites ({settings.originals.generator}) of each of {len(pairs)} masks")
         synthesize(transfers(settings, table, run, settings.per_photo))
-        made = picks.read_run(run)
+        made = read_run(run)
         rows, gated = wanted(made, "selected")
         refuse_names(made)
         written = write_pairs_and_composites(out, "sym", made, rows)

@@ -17,17 +17,16 @@ from typing import Any
 
 import harmonygen
 from harmonygen import recipes
-from harmonygen.storage import shards
-from harmonygen.settings import GainSettings
 from harmonygen.errors import UsageError
-from harmonygen.gain.page import write_gain_report
-from harmonygen.gain import sets as gain_data
-from harmonygen.runs import gain_extra
 from harmonygen.gain import run as gain_run
-from harmonygen.gain.arms import Arm, added, arm_folder, arms_of, make_arm
-from harmonygen.workflows.gain_pool import run_all
+from harmonygen.gain import sets as gain_data
+from harmonygen.gain.arms import Arm, added, arm_folder, arms_of, extra_pairs, make_arm, table_path
+from harmonygen.gain.page import write_gain_report
+from harmonygen.gain.pool import run_all
 from harmonygen.gain.result import result_of
-from harmonygen.synthesis.plan import PLAN, adopt_json, digest_of
+from harmonygen.gain.settings import GainSettings
+from harmonygen.runs.job_folder import PLAN, adopt_json, digest_of
+from harmonygen.storage import shards
 
 Say = Callable[[str], None]
 RESULT, REPORT = "gain.json", "gain.html"
@@ -131,8 +130,8 @@ def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...]) -> None:
     _batch(settings)
     if not (settings.out / PLAN).is_file() and not gain_data.has_composites(settings):
         gain_data.split_pairs(settings)
-    if any(arm.extra for arm in arms) and not gain_extra.table_path(settings).is_file():
-        gain_extra.extra_pairs(settings)
+    if any(arm.extra for arm in arms) and not table_path(settings).is_file():
+        extra_pairs(settings)
 
 
 def _plan_json(settings: GainSettings) -> dict[str, Any]:

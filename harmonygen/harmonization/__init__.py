@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harmonygen.models.device import keep_memory
-from harmonygen.settings import Detail, Method, Sampler
 from harmonygen.errors import UsageError
+from harmonygen.harmonization.settings import Method
+from harmonygen.models.device import keep_memory
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
+from harmonygen.settings import Detail, Sampler
 
 if TYPE_CHECKING:
     import torch

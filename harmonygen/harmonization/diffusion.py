@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from harmonygen.settings import Detail, Sampler
-from harmonygen.pictures.detail import RADIUS
 from harmonygen.errors import CheckpointError
-from harmonygen.full_size import full_size
-from harmonygen.pictures.images import ImageU8, resize
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.draw import Picture01, PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
+from harmonygen.pictures.detail import RADIUS, full_size
+from harmonygen.pictures.images import ImageU8, resize
 from harmonygen.pictures.photo import Photo, Sizing, model_size, shrink_mask
 from harmonygen.seeds import stable_seed
+from harmonygen.settings import Detail, Sampler
 
 
 class DiffusionHarmonizer:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonygen.settings import Detail
-from harmonygen.full_size import full_size
-from harmonygen.pictures.images import ImageU8
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.draw import to_pm1
 from harmonygen.models.refiner import RefinementUNet
+from harmonygen.pictures.detail import full_size
+from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
+from harmonygen.settings import Detail
 
 
 class DirectHarmonizer:

@@ -19,24 +19,24 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.settings import HarmonizeSettings
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
 from harmonygen.harmonization import Harmonizer, load_harmonizer
+from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
+from harmonygen.harmonization.settings import HarmonizeSettings
+from harmonygen.harmonization.zeroshot import options as zero_shot
+from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
+from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
+from harmonygen.models.device import pick_batch, pick_device, pick_dtype
 from harmonygen.pictures.photo import Photo, Sizing, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
-from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
+from harmonygen.runs.job_folder import QUARANTINE, SUMMARY, adopt_json, digest_of, versions
 from harmonygen.seeds import candidate_seed
 from harmonygen.storage.shards import locked, make_folder, quarantine_table, sweep, write_json, write_parquet
-from harmonygen.harmonization.zeroshot import options as zero_shot
-from harmonygen.synthesis.load import pick_batch, pick_device, pick_dtype
-from harmonygen.synthesis.plan import adopt_json, digest_of, inputs_digest
-from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
+from harmonygen.synthesis.plan import inputs_digest
 from harmonygen.synthesis.shard import load_ahead
-from harmonygen.synthesis.summary import QUARANTINE, SUMMARY, versions
 from harmonygen.synthesis.synthesize import allowance, check_bad
-from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 
 Progress = Callable[[int, int], None]
 

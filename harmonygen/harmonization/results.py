@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from harmonygen.settings import HarmonizeSettings
 from harmonygen.errors import UsageError
+from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.records import Pair
+from harmonygen.runs.job_folder import PLAN
 from harmonygen.storage.shards import make_folder, write_bytes
-from harmonygen.synthesis.plan import PLAN
 
 TRACE, STRIP = ".trace.json", ".strip.jpg"
 """Suffixes of what lies beside a zero-shot picture."""

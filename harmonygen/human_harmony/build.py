@@ -20,25 +20,25 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.storage import shards
-from harmonygen.settings import CandidateSettings, HumanHarmonySettings, SynthesizeSettings
-from harmonygen.human_harmony.products import ListFilter, ProductFilter, load_product_filter
-from harmonygen.data.split import target_count
 from harmonygen.data.manifest import read_manifest, sha256
-from harmonygen.data.pairset import PairSet
 from harmonygen.data.segmentations import read_segmentations
+from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
-from harmonygen.runs.decisions import read_decisions, to_rows
 from harmonygen.errors import UsageError
-from harmonygen.records import Pair, Quarantined, SegmentSource
-from harmonygen.human_harmony import photo_split
-from harmonygen.human_harmony import prepare
+from harmonygen.human_harmony import photo_split, prepare
 from harmonygen.human_harmony.card import ASSETS
 from harmonygen.human_harmony.dataset import FILES, SUMMED_UP, write_dataset
-from harmonygen.synthesis.plan import adopt_json, digest_of, read_plan
-from harmonygen.synthesis.reselect import SELECTION, reselect
-from harmonygen.synthesis.synthesize import allowance, check_bad, synthesize
+from harmonygen.human_harmony.products import ListFilter, load_product_filter
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
+from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.verdict import ProductFilter
+from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
+from harmonygen.runs.decisions import read_decisions, to_rows
+from harmonygen.runs.job_folder import adopt_json, digest_of, read_plan
+from harmonygen.storage import shards
+from harmonygen.synthesis.reselect import SELECTION, reselect
+from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+from harmonygen.synthesis.synthesize import allowance, check_bad, synthesize
 
 VERB = "build-human-harmony"
 HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "workers", "decisions")

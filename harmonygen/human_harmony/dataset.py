@@ -10,24 +10,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from harmonygen import features
-from harmonygen.storage import shards
-from harmonygen.settings import HumanHarmonySettings
+from harmonygen.augmentation import export
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
-from harmonygen.data.card import CardFigures
 from harmonygen.data.write_parquet import card_metadata_of
+from harmonygen.human_harmony import card as human_card
+from harmonygen.human_harmony import photo_split
+from harmonygen.human_harmony.card import ASSETS, LEVEL, CardFigures, Counted
+from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
+from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.records import Quarantined
 from harmonygen.report import plots, write_report
 from harmonygen.report.dropped import dropped_rows, dropped_sheet
-from harmonygen.augmentation import export
-from harmonygen.human_harmony import card as human_card
-from harmonygen.human_harmony import photo_split
-from harmonygen.augmentation import pick as picks
-from harmonygen.human_harmony.card import ASSETS, LEVEL, Counted
-from harmonygen.synthesis.plan import read_plan
-from harmonygen.synthesis.summary import versions
-from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
+from harmonygen.runs.job_folder import read_plan, versions
+from harmonygen.runs.read import read_run
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import image_schema
 
 SUMMED_UP = ("summary.json", "quarantine.parquet", "report.html")
 """What sums a build up, beside its dataset."""
@@ -92,7 +90,7 @@ def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[W
 
 
 def _configs(written: Written) -> dict[str, Any]:
-    schema = features.schema(COLUMNS)
+    schema = image_schema(COLUMNS)
     return {config: (schema, splits) for config, splits in written.items()}
 
 
@@ -100,7 +98,7 @@ def _write_tree(
     settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
 ) -> list[manifest.Entry]:
     """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split."""
-    run = picks.read_run(triplets.run)
+    run = read_run(triplets.run)
     export.refuse_names(run)
     rows, _ = export.wanted(run, "selected")
     rows = [row for row in rows if triplets.split_of.get(row["pair_id"])]
@@ -167,7 +165,7 @@ def _figures(
 
 def _review_of(run: Path) -> dict[str, int]:
     """Return how many candidates a review accepted and rejected, nothing if there was none."""
-    from harmonygen.report.files import read_json
+    from harmonygen.report.rows import read_json
 
     selection = read_json(run / "summary.json").get("selection", {})
     return {name: selection[name] for name in ("accepted", "rejected")} if "accepted" in selection else {}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harmonygen.human_harmony.torchvision_weights import COCO_PERSON, SEGMENTERS, VOC_PERSON, load_torchvision
 from harmonygen.errors import UsageError
+from harmonygen.human_harmony.torchvision_weights import COCO_PERSON, SEGMENTERS, VOC_PERSON, load_torchvision
 from harmonygen.pictures.images import ImageU8, Mask
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harmonygen.human_harmony.products import Verdict
-from harmonygen.human_harmony.torchvision_weights import COCO_PERSON, DETECTORS, load_torchvision
 from harmonygen.errors import UsageError
+from harmonygen.human_harmony.torchvision_weights import COCO_PERSON, DETECTORS, load_torchvision
+from harmonygen.human_harmony.verdict import Verdict
 from harmonygen.pictures.images import ImageU8, Mask
 
 Boxes = npt.NDArray[np.float64]

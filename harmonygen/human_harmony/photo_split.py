@@ -16,15 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.storage import shards
-from harmonygen.settings import HumanHarmonySettings
-from harmonygen.curation.id_lists import bare_id
-from harmonygen.data.split import leaks, near_duplicate_groups, read_split, split_groups
 from harmonygen.data import detect_layout, iharmony4, read_pairs
+from harmonygen.data.split import bare_id, leaks, near_duplicate_groups, read_split, split_groups
 from harmonygen.errors import UsageError
+from harmonygen.human_harmony import prepare
+from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.pictures.phash import hash_sources
 from harmonygen.records import FileSource, Pair
-from harmonygen.human_harmony import prepare
+from harmonygen.storage import shards
 
 NAME = "split.parquet"
 _SCHEMA = pa.schema(

@@ -2,7 +2,7 @@
 
 No weights are needed. The photo is reduced to 256 px on its long side; its *ground* is a quadratic in x and y fitted
 to the colours of the border (a frame outside the mask), so a gradient or a vignette is plain too. Five measures, each
-with a limit in :class:`harmonygen.settings.ProductRule`; a photo is dropped only if it keeps all five limits:
+with a limit in :class:`~harmonygen.human_harmony.settings.ProductRule`; a photo that keeps all five is dropped:
 
 - ``edge``: share of the picture's rim that the mask covers: a product is shown whole;
 - ``border``: share of the border that has the ground's colour: a studio;
@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harmonygen.settings import ProductRule
-from harmonygen.human_harmony.products import Verdict
+from harmonygen.human_harmony.settings import ProductRule
+from harmonygen.human_harmony.verdict import Verdict
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.photo import output_size, shrink_mask
 

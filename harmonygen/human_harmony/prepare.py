@@ -19,17 +19,18 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from harmonygen.storage import shards
-from harmonygen.settings import HumanHarmonySettings
-from harmonygen.human_harmony.products import ProductFilter, load_product_filter
 from harmonygen.errors import InputError
-from harmonygen.features import IMAGE, image_cell, schema
+from harmonygen.human_harmony.products import load_product_filter
+from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.pictures.images import ImageU8, Mask, encode, read_bytes, read_image
 from harmonygen.pictures.mask_cleaning import clean_mask
 from harmonygen.pictures.masks import check_mask, fg_ratio, read_mask
+from harmonygen.pictures.outline import draw, outline
 from harmonygen.pictures.phash import hash_source
 from harmonygen.records import FileSource, Pair, Quarantined
-from harmonygen.pictures.outline import draw, outline
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 PREPARED, DROPPED = "prepared", "dropped"
 SUBSET = "HumanHarmony"
@@ -94,7 +95,7 @@ def load_rules(settings: HumanHarmonySettings) -> Rules:
         UsageError: a filter or model without its file, or a device that is not there.
         CheckpointError: weights of another model.
     """
-    from harmonygen.synthesis.load import pick_device
+    from harmonygen.models.device import pick_device
 
     device = pick_device(settings.device)
     name, listed, weights = settings.product_filter, settings.product_list, settings.product_weights
@@ -151,8 +152,8 @@ def _prepare_shard(pairs: Sequence[Pair], rules: Rules, kept: Path, digest: str,
     bad = [outcome for outcome in outcomes if isinstance(outcome, Quarantined)]
     mark = {shards.PLAN_KEY: digest.encode()}
     dropped = kept.parent.parent / DROPPED / kept.name
-    shards.write_parquet(dropped, pa.Table.from_pylist(left, schema=schema(DROPPED_COLUMNS)), mark)
-    table = pa.Table.from_pylist(rows, schema=schema(PREPARED_COLUMNS))
+    shards.write_parquet(dropped, pa.Table.from_pylist(left, schema=image_schema(DROPPED_COLUMNS)), mark)
+    table = pa.Table.from_pylist(rows, schema=image_schema(PREPARED_COLUMNS))
     marked = {**mark, shards.QUARANTINE_KEY: shards.pack_quarantine(bad)}
     shards.write_parquet(kept, table, marked, row_group_size=_ROW_GROUP)
 

@@ -5,33 +5,20 @@ A product filter is a callable ``(image_u8, mask, real_id) -> Verdict``; it may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from harmonygen.settings import ProductRule
-from harmonygen.curation.id_lists import bare_id, read_ids
+from harmonygen.data.split import bare_id, read_ids
 from harmonygen.errors import UsageError
+from harmonygen.human_harmony.settings import ProductRule
+from harmonygen.human_harmony.verdict import ProductFilter, Verdict
 from harmonygen.pictures.images import ImageU8, Mask
 
 Strategy = Literal["heuristic", "person-detector", "list", "none"]
 
 _SHOWN = 5  # ids in a message
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a photo is kept; if not, ``reason`` (``product:<strategy>``). ``detail`` says why in plain words."""
-
-    keep: bool
-    reason: str = ""
-    detail: str = ""
-    measures: Mapping[str, float] = field(default_factory=dict)
-
-
-ProductFilter = Callable[[ImageU8, Mask, str], Verdict]
-"""``(image_u8 (H, W, 3), mask (H, W) of the clothing, real_id) -> Verdict``."""
 
 
 def load_product_filter(
@@ -88,7 +75,7 @@ class ListFilter:
 
     @classmethod
     def from_file(cls, path: Path) -> ListFilter:
-        """Read the list (see :func:`harmonygen.curation.id_lists.read_ids`)."""
+        """Read the list (see :func:`harmonygen.data.split.read_ids`)."""
         return cls(frozenset(read_ids(path)), str(path))
 
     def __call__(self, image_u8: ImageU8, mask: Mask, real_id: str) -> Verdict:

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen import features
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, config_folder
 from harmonygen.errors import StorageError
 from harmonygen.human_harmony import prepare
 from harmonygen.runs.tables import CANDIDATE_COLUMNS
+from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 CONFIGS = ("default", "candidates")
 SPLITS = ("train", "test")
@@ -32,7 +32,7 @@ _FROM_RUN = (*_OWN, *_SCORES, *_OUTCOME, *_MADE_BY)
 _FROM_PHOTO = {name: prepare.PREPARED_COLUMNS[name] for name in ("class_ids", "attributes", "segments", "phash")}
 
 COLUMNS: dict[str, str] = {
-    **dict.fromkeys(("real", "mask", "composite"), features.IMAGE),
+    **dict.fromkeys(("real", "mask", "composite"), IMAGE),
     **{name: CANDIDATE_COLUMNS[name] for name in (*_OWN, *_SCORES)},
     "margin": "float64",
     **{name: CANDIDATE_COLUMNS[name] for name in (*_OUTCOME, *_MADE_BY)},
@@ -77,7 +77,7 @@ def write_triplets(triplets: Triplets, out: Path, progress: Progress | None = No
         StorageError: a photo is gone, or the disk is full.
     """
     written: Written = {config: {} for config in CONFIGS}
-    schema = features.schema(COLUMNS)
+    schema = image_schema(COLUMNS)
     photos = _photo_columns(triplets.work)
     parts = triplets.parts()
     for number, split in enumerate(SPLITS):
@@ -178,7 +178,7 @@ def _with_bytes(cell: dict[str, Any]) -> dict[str, Any]:
         return cell
     path = Path(cell["path"])
     try:
-        return features.image_cell(path.read_bytes(), path.name)
+        return image_cell(path.read_bytes(), path.name)
     except OSError as error:
         raise StorageError(
             f"photo '{path}' cannot be read ({error.strerror or error}): bring it back, then repeat the command"

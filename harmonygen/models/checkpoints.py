@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
+from harmonygen.settings import Settings
 
 SPEC_NAME = "harmonygen.json"
 STARTER = Path(__file__).resolve().parent.parent / "assets" / "starter"

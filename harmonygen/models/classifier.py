@@ -7,9 +7,11 @@ outputs mean, the input size and the normalisation are stored with the weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -18,9 +20,11 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
+from harmonygen.models.checkpoints import load_weights, locate, read_spec, weights_digest, write_spec
+from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.pictures.masks import resize_mask
+from harmonygen.settings import Settings
 
 _WEIGHTS = "model.safetensors"
 DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -162,3 +166,33 @@ def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:
     if spec.in_channels == 3:
         return normalised
     return torch.cat([normalised, masks.to(dtype) - spec.mask_offset], dim=1)
+
+
+Scorer = Callable[[Sequence[ImageU8], Mask], list[float]]
+"""Composites (H, W, 3) uint8 of one pair and their mask (H, W) bool -> P(composite) of each, in [0, 1]."""
+
+
+class ClassifierScorer:
+    """The harmony classifier as a scorer: whole image, resized to the classifier's input size."""
+
+    def __init__(self, model: HarmonyResNet, digest: str = "", batch_size: int = 32) -> None:
+        self.model, self.digest, self.batch_size = model, digest, batch_size
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype = torch.float32) -> ClassifierScorer:
+        """Load ``starter`` or a classifier folder."""
+        folder = locate(name, "classifier")
+        return cls(HarmonyResNet.from_pretrained(folder, device, dtype), weights_digest(folder))
+
+    @torch.no_grad()
+    def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
+        """Return P(composite) of each composite."""
+        side = self.model.spec.input_size
+        parameter = next(self.model.parameters())
+        small = np.stack([resize(composite, side, side) for composite in composites])
+        images = torch.from_numpy(small).permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 255
+        masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
+        scores: list[float] = []
+        for chunk in torch.split(images, self.batch_size):
+            scores += self.model.p_composite(chunk, masks.expand(len(chunk), 1, -1, -1)).tolist()
+        return scores

@@ -26,11 +26,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.settings import Sampler, Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.settings import Sampler, Settings
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9

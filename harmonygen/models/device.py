@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
+import torch
+
+from harmonygen.errors import UsageError
+
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of mallopt(3)
 _LARGE, _NEVER = 1 << 30, (1 << 31) - 1
 
@@ -20,3 +24,51 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+
+
+_AUTO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
+
+
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+}
+
+
+def pick_device(name: str) -> str:
+    """Return the device for ``auto`` (CUDA, Apple, CPU in this order), or check the one that is named.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in _AUTO_BATCH or (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise UsageError(f"--device {name} is not available here: use auto, or see 'harmonygen doctor'")
+    return name
+
+
+def pick_dtype(name: str, device: str) -> torch.dtype:
+    """Return the dtype for ``auto`` (bfloat16 on CUDA that has it, float16 on older, float32 elsewhere) or by name."""
+    if name != "auto":
+        if name not in _DTYPES:
+            raise UsageError(f"--dtype {name} is not known: choose auto, {', '.join(_DTYPES)}")
+        return _DTYPES[name]
+    if not device.startswith("cuda"):
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def pick_batch(name: str, device: str) -> int:
+    """Return the number of candidates denoised together: a number, or ``auto`` by device."""
+    if name == "auto":
+        return _AUTO_BATCH[device.partition(":")[0]]
+    if not name.isdecimal() or int(name) < 1:
+        raise UsageError(f"--batch-size is {name!r}: write auto or a whole number from 1")
+    return int(name)

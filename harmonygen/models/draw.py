@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harmonygen.settings import Decoded, Sampler
-from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.harmony_vae import ConditionFeatures
 from harmonygen.models.window_decoder import Window, WindowDecoder, window_around
+from harmonygen.pictures.images import ImageU8, Mask
+from harmonygen.settings import Decoded, Sampler
 
 Picture01 = npt.NDArray[np.float32]
 

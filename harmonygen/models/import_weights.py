@@ -9,12 +9,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from harmonygen.settings import Settings
 from harmonygen.errors import UsageError
 from harmonygen.models.checkpoints import writing_errors
 from harmonygen.models.classifier import Label
 from harmonygen.models.foreign import Foreign, read_foreign
 from harmonygen.models.importing import import_classifier, import_denoiser, import_harmony_vae, import_refiner
+from harmonygen.settings import Settings
 from harmonygen.storage.shards import make_folder, storage_errors
 
 Kind = Literal["denoiser", "harmony-vae", "refiner", "classifier"]

@@ -14,7 +14,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import write_spec
 from harmonygen.models.classifier import DEPTHS, ClassifierSpec, HarmonyResNet, Label
@@ -23,6 +22,7 @@ from harmonygen.models.foreign import Foreign, check_names
 from harmonygen.models.harmony_vae import DOWN_BLOCK, UP_BLOCK, HarmonyVAE, load_autoencoder
 from harmonygen.models.initialise import empty_prompt, load_scheduler, read_embedding
 from harmonygen.models.refiner import INPUTS, RefinementUNet, RefinerSpec
+from harmonygen.settings import Settings
 
 SD15_UNET: dict[str, Any] = {
     "sample_size": 64,

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.settings import Settings
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
+from harmonygen.settings import Settings
 
 Kind = Literal["refiner", "direct"]
 INPUTS: dict[Kind, tuple[int, str]] = {

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from harmonygen.pictures.images import Mask
 from harmonygen.models.harmony_vae import UP_BLOCK, ConditionFeatures, HarmonyVAE
+from harmonygen.pictures.images import Mask
 
 _Norm = Callable[..., Tensor]
 HALO_A_LAYER = 3

@@ -14,7 +14,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import MAX_PIXELS, Decoded, Mask, has_alpha, load_upright, open_checked, read_bytes, to_rgb, to_rgba
+from harmonygen.pictures.images import (
+    MAX_PIXELS,
+    Decoded,
+    Mask,
+    has_alpha,
+    load_upright,
+    open_checked,
+    read_bytes,
+    to_rgb,
+    to_rgba,
+)
 from harmonygen.records import MaskSource, SegmentSource
 
 MaskResize = Literal["refuse", "nearest"]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harmonygen.settings import Detail, Fit, MaskResize
 from harmonygen.errors import InputError
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image, resize
 from harmonygen.pictures.masks import check_mask, read_mask, resize_mask
 from harmonygen.records import Pair
+from harmonygen.settings import Detail, Fit, MaskResize
 
 _MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
 

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
+from harmonygen.data.manifest import Entry
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub_calls import Caller, Token
 from harmonygen.publishing.hub_files import Difference, Remote, difference, groups
-from harmonygen.data.manifest import Entry
-from harmonygen.errors import StorageError, UsageError
 
 Progress = Callable[[int, int], None]
 

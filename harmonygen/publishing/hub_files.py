@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonygen.publishing.front_matter import Card
 from harmonygen.data.manifest import Entry
+from harmonygen.publishing.front_matter import Card
 
 GROUP_FILES = 50  # of one commit to the branch
 GROUP_BYTES = 5_000_000_000

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harmonygen.settings import PublishSettings
+from harmonygen.data.manifest import Entry
+from harmonygen.errors import HarmonygenError, StorageError, UsageError
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub import MAIN, Hub, Refs
 from harmonygen.publishing.hub_calls import Token, find_token, tamed_library
 from harmonygen.publishing.hub_files import Remote, difference, is_same
-from harmonygen.data.manifest import Entry
+from harmonygen.publishing.settings import PublishSettings
 from harmonygen.publishing.verify import Verified, published_entries, verify
-from harmonygen.errors import HarmonygenError, StorageError, UsageError
 
 Progress = Callable[[int, int], None]
 Notify = Callable[[str], None]

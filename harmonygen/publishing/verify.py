@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harmonygen.data import manifest
-from harmonygen.publishing.front_matter import Card, matches, read_card
 from harmonygen.data.manifest import Entry
-from harmonygen.publishing.verify_parquet import SECRET, Fault, Split, footer_fault, image_faults, split_faults
 from harmonygen.errors import UsageError
+from harmonygen.publishing.front_matter import Card, matches, read_card
+from harmonygen.publishing.verify_parquet import SECRET, Fault, Split, footer_fault, image_faults, split_faults
 
 Progress = Callable[[int, int], None]
 

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.pictures import images
-from harmonygen.storage.parquet_cells import read_cell
-from harmonygen.publishing.front_matter import Info
 from harmonygen.data.manifest import Entry
 from harmonygen.errors import InputError
+from harmonygen.pictures import images
+from harmonygen.publishing.front_matter import Info
 from harmonygen.records import CellSource
+from harmonygen.storage.parquet_cells import read_cell
 
 MAX_ROW_GROUP_BYTES = 286 << 20  # the Hub's viewer reads no larger one
 _AGAIN = "build the dataset again"

@@ -9,13 +9,21 @@ from pathlib import Path
 from PIL import Image
 
 from harmonygen.errors import UsageError
-from harmonygen.records import ImageSource
-from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
-from harmonygen.report.choose import choose_rows
-from harmonygen.report.gather import gather
 from harmonygen.pictures.outline import draw, outline
-from harmonygen.report.rows import Row, Tile
-from harmonygen.report.thumbnails import each, small_coverage, small_picture
+from harmonygen.records import ImageSource
+from harmonygen.report.gather import gather
+from harmonygen.report.rows import Row, Tile, choose_rows
+from harmonygen.report.thumbnails import (
+    CAPTION,
+    GAP,
+    INK,
+    PAPER,
+    PICTURE,
+    draw_cell,
+    each,
+    small_coverage,
+    small_picture,
+)
 from harmonygen.storage.shards import storage_errors, write_bytes
 
 _FAINT, _CHOSEN = (120, 120, 120), (31, 91, 196)

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from html import escape
 
 Points = Sequence[tuple[float, float]]
+
+
 _WIDTH, _HEIGHT = 640, 300
+
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 12, 40
+
+
 _ROW = 26
+
+
 COLOURS = 8
 
 

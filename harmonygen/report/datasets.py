@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, FileSource, ImageSource
-from harmonygen.report.files import number, read_columns
-from harmonygen.report.rows import Row, Tile
+from harmonygen.report.rows import Row, Tile, number, read_columns
 
 MANIFEST = "manifest.parquet"
 

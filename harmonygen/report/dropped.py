@@ -11,11 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from harmonygen.errors import InputError
 from harmonygen.records import CellSource
-from harmonygen.report.cells import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell
-from harmonygen.report.files import read_columns
-from harmonygen.report.pictures import stream
-from harmonygen.report.rows import LeftOut
-from harmonygen.report.thumbnails import small_picture
+from harmonygen.report.rows import LeftOut, read_columns
+from harmonygen.report.thumbnails import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell, small_picture, stream
 
 COLUMNS = 10
 _ROWS = 2  # of pictures a reason

@@ -16,8 +16,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
-from harmonygen.report.files import number, read_columns, read_json
-from harmonygen.report.rows import Gathered, Row, Tile
+from harmonygen.report.rows import Gathered, Row, Tile, number, read_columns, read_json
 from harmonygen.storage.shards import unpack_quarantine
 
 _PAIR_COLUMNS = ("pair_id", "subset", "width", "height", "fg_ratio", "scores")

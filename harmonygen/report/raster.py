@@ -15,9 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 from harmonygen.errors import UsageError
 
 SCALE = 3  # pixels a unit of the plot
+
+
 _OVER = 2  # drawn this much larger and shrunk, which smooths edges
+
+
 _FONT = 11
+
+
 _PAPER = (255, 255, 255)
+
 
 COLOURS = {
     "selected": "#1f5bc4",
@@ -36,10 +43,17 @@ COLOURS = {
     "theirs": "#b4530f",
 }
 """The page's light colours by class; see ``templates/report.css``."""
+
+
 _FILLED = ("area",)
+
+
 _WIDE = ("line", "beside")
 
+
 Element = Mapping[str, str]
+
+
 Point = tuple[float, float]
 
 

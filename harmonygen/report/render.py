@@ -12,10 +12,9 @@ from markupsafe import Markup
 
 from harmonygen.records import ImageSource
 from harmonygen.report import pages, plots
-from harmonygen.report.choose import choose_rows, fitting, matching
 from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
-from harmonygen.report.rows import Gathered, Row, Tile
+from harmonygen.report.rows import Gathered, Row, Tile, choose_rows, fitting, matching
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
 from harmonygen.storage.shards import make_folder, write_bytes
 

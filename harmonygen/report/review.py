@@ -19,11 +19,9 @@ import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.report import pages
-from harmonygen.report.choose import choose_rows, matching
-from harmonygen.report.files import read_json
 from harmonygen.report.gather import gather
 from harmonygen.report.render import GATES, Pictures, Progress, ReportResult, written
-from harmonygen.report.rows import Gathered, Row, Tile
+from harmonygen.report.rows import Gathered, Row, Tile, choose_rows, matching, read_json
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
 
 FILENAME = "review.html"

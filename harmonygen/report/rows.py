@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harmonygen.errors import StorageError
 from harmonygen.records import ImageSource, Quarantined
 
 
@@ -113,3 +122,58 @@ class Gathered:
         if self.kind == "dataset":
             return Counter(tile.label or "not stated" for tile in self.tiles)
         return Counter(tile.reason.partition(" rank")[0] for tile in self.tiles if tile.reason)
+
+
+def number(value: Any) -> float | None:
+    """Return a finite float, or None for what is null, NaN or infinite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one if there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read '{path}' ({error}): repeat the command that wrote the folder") from error
+    return value if isinstance(value, dict) else {}
+
+
+def read_columns(path: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
+    """Read those of ``columns`` that a Parquet file has, as one dict a row.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        present = [name for name in columns if name in file.schema_arrow.names]
+        rows: list[dict[str, Any]] = file.read(columns=present).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{path}' ({error}): repeat the command that wrote the folder") from error
+    return rows
+
+
+def matching(rows: Sequence[Row], patterns: Sequence[str]) -> list[int]:
+    """Return the indexes of rows whose pair id fits any of the patterns (``*`` and ``?``); of all if there is none."""
+    return [i for i, row in enumerate(rows) if not patterns or any(fnmatchcase(row.pair_id, p) for p in patterns)]
+
+
+def choose_rows(rows: Sequence[Row], count: int, among: Sequence[int] | None = None) -> list[int]:
+    """Choose ``count`` rows spread evenly over the ranking by best score, in the rows' own order.
+
+    Rows without a score rank last; a tie goes by position. The best and the worst are always among them.
+    """
+    indexes = list(range(len(rows)) if among is None else among)
+    if len(indexes) <= count:
+        return indexes
+    ranked = sorted(indexes, key=lambda i: (rows[i].best is None, -(rows[i].best or 0.0), i))
+    last = len(ranked) - 1
+    return sorted(ranked[round(position * last / max(1, count - 1))] for position in range(count))
+
+
+def fitting(rows: Sequence[Row], among: Sequence[int], max_tiles: int) -> int:
+    """Return how many rows of an average number of tiles hold at most ``max_tiles`` (1 or more, if there are any)."""
+    tiles = sum(len(rows[index].tiles) for index in among)
+    return len(among) if tiles <= max_tiles else max(1, len(among) * max_tiles // tiles)

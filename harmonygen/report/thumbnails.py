@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import load_upright, open_checked, to_rgb
+from harmonygen.pictures.images import load_upright, open_checked, read_bytes, to_rgb
 from harmonygen.pictures.masks import to_mask
-from harmonygen.records import ImageSource
 from harmonygen.pictures.outline import outline, svg_path
-from harmonygen.report.pictures import Found, stream
+from harmonygen.records import CellSource, ImageSource
+from harmonygen.storage.parquet_cells import cell_bytes
 
 QUALITY = 70
 _WIDEST = 3  # a panorama is no wider than three heights
@@ -114,3 +118,89 @@ def _chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
     iterator = iter(found)
     while chunk := list(islice(iterator, _CHUNK)):
         yield chunk
+
+
+PICTURE, CAPTION, GAP = 144, 18, 8  # pixels
+
+
+PAPER, INK = (246, 246, 246), (30, 30, 30)
+
+
+_MISSING = (222, 222, 222)
+
+
+def draw_cell(
+    sheet: Image.Image, at: tuple[int, int], picture: Image.Image | None, text: str, colour: tuple[int, int, int]
+) -> None:
+    """Draw one picture (None: a grey square) with a line of text under it, cut to the picture's width."""
+    pen, (left, top) = ImageDraw.Draw(sheet), at
+    if picture is None:
+        pen.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), fill=_MISSING)
+    else:
+        fitted = picture.copy()
+        fitted.thumbnail((PICTURE, PICTURE))
+        sheet.paste(fitted, (left + (PICTURE - fitted.width) // 2, top + PICTURE - fitted.height))
+    font = ImageFont.load_default(12)
+    while text and pen.textlength(text, font) > PICTURE:
+        text = text[:-1]
+    pen.text((left, top + PICTURE + 2), text, fill=colour, font=font)
+
+
+_BATCH_ROWS = 16
+
+
+Found = tuple[ImageSource, bytes | InputError]
+
+
+def stream(sources: Iterable[ImageSource]) -> Iterator[Found]:
+    """Yield each source once with its encoded bytes, or with the error that kept them away.
+
+    Cells come in the order of their file, and row groups without a wanted row are skipped.
+    """
+    cells: dict[Path, dict[int, list[CellSource]]] = defaultdict(lambda: defaultdict(list))
+    for source in dict.fromkeys(sources):
+        if isinstance(source, CellSource):
+            cells[source.path][source.row].append(source)
+        else:
+            yield source, _bytes_or_error(source)
+    for path, wanted in cells.items():
+        try:
+            yield from _stream_file(path, wanted)
+        except (OSError, pa.ArrowException) as error:
+            missing = InputError(f"cannot read '{path}': {error}: check that the Parquet file is whole")
+            yield from ((source, missing) for group in wanted.values() for source in group)
+
+
+def _bytes_or_error(source: ImageSource) -> bytes | InputError:
+    try:
+        return read_bytes(source)
+    except InputError as error:
+        return error
+
+
+def _stream_file(path: Path, wanted: Mapping[int, list[CellSource]]) -> Iterator[Found]:
+    file = pq.ParquetFile(path, pre_buffer=False)  # a row group of large PNG would be held whole
+    columns = sorted({source.column for group in wanted.values() for source in group})
+    start = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if any(start <= row < start + rows for row in wanted):
+            yield from _stream_group(file, group, start, columns, wanted)
+        start += rows
+
+
+def _stream_group(
+    file: Any, group: int, start: int, columns: list[str], wanted: Mapping[int, list[CellSource]]
+) -> Iterator[Found]:
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+        for offset in range(batch.num_rows):
+            for source in wanted.get(start + offset, ()):
+                yield source, _cell_or_error(batch.column(source.column)[offset].as_py(), source)
+        start += batch.num_rows
+
+
+def _cell_or_error(value: Any, source: CellSource) -> bytes | InputError:
+    try:
+        return cell_bytes(value, source)
+    except InputError as error:
+        return error

@@ -8,13 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from harmonygen.storage.parquet_cells import cell_file
-from harmonygen.settings import SynthesizeSettings
-from harmonygen.features import IMAGE, image_cell, schema
 from harmonygen.pictures.images import ImageU8, encode, read_bytes
 from harmonygen.pictures.masks import fg_ratio
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
+from harmonygen.storage.parquet_cells import IMAGE, cell_file, image_cell, image_schema
 
 CANDIDATE_COLUMNS = {
     "pair_id": "string",
@@ -61,12 +59,12 @@ PAIR_COLUMNS = {
 
 def candidate_schema() -> pa.Schema:
     """Return the Arrow schema of ``candidates/*.parquet``."""
-    return schema(CANDIDATE_COLUMNS)
+    return image_schema(CANDIDATE_COLUMNS)
 
 
 def pair_schema() -> pa.Schema:
     """Return the Arrow schema of ``pairs/*.parquet``."""
-    return schema(PAIR_COLUMNS)
+    return image_schema(PAIR_COLUMNS)
 
 
 def score_row(outcome: Selected | Dropped) -> dict[str, Any]:
@@ -139,8 +137,3 @@ def _real(photo: Photo) -> dict[str, Any]:
 
 def _png(image: ImageU8 | Any, photo: Photo) -> dict[str, Any]:
     return image_cell(encode(image), f"{photo.pair.pair_id.replace('/', '_')}.png")
-
-
-def run_columns(settings: SynthesizeSettings, model_digest: str, params_digest: str) -> dict[str, str]:
-    """Return the columns that are the same for a whole run."""
-    return {"generator": settings.generator, "model_digest": model_digest, "params_digest": params_digest}

@@ -10,8 +10,8 @@ from threading import Lock
 
 import filelock
 
-from harmonygen.storage.remote import Entry, Remote, place_of, read_state
 from harmonygen.errors import UsageError
+from harmonygen.storage.remote import Entry, Remote, place_of, read_state
 from harmonygen.storage.shards import make_folder, storage_errors, write_bytes
 
 STATE = ".harmonygen-copy.jsonl"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harmonygen.errors import InputError
@@ -77,3 +78,42 @@ def cell_bytes(value: Any, source: CellSource) -> bytes:
             except OSError as error:
                 raise InputError(f"'{source}' points to '{path}', which cannot be read: {error}") from error
     raise InputError(f"'{source}' holds no image (found {type(value).__name__}): fill it or drop the row")
+
+
+IMAGE = "image"
+
+
+def image_schema(columns: dict[str, str]) -> pa.Schema:
+    """Return the Arrow schema of ``columns`` (name -> ``image`` or a scalar type name), features in its metadata.
+
+    >>> image_schema({"composite": "image", "k": "int32"}).field("composite").type
+    StructType(struct<bytes: binary, path: string>)
+    """
+    from datasets import Features, Image, Value
+
+    features: dict[str, Any] = {name: Image() if kind == IMAGE else Value(kind) for name, kind in columns.items()}
+    arrow: pa.Schema = Features(features).arrow_schema
+    return arrow
+
+
+def image_cell(encoded: bytes, name: str) -> dict[str, Any]:
+    """Return an image cell holding encoded bytes under a file name."""
+    return {"bytes": encoded, "path": name}
+
+
+_FORMULA = r"^[ ]*[=+\-@\t\r＝＋－＠]"
+
+
+def plain_texts(table: pa.Table) -> pa.Table:
+    """Return a table whose text cells are no formulas; numbers stay as they are.
+
+    >>> plain_texts(pa.table({"name": ["=1+1", "a-b", None], "x": [-1, 0, 1]}))["name"].to_pylist()
+    ["'=1+1", 'a-b', None]
+    """
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            cells = table.column(index)
+            quoted = pc.binary_join_element_wise(pa.scalar("'", field.type), cells, pa.scalar("", field.type))
+            formula = pc.match_substring_regex(cells, _FORMULA)
+            table = table.set_column(index, field, pc.if_else(formula, quoted, cells))
+    return table

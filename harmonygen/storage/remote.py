@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harmonygen.data.pairset import PairSet
-from harmonygen.data.sample import cache_folder
 from harmonygen.errors import HarmonygenError, StorageError, UsageError
-from harmonygen.records import FileSource, ImageSource, MaskSource, Pair
+from harmonygen.records import FileSource, ImageSource, MaskSource, Pair, PairSet
 from harmonygen.storage.shards import commit
 
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
@@ -220,3 +218,11 @@ def read_state(path: Path) -> dict[str, list[Any]]:
                 name, size, stamp = json.loads(line)
                 state[name] = [size, stamp]
     return state
+
+
+def cache_folder() -> Path:
+    """Return where the sample is laid out: ``$HARMONYGEN_CACHE``, else ``harmonygen`` in the user's cache folder."""
+    named = os.environ.get("HARMONYGEN_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonygen"

@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from typing import Any
 from uuid import uuid4
 
-from harmonygen.storage.remote import Remote
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.storage.remote import Remote
 
 RENEW_SECONDS, STALE_SECONDS = 15.0, 90.0
 SUFFIX = ".lease"

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from skimage.metrics import structural_similarity
 
-from harmonygen.settings import GateSettings
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 from harmonygen.records import GateValues
+from harmonygen.synthesis.settings import GateSettings
 
 _STRUCTURE_SIDE = 256
 _SSIM_REACH = 3  # of skimage's 7 x 7 windows

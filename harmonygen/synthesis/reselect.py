@@ -19,19 +19,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from harmonygen.settings import GateSettings, Rule
-from harmonygen.runs.decisions import Decision, Decisions, from_rows, refuse_foreign, to_rows
 from harmonygen.errors import UsageError
+from harmonygen.models.classifier import Scorer
 from harmonygen.pictures.images import to_rgb
 from harmonygen.pictures.masks import to_mask
-from harmonygen.models.score import Scorer
 from harmonygen.records import Candidate, GateValues, Scored
-from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, file_metadata, locked, refuse_others, sweep, write_json, write_parquet
+from harmonygen.runs.decisions import Decision, Decisions, from_rows, refuse_foreign, to_rows
+from harmonygen.runs.job_folder import digest_of, read_plan
+from harmonygen.runs.tables import score_row
+from harmonygen.settings import Rule
+from harmonygen.storage.shards import (
+    PLAN_KEY,
+    QUARANTINE_KEY,
+    file_metadata,
+    locked,
+    refuse_others,
+    sweep,
+    write_json,
+    write_parquet,
+)
 from harmonygen.synthesis.gates import first_failure
 from harmonygen.synthesis.select import keep_count, select
-from harmonygen.synthesis.plan import digest_of, read_plan
+from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
-from harmonygen.runs.tables import score_row
 
 SELECTION = "selection.json"
 SELECTION_KEY = b"harmonygen.selection"
@@ -266,7 +276,7 @@ def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
 def _sum_up(out: Path, choice: _Choice) -> None:
     """Bring summary.json and report.html up to date."""
     from harmonygen.report import write_report
-    from harmonygen.synthesis.summary import count_scores, read_scores
+    from harmonygen.runs.read import count_scores, read_scores
 
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     held = {name: value for name, value in choice.to_json().items() if name != "decisions"}

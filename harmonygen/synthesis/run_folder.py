@@ -18,15 +18,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.settings import SynthesizeSettings
-from harmonygen.storage.fetch import side_by_side
-from harmonygen.storage.url_lease import leased
-from harmonygen.storage.remote import Entry, Remote, place_of
 from harmonygen.errors import UsageError
 from harmonygen.records import Quarantined
-from harmonygen.storage.shards import PLAN_KEY, Shard, is_whole, locked, make_folder, refuse_others, storage_errors, sweep, unpack_quarantine, unpack_rows, write_bytes, write_json
-from harmonygen.synthesis.plan import PLAN, Plan, adopt
-from harmonygen.synthesis.summary import QUARANTINE, REPORT, SUMMARY, finish, finished
+from harmonygen.runs.job_folder import PLAN, QUARANTINE, REPORT, SUMMARY
+from harmonygen.storage.fetch import side_by_side
+from harmonygen.storage.remote import Entry, Remote, place_of
+from harmonygen.storage.shards import (
+    PLAN_KEY,
+    Shard,
+    is_whole,
+    locked,
+    make_folder,
+    refuse_others,
+    storage_errors,
+    sweep,
+    unpack_quarantine,
+    unpack_rows,
+    write_bytes,
+    write_json,
+)
+from harmonygen.storage.url_lease import leased
+from harmonygen.synthesis.plan import Plan, adopt
+from harmonygen.synthesis.settings import SynthesizeSettings
+from harmonygen.synthesis.summary import finish, finished
 
 FOLDERS = ("pairs", "candidates")
 _TOP = (QUARANTINE, REPORT, SUMMARY)

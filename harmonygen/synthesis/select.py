@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from harmonygen.settings import Rule
-from harmonygen.runs.decisions import REJECTED, Decision
 from harmonygen.records import Dropped, Scored, Selected
+from harmonygen.runs.decisions import REJECTED, Decision
 from harmonygen.seeds import numpy_rng
+from harmonygen.settings import Rule
 
 _QUANTILE = 0.75
 

@@ -22,18 +22,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.settings import SynthesizeSettings
 from harmonygen.errors import InputError
+from harmonygen.models.classifier import Scorer
 from harmonygen.pictures.images import ImageU8, encode
-from harmonygen.models.score import Scorer
 from harmonygen.pictures.photo import Photo, Sizing, load_photo
 from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
+from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard, commit, pack_quarantine, storage_errors
 from harmonygen.synthesis.gates import GateMeter, first_failure
 from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.select import keep_count, select
-from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 SECONDS_KEY = b"harmonygen.seconds"
 _THREADS = 2

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import platform
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
-import harmonygen
 from harmonygen.records import Quarantined
-from harmonygen.storage.shards import file_metadata, is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
+from harmonygen.runs.job_folder import QUARANTINE, REPORT, SUMMARY, versions
+from harmonygen.runs.read import count_scores, read_scores
+from harmonygen.storage.shards import (
+    file_metadata,
+    is_whole,
+    quarantine_table,
+    unpack_quarantine,
+    write_json,
+    write_parquet,
+)
 from harmonygen.synthesis.plan import Plan
-
-SUMMARY, QUARANTINE, REPORT = "summary.json", "quarantine.parquet", "report.html"
 
 
 def finished(out: Path, plan: Plan) -> bool:
@@ -71,46 +73,6 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
     }
 
 
-def count_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Sum up scores and outcomes: selected, dropped by reason, P(composite), medians of fMSE and structure."""
-    reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
-    p, fmse, structure = ([row[name] for row in scores] for name in ("p_composite", "fmse", "structure"))
-    return {
-        "selected": sum(row["selected"] for row in scores),
-        "dropped": dict(sorted(reasons.items())),
-        "p_composite": {
-            "mean": _figure(np.mean, p),
-            "median": _figure(np.median, p),
-            "min": _figure(np.min, p),
-            "max": _figure(np.max, p),
-        },
-        "fmse_median": _figure(np.median, fmse),
-        "structure_median": _figure(np.median, structure),
-    }
-
-
-def _figure(of: Callable[[Sequence[float]], Any], values: Sequence[float]) -> float | None:
-    """Return a statistic of values, or None (JSON has no NaN) of none."""
-    return float(of(values)) if values else None
-
-
 def quarantined_pairs(plan: Plan, files: Sequence[Path]) -> int:
     """Return how many pairs of the plan were quarantined in its shards."""
     return sum(len(unpack_quarantine(path)) for path in files)
-
-
-def read_scores(out: Path) -> Iterator[dict[str, Any]]:
-    """Yield the scores of every candidate made, kept or not."""
-    for path in sorted((out / "pairs").glob("part-*.parquet")):
-        for packed in pq.read_table(path, columns=["scores"]).column("scores").to_pylist():
-            yield from json.loads(packed)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide what comes out."""
-    names = ("torch", "torchvision", "diffusers", "numpy", "Pillow", "pyarrow")
-    return {
-        "harmonygen": harmonygen.__version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmonygen.settings import SynthesizeSettings
 from harmonygen.data import PairSet, read_pairs
+from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.models.device import pick_device
+from harmonygen.records import Quarantined
+from harmonygen.runs.job_folder import QUARANTINE
+from harmonygen.storage.shards import Shard, part_of, quarantine_table, write_parquet
 from harmonygen.synthesis.engines import run_shards
 from harmonygen.synthesis.engines.local import workers_here
-from harmonygen.errors import TooManyBadInputsError, UsageError
-from harmonygen.records import Quarantined
-from harmonygen.storage.shards import Shard, part_of, quarantine_table, write_parquet
-from harmonygen.synthesis.select import keep_count
-from harmonygen.synthesis.load import load_generator, load_scorer, pick_device, sizing_of
-from harmonygen.synthesis.plan import Plan, make_plan
+from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
+from harmonygen.synthesis.plan import Plan, make_plan, run_columns
 from harmonygen.synthesis.run_folder import RunFolder, open_run
+from harmonygen.synthesis.select import keep_count
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext
-from harmonygen.synthesis.summary import QUARANTINE
-from harmonygen.runs.tables import run_columns
 
 Progress = Callable[[int, int], None]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.training.composites import Batch
-from harmonygen.training.loop import Losses
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import ClassifierTraining
-from harmonygen.training.sheets import save_rows
+from harmonygen.training.task import Losses
 
 
 class ClassifierTask:

@@ -17,8 +17,17 @@ from harmonygen.errors import InputError, TooManyBadInputsError
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.recolor import lut_foreground, random_lut, transfer_foreground
 from harmonygen.seeds import numpy_rng
-from harmonygen.training.bad_samples import BadSamples
-from harmonygen.training.photos import Photo, PhotosOnDisk, Sizing, crop_corner, cut, hold_out, ids_digest, load_photos
+from harmonygen.training.photos import (
+    BadSamples,
+    Photo,
+    PhotosOnDisk,
+    Sizing,
+    crop_corner,
+    cut,
+    hold_out,
+    ids_digest,
+    load_photos,
+)
 from harmonygen.training.settings import CompositeSettings, TrainSettings
 
 __all__ = [

@@ -7,13 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from harmonygen.data import read_pairs
-from harmonygen.data.triplets import is_test_part, photos_of_test_lists, read_triplets
+from harmonygen.data.composites import is_test_part, photos_of_test_lists, read_triplets
 from harmonygen.errors import UsageError
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
-from harmonygen.training.bad_samples import QUARANTINE, BadSamples
 from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
-from harmonygen.training.photos import OfPhotoT, Photo, PhotosOnDisk, hold_out, load_photos
+from harmonygen.training.photos import QUARANTINE, BadSamples, OfPhotoT, Photo, PhotosOnDisk, hold_out, load_photos
 from harmonygen.training.settings import TrainSettings
 from harmonygen.training.stored import StoredComposites
 

@@ -19,9 +19,9 @@ from harmonygen.models.harmony_vae import load_autoencoder
 from harmonygen.models.initialise import start_denoiser, stated_choices
 from harmonygen.seeds import stable_seed
 from harmonygen.training.composites import Batch
-from harmonygen.training.loop import Losses
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import DenoiserTraining
-from harmonygen.training.sheets import save_rows
+from harmonygen.training.task import Losses
 
 _NOISE = {"noise", "noise_share"}
 

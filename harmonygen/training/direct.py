@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.refiner import Kind, RefinementUNet, RefinerSpec
 from harmonygen.training.composites import Batch
-from harmonygen.training.loop import Losses
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import DirectTraining, RefinementTraining
-from harmonygen.training.sheets import save_rows
+from harmonygen.training.task import Losses
 
 _SHEET_COLUMNS = 8
 _LEVELS = 127.5  # 8-bit units in one unit of [-1, 1]

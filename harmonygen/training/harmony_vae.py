@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
-from harmonygen.training.loop import Losses
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import HarmonyVaeTraining
-from harmonygen.training.sheets import save_rows
+from harmonygen.training.task import Losses
 
 _SHEET_COLUMNS = 8
 

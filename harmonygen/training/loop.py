@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -29,35 +28,15 @@ from harmonygen.seeds import stable_seed
 from harmonygen.storage.shards import locked, make_folder, write_json
 from harmonygen.training import checkpoints, state, tracking
 from harmonygen.training.composites import Batch, IndexRange, Samples
-from harmonygen.training.history import Pace, last_figures
-from harmonygen.training.observe import Observer, collate
+from harmonygen.training.observe import Observer, Pace, collate, last_figures
 from harmonygen.training.settings import TrainSettings
 from harmonygen.training.stop import StopSignals, leave_process_group
+from harmonygen.training.task import Log, Losses, Task, silent
 
 __all__ = ["Log", "Losses", "Task", "TrainResult", "collate", "fit", "new_accelerator", "silent"]
 
-Log = Callable[[str], None]
-Losses = dict[str, float]
 _PATIENCE = timedelta(hours=2)  # what other processes wait while the main one validates
 MODEL = "model"
-
-
-class Task(Protocol):
-    """What the loop needs to know of a model."""
-
-    module: nn.Module
-
-    def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
-        """Return the loss to descend and the figures to print."""
-
-    def validate(self, batches: list[Batch]) -> Losses:
-        """Return held-out figures, with the module as it is now (the EMA's weights are in it)."""
-
-    def export(self, folder: Path) -> None:
-        """Write the finished checkpoint folder, with the module as it is now."""
-
-    def sheet(self, batches: list[Batch], path: Path) -> None:
-        """Save a picture to look at."""
 
 
 @dataclass
@@ -121,10 +100,6 @@ def fit(
         result = run.train(data, held_out, run.begin())
     accelerator.end_training()
     return result
-
-
-def silent(_: str) -> None:
-    """Say nothing: the log of all processes but the main one."""
 
 
 def _fastest_format(module: nn.Module, device: torch.device) -> torch.memory_format:

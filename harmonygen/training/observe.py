@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import default_collate
 
+from harmonygen.pictures.images import save, to_u8
 from harmonygen.storage.shards import make_folder, write_json
 from harmonygen.training import tracking
 from harmonygen.training.composites import Batch, Samples
-from harmonygen.training.history import Pace, is_validation
 from harmonygen.training.settings import TrainSettings
 from harmonygen.training.state import Parts
 
 if TYPE_CHECKING:
-    from harmonygen.training.loop import Losses, Task
+    from harmonygen.training.task import Losses, Task
 
 SHEET = "sheet.png"
 
@@ -82,3 +87,51 @@ class Observer:
 
     def _track(self, figures: Losses, kind: str, done: int) -> None:
         self.accelerator.log({f"{kind}/{name}": value for name, value in figures.items()}, step=done)
+
+
+def save_rows(rows: Sequence[Tensor], path: Path) -> None:
+    """Save rows of images (N, 3, H, W) in [-1, 1], one row a tensor, as one picture."""
+    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
+    sheet = torch.cat(lines, dim=1).clamp(-1, 1) / 2 + 0.5
+    save(to_u8(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy())), path)
+
+
+_VALIDATION = "validation_"
+
+
+def is_validation(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of the history holds validation's figures.
+
+    >>> is_validation({"step": 5, "validation_psnr": 30.0}), is_validation({"step": 5, "loss": 0.1})
+    (True, False)
+    """
+    return any(name.startswith(_VALIDATION) for name in row)
+
+
+def last_figures(history: Sequence[Mapping[str, Any]], validation: bool) -> dict[str, float]:
+    """Return the last figures of training or of validation, none if there are none.
+
+    >>> last_figures([{"step": 5, "loss": 0.1}, {"step": 5, "validation_psnr": 30.0}], validation=True)
+    {'psnr': 30.0}
+    """
+    rows = [row for row in history if is_validation(row) == validation]
+    last = rows[-1] if rows else {}
+    return {name.removeprefix(_VALIDATION): float(value) for name, value in last.items() if name != "step"}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Steps done by this process and the seconds they took."""
+
+    steps: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Steps a second."""
+        return self.steps / max(self.seconds, 1e-9)
+
+    def said(self, steps_left: int, images: int) -> str:
+        """Say the rate and the time left, for ``images`` a step."""
+        left = timedelta(seconds=round(steps_left / self.rate))
+        return f"{self.rate:.2f} steps/s, {self.rate * images:.1f} images/s, {left} left"

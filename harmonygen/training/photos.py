@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, overload
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 import numpy as np
 
-from harmonygen.errors import InputError, UsageError
-from harmonygen.pictures.images import Decoded, ImageU8, Mask, resize
-from harmonygen.pictures.masks import resize_mask
-from harmonygen.records import ImageSource, MaskSource, Pair
+from harmonygen.errors import InputError, TooManyBadInputsError, UsageError
+from harmonygen.pictures.images import Decoded, ImageU8, Mask, decode, load_upright, open_checked, read_bytes, resize
+from harmonygen.pictures.images import Mask as MaskArray
+from harmonygen.pictures.masks import check_mask, fit_mask, read_mask, resize_mask, to_mask
+from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, Quarantined
 from harmonygen.seeds import stable_seed
-from harmonygen.training.bad_samples import BadSamples
-from harmonygen.training.sources import Sources
+from harmonygen.storage.parquet_cells import cell_bytes
+from harmonygen.storage.shards import make_folder, write_json
 
 Crop = Literal["random", "center", "square"]
 _MIN_FOREGROUND = 0.01
@@ -179,3 +182,82 @@ def cut(pixels: PixelsT, corner: tuple[int, int], side: int, flipped: bool) -> P
     top, left = corner
     square: PixelsT = pixels[top : top + side, left : left + side]
     return square[:, ::-1] if flipped else square
+
+
+class Sources:
+    """Decodes photos and masks; ``sources`` are all that it will be asked for."""
+
+    def __init__(self, sources: Iterable[ImageSource | MaskSource]) -> None:
+        columns: dict[Path, set[str]] = {}
+        for source in sources:
+            if isinstance(source, CellSource):
+                columns.setdefault(source.path, set()).add(source.column)
+        self._mapped = {path: _mapped(path, sorted(names)) for path, names in columns.items()}
+
+    def image(self, source: ImageSource) -> Decoded:
+        """Decode a photo; raise InputError if it is bad."""
+        return decode(self._bytes(source), str(source))
+
+    def mask(self, source: MaskSource, photo: Decoded) -> MaskArray:
+        """Decode the mask of a photo; raise InputError if it is bad, empty, full or of another size."""
+        if not isinstance(source, CellSource):
+            return read_mask(source, photo)
+        upright, _ = load_upright(open_checked(self._bytes(source), str(source)), str(source))
+        return check_mask(fit_mask(to_mask(upright), photo, str(source), "refuse"), str(source))
+
+    def _bytes(self, source: ImageSource) -> bytes:
+        if not isinstance(source, CellSource):
+            return read_bytes(source)
+        encoded = cell_bytes(self._mapped[source.path][source.row][source.column], source)
+        if not encoded:
+            raise InputError(f"'{source}' is empty (0 bytes): export it again")
+        return encoded
+
+
+def _mapped(path: Path, columns: list[str]) -> Any:
+    from datasets import Dataset, Image, disable_progress_bars
+
+    disable_progress_bars()
+    mapped = Dataset.from_parquet(str(path), columns=columns)
+    for name in columns:
+        if isinstance(mapped.features[name], Image):
+            mapped = mapped.cast_column(name, Image(decode=False))
+    return mapped
+
+
+QUARANTINE = "quarantine"
+
+
+class BadSamples:
+    """One small file a bad input in ``folder``: loader workers, processes and resumed runs write each once.
+
+    Args:
+        folder: made when the first input is bad.
+        total: photos or composites of the data set.
+        fraction: the share of them that may be bad; one always may, unless it is 0.
+    """
+
+    def __init__(self, folder: Path, total: int, fraction: float) -> None:
+        self.folder, self.total = folder, total
+        self.allowed = max(1, int(fraction * total)) if fraction else 0
+
+    def record(self, name: str, error: Exception) -> None:
+        """Record that ``name`` could not be used.
+
+        Raises:
+            TooManyBadInputsError: more are bad than allowed.
+        """
+        row = Quarantined(name, "train", type(error).__name__, str(error))
+        file_name = f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        write_json(make_folder(self.folder) / file_name, asdict(row))
+        found = len(list(self.folder.glob("*.json")))
+        if found > self.allowed:
+            raise TooManyBadInputsError(
+                f"{found} of {self.total} inputs could not be used, {self.allowed} are allowed; the last: {error}; all "
+                f"are in '{self.folder}': mend them, or raise max_bad_fraction"
+            )
+
+    def rows(self) -> list[Quarantined]:
+        """Return what was recorded, by any worker, process or earlier start of the run."""
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("*.json"))]
+        return [Quarantined(**row) for row in found]

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harmonygen.settings import Sampler
 from harmonygen.errors import UsageError
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.seeds import stable_seed
+from harmonygen.settings import Sampler
 from harmonygen.training.composites import Batch
 from harmonygen.training.direct import fmse, new_network, relative_change
-from harmonygen.training.loop import Losses
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import RefinerTraining
-from harmonygen.training.sheets import save_rows
+from harmonygen.training.task import Losses
 
 _SHEET_COLUMNS = 8
 _DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -6,17 +6,17 @@ import shutil
 
 from accelerate.utils import set_seed
 
-from harmonygen.models.device import keep_memory
 from harmonygen.errors import UsageError
+from harmonygen.models.device import keep_memory
 from harmonygen.training.autoencoder import AutoencoderTask
-from harmonygen.training.bad_samples import QUARANTINE
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import Samples
 from harmonygen.training.data_sets import read_samples, select_split
 from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
-from harmonygen.training.loop import Log, Task, TrainResult, collate, fit, new_accelerator, silent
+from harmonygen.training.loop import TrainResult, collate, fit, new_accelerator
+from harmonygen.training.photos import QUARANTINE
 from harmonygen.training.refiner import RefinerTask
 from harmonygen.training.settings import (
     AutoencoderTraining,
@@ -27,6 +27,7 @@ from harmonygen.training.settings import (
     RefinerTraining,
     TrainSettings,
 )
+from harmonygen.training.task import Log, Task, silent
 
 __all__ = ["build", "select_split", "train"]
 

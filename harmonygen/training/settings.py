@@ -7,8 +7,12 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from harmonygen.settings import AugmentSettings, EvaluateSettings, GainSettings, Sampler, Settings, SynthesizeSettings, resolve
+from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.errors import UsageError
+from harmonygen.evaluation.settings import EvaluateSettings
+from harmonygen.gain.settings import GainSettings
+from harmonygen.settings import Sampler, Settings, resolve
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 
 class CompositeSettings(Settings):

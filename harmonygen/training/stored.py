@@ -14,15 +14,13 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from harmonygen.data.triplets import Triplet
+from harmonygen.data.composites import Triplet
 from harmonygen.errors import InputError, TooManyBadInputsError
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.seeds import numpy_rng
-from harmonygen.training.bad_samples import BadSamples
 from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sizing, to_pm1
-from harmonygen.training.photos import crop_corner, cut, ids_digest, read_pixels, shrink_mask
+from harmonygen.training.photos import BadSamples, Sources, crop_corner, cut, ids_digest, read_pixels, shrink_mask
 from harmonygen.training.settings import TrainSettings
-from harmonygen.training.sources import Sources
 
 
 class EpochOrder:

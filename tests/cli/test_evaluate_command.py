@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from harmonygen import recipes
-from harmonygen.settings import EvaluateSettings, resolve
 from harmonygen.errors import UsageError
+from harmonygen.evaluation.settings import EvaluateSettings
+from harmonygen.settings import resolve
 from harmonygen_cli.main import run
 
 PAPER = recipes.names("paper")
@@ -53,7 +54,7 @@ def test_a_recipe_of_the_paper_runs_in_its_small_form_with_the_published_numbers
 def test_two_folders_are_compared_from_the_command_line(quick, capfd):
     for name in ("one", "two"):
         (quick / name).mkdir()
-    from harmonygen.data.evaluation_set import read_cases
+    from harmonygen.data.composites import read_cases
 
     for case in read_cases("sample").cases:
         picture = Image.open(case.composite.path)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import UsageError
-from harmonygen.features import IMAGE, image_cell, schema
 from harmonygen.pictures.images import encode, read_image
+from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -123,7 +123,7 @@ def test_a_table_names_them_in_a_column(tmp_path, pictures):
 
 def test_parquet_gives_the_cells_of_every_row(tmp_path, pictures):
     photos, mask = pictures
-    columns = schema({"real": IMAGE, "mask": IMAGE, "composite": IMAGE})
+    columns = image_schema({"real": IMAGE, "mask": IMAGE, "composite": IMAGE})
     rows = [
         {
             "real": image_cell(encode(photos[0]), "r.png"),

@@ -13,7 +13,7 @@ from skimage import data as pictures
 
 from harmonygen.data import read_pairs
 from harmonygen.data.categories import Categories, read_labels
-from harmonygen.data.json_arrays import read_arrays
+from harmonygen.data.coco import read_arrays
 from harmonygen.data.sample import write_sample
 from harmonygen.data.segmentations import read_segmentations
 from harmonygen.errors import StorageError, UsageError

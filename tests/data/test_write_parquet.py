@@ -7,12 +7,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmonygen import features
-from harmonygen.storage import shards
 from harmonygen.data.write_parquet import ShardedParquetWriter, card_metadata, write_readme
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import image_schema
 
-SCHEMA = features.schema({"composite": "image", "name": "string", "k": "int32"})
+SCHEMA = image_schema({"composite": "image", "name": "string", "k": "int32"})
 
 
 def row(index, size=1000):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonygen.errors import UsageError
-from harmonygen.evaluation.bins import BINS, bin_of
 from harmonygen.evaluation.bootstrap import interval, intervals, paired
+from harmonygen.evaluation.scores import BINS, bin_of
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 

@@ -14,11 +14,11 @@ from skimage.color import rgb2lab
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from harmonygen import metrics
-from harmonygen.data.evaluation_set import read_cases
+from harmonygen.data.composites import read_cases
 from harmonygen.errors import InputError, UsageError
+from harmonygen.evaluation.cases import pictures_of
 from harmonygen.evaluation.protocols import Rules
 from harmonygen.evaluation.scores import score
-from harmonygen.evaluation.cases import pictures_of
 
 
 def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harmonygen import features
 from harmonygen.data import manifest
 from harmonygen.data.write_parquet import ShardedParquetWriter, card_metadata, write_readme
+from harmonygen.storage.parquet_cells import image_cell, image_schema
 
-SCHEMA = features.schema(
+SCHEMA = image_schema(
     {"real": "image", "mask": "image", "composite": "image", "pair_id": "string", "p_composite": "float64"}
 )
 
@@ -27,7 +27,7 @@ def png(seed: int, side: int = 48) -> bytes:
 
 def row(index: int) -> dict:
     """One row with three images of 7 kB."""
-    images = {name: features.image_cell(png(3 * index + n), f"{index}.png") for n, name in enumerate(SCHEMA.names[:3])}
+    images = {name: image_cell(png(3 * index + n), f"{index}.png") for n, name in enumerate(SCHEMA.names[:3])}
     return {**images, "pair_id": f"photo{index}/0", "p_composite": index / 100}
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from toy_text_to_image import COLOURS, Drawn, draw
 
-from harmonygen.settings import ZeroShotSettings
+from harmonygen.harmonization.settings import ZeroShotSettings
 from harmonygen.harmonization.zeroshot.edges import sobel
 from harmonygen.harmonization.zeroshot.editor import Edited, load_editor, psnr
-from harmonygen.zeroshot.invert import invert, reconstruct
+from harmonygen.harmonization.zeroshot.schedule import invert, reconstruct
 from harmonygen.harmonization.zeroshot.text_to_image import TextToImage, to_images, to_picture
 from harmonygen.harmonization.zeroshot.words import Description
 

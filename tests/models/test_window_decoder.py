@@ -8,12 +8,12 @@ import torch
 from diffusers import AutoencoderKL
 from skimage import data
 
-from harmonygen.pictures.images import resize
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.draw import PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import DOWN_BLOCK, UP_BLOCK, HarmonyVAE
 from harmonygen.models.window_decoder import Window, WindowDecoder, window_around
+from harmonygen.pictures.images import resize
 
 SIDES = (96, 128)  # 12 x 16 cells
 

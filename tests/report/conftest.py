@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen import features
-from harmonygen.storage import shards
 from harmonygen.pictures import images
-from harmonygen.runs.decisions import Decisions
 from harmonygen.records import Quarantined
+from harmonygen.runs.decisions import Decisions
 from harmonygen.runs.tables import CANDIDATE_COLUMNS, candidate_schema, pair_schema
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import image_cell
 
 NASTY = "<script>alert('x')</script>&\"1"
 K = 3
@@ -70,12 +70,12 @@ def build_run(folder: Path, pairs: int = 4, shard_size: int = 2, keep: tuple[int
             known = identity(index, mask, NASTY if index == 1 else f"pair-{index}")
             path = folder / f"photo-{index}.png"
             images.save(photo, path)
-            real = features.image_cell(images.encode(photo), "r.png")
+            real = image_cell(images.encode(photo), "r.png")
             pair_rows.append(
                 {
                     **known,
                     "real": {"bytes": None, "path": str(path)} if index == 0 else real,
-                    "mask": features.image_cell(images.encode(mask), "m.png"),
+                    "mask": image_cell(images.encode(mask), "m.png"),
                     "source": str(path),
                     "mask_source": "m",
                     "originals": "[]",
@@ -86,7 +86,7 @@ def build_run(folder: Path, pairs: int = 4, shard_size: int = 2, keep: tuple[int
                 if score["k"] in keep:
                     changed = images.paste((photo * (0.4 + 0.2 * score["k"])).astype(np.uint8), photo, mask)
                     made = dict.fromkeys(("generator", "model_digest", "params_digest"), "x")
-                    row = {**known, **score, **made, "composite": features.image_cell(images.encode(changed), "c.png")}
+                    row = {**known, **score, **made, "composite": image_cell(images.encode(changed), "c.png")}
                     candidate_rows.append({name: row.get(name) for name in CANDIDATE_COLUMNS})
         tables = {"pairs": (pair_rows, pair_schema()), "candidates": (candidate_rows, candidate_schema())}
         for name, (rows, schema) in tables.items():

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.storage import shards
 from harmonygen.errors import UsageError
-from harmonygen.features import image_cell, schema
-from harmonygen.report import plots
-from harmonygen.report.dropped import dropped_rows, dropped_sheet, read_left_out
-from harmonygen.report.raster import COLOURS, to_png
 from harmonygen.human_harmony.prepare import DROPPED_COLUMNS
+from harmonygen.report import plots
+from harmonygen.report.curves import COLOURS
+from harmonygen.report.dropped import dropped_rows, dropped_sheet, read_left_out
+from harmonygen.report.raster import to_png
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import image_cell, image_schema
 
 
 def colour(name: str) -> tuple[int, ...]:
@@ -69,7 +70,7 @@ def work(tmp_path):
 
     folder = shards.make_folder(tmp_path / "work" / "dropped")
     for part, rows in enumerate([[row(f"a{i:02d}", "min-fg") for i in range(25)], [row("p", "product:list")] * 2]):
-        table = pa.Table.from_pylist(rows, schema=schema(DROPPED_COLUMNS))
+        table = pa.Table.from_pylist(rows, schema=image_schema(DROPPED_COLUMNS))
         shards.write_parquet(folder / f"part-{part:05d}-of-00002.parquet", table)
     return tmp_path / "work"
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from harmonygen import features
-from harmonygen.storage import shards
-from harmonygen.pictures import images
+from harmonygen.augmentation.write import PARQUET_COLUMNS
 from harmonygen.data.write_tree import MANIFEST
 from harmonygen.errors import StorageError, UsageError
+from harmonygen.pictures import images
 from harmonygen.report import write_report
 from harmonygen.report.gather import gather
-from harmonygen.augmentation.write import PARQUET_COLUMNS
+from harmonygen.storage import shards
+from harmonygen.storage.parquet_cells import image_cell, image_schema
 
 
 def manifest_rows() -> list[dict]:
@@ -44,10 +44,10 @@ def build_parquet(folder: Path, photo, mask) -> Path:
     (folder / "data").mkdir()
     cells = {"real": photo, "mask": mask, "composite": photo}
     rows = [
-        {**row, **{name: features.image_cell(images.encode(cells[name]), f"{name}.png") for name in cells}}
+        {**row, **{name: image_cell(images.encode(cells[name]), f"{name}.png") for name in cells}}
         for row in manifest_rows()
     ]
-    table = pa.Table.from_pylist(rows, schema=features.schema(PARQUET_COLUMNS))
+    table = pa.Table.from_pylist(rows, schema=image_schema(PARQUET_COLUMNS))
     shards.write_parquet(folder / "data" / "train-00000-of-00001.parquet", table)
     return folder
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmonygen.storage import shards
 from harmonygen.records import Quarantined
 from harmonygen.report import write_report
+from harmonygen.storage import shards
 
 VOID = {"meta", "img", "br", "input"}
 

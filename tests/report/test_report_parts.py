@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harmonygen.errors import UsageError
+from harmonygen.pictures.outline import outline, simplify
 from harmonygen.records import CellSource, FileSource
 from harmonygen.report import contact_sheet, plots, write_contact_sheet
-from harmonygen.report.choose import choose_rows, fitting
-from harmonygen.pictures.outline import outline, simplify
-from harmonygen.report.pictures import stream
-from harmonygen.report.rows import Row, Tile
-from harmonygen.report.thumbnails import small_picture, thumbnail
+from harmonygen.report.rows import Row, Tile, choose_rows, fitting
+from harmonygen.report.thumbnails import small_picture, stream, thumbnail
 
 NOWHERE = FileSource(Path("nowhere.png"))
 SCORES = st.lists(st.floats(0, 1) | st.none(), max_size=30)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from harmonygen.runs.decisions import read_decisions, write_decisions
 from harmonygen.report import write_review
+from harmonygen.runs.decisions import read_decisions, write_decisions
 
 HERE = "[document.getElementById('pair').textContent, document.getElementById('which').textContent]"
 TALLY = "document.getElementById('tally').textContent"

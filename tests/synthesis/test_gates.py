@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harmonygen.settings import GateSettings
 from harmonygen.metrics import fmse
 from harmonygen.records import GateValues
 from harmonygen.synthesis.gates import GateMeter, first_failure
+from harmonygen.synthesis.settings import GateSettings
 
 TRIPLETS = (
     Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[3] / "shared"))

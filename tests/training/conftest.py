@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from harmonygen.training.loop import fit
+from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import AutoencoderTraining, ClassifierTraining, InverseTraining, TrainSettings
-from harmonygen.training.sheets import save_rows
 
 VAE = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,

@@ -9,10 +9,9 @@ from PIL import Image
 
 from harmonygen.data import read_pairs
 from harmonygen.errors import InputError, TooManyBadInputsError, UsageError
-from harmonygen.training.bad_samples import BadSamples
 from harmonygen.training.composites import OnTheFlyComposites, sizing
 from harmonygen.training.data_sets import read_samples, select_split
-from harmonygen.training.photos import PhotosOnDisk, Sizing, load_photos
+from harmonygen.training.photos import BadSamples, PhotosOnDisk, Sizing, load_photos
 from harmonygen.training.settings import ClassifierTraining
 
 

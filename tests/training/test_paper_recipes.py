@@ -12,12 +12,12 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from harmonygen import recipes
-from harmonygen.settings import resolve
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.importing import SD15_UNET, SD_VAE
 from harmonygen.models.refiner import RefinementUNet, RefinerSpec
+from harmonygen.settings import resolve
 from harmonygen.training.composites import OnTheFlyComposites
 from harmonygen.training.loop import collate
 from harmonygen.training.photos import Photo

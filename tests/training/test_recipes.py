@@ -9,8 +9,8 @@ from PIL import Image
 from skimage import data
 
 from harmonygen import recipes
-from harmonygen.settings import resolve
 from harmonygen.errors import UsageError
+from harmonygen.settings import resolve
 from harmonygen.training.composites import OnTheFlyComposites, Photo
 from harmonygen.training.loop import collate
 from harmonygen.training.run import build

@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from harmonygen.settings import AugmentSettings, ExportSettings, SynthesizeSettings
-from harmonygen.data.triplets import read_triplets
+from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.export import export
+from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
+from harmonygen.data.composites import read_triplets
 from harmonygen.errors import TooManyBadInputsError, UsageError
-from harmonygen.training.bad_samples import BadSamples
+from harmonygen.synthesis.settings import SynthesizeSettings
+from harmonygen.synthesis.synthesize import synthesize
 from harmonygen.training.composites import IndexRange
 from harmonygen.training.data_sets import read_samples
+from harmonygen.training.photos import BadSamples
 from harmonygen.training.run import train
 from harmonygen.training.settings import ClassifierTraining
 from harmonygen.training.stored import EpochOrder, StoredComposites
-from harmonygen.augmentation.augment import augment
-from harmonygen.augmentation.export import export
-from harmonygen.synthesis.synthesize import synthesize
 
 
 @pytest.fixture

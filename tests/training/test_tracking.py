@@ -12,7 +12,7 @@ from PIL import Image
 
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.training import loop, tracking
-from harmonygen.training.history import Pace
+from harmonygen.training.observe import Pace
 
 FAKE_WANDB = """
 import json, os

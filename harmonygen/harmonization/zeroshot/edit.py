@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harmonygen.settings import ZeroShotSettings
+from harmonygen.harmonization.settings import ZeroShotSettings
 from harmonygen.harmonization.zeroshot.edges import EdgeNet, edge_loss
 from harmonygen.harmonization.zeroshot.refine import Refined, backward
 from harmonygen.harmonization.zeroshot.schedule import Schedule

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonygen.settings import ZeroShotSettings
-from harmonygen.pictures.images import Mask
-from harmonygen.models.checkpoints import locate, weights_digest
-from harmonygen.models.draw import Picture01
+from harmonygen.harmonization.settings import ZeroShotSettings
 from harmonygen.harmonization.zeroshot.edges import EdgeNet, load_edge_net
 from harmonygen.harmonization.zeroshot.edit import EditWalk, Walk
-from harmonygen.zeroshot.invert import invert
 from harmonygen.harmonization.zeroshot.memory import needs
 from harmonygen.harmonization.zeroshot.prompts import mapper
 from harmonygen.harmonization.zeroshot.refine import Refined, Refinement
+from harmonygen.harmonization.zeroshot.schedule import invert
 from harmonygen.harmonization.zeroshot.text_to_image import TextToImage, to_images, to_picture
 from harmonygen.harmonization.zeroshot.words import Description
+from harmonygen.models.checkpoints import locate, weights_digest
+from harmonygen.models.draw import Picture01
+from harmonygen.pictures.images import Mask
 
 Progress = Callable[[int, int], None]
 

@@ -12,19 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harmonygen.settings import Detail, ZeroShotSettings
 from harmonygen.errors import UsageError
-from harmonygen.full_size import full_size
+from harmonygen.harmonization.settings import ZeroShotSettings
+from harmonygen.harmonization.zeroshot.loop import Editing, Limits, Picture01, Trace, Watch, run
+from harmonygen.pictures.detail import full_size
 from harmonygen.pictures.images import ImageU8, Mask, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Pair
-from harmonygen.harmonization.zeroshot.loop import Editing, Limits, Picture01, Trace, Watch, run
+from harmonygen.settings import Detail
 
 if TYPE_CHECKING:
     import torch
 
-    from harmonygen.models.score import ClassifierScorer
     from harmonygen.harmonization.zeroshot.describe import Describer
+    from harmonygen.models.classifier import ClassifierScorer
 
 
 class Editor(Editing, Protocol):
@@ -95,9 +96,9 @@ class ZeroShotHarmonizer:
                 "--method zero-shot needs a Stable Diffusion and none ships with harmonygen: give --model the folder "
                 "of a Stable Diffusion 1.x or 2.x in diffusers' format (unet/ vae/ text_encoder/ tokenizer/ scheduler/)"
             )
-        from harmonygen.models.score import ClassifierScorer
         from harmonygen.harmonization.zeroshot.describe import load_describer
         from harmonygen.harmonization.zeroshot.editor import load_editor
+        from harmonygen.models.classifier import ClassifierScorer
 
         describer = load_describer(
             settings.describer,

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import InputError
+from harmonygen.harmonization.zeroshot.judge import Scored, Verdict, best, judge
 from harmonygen.pictures.images import Mask
 from harmonygen.pictures.photo import Photo
 from harmonygen.seeds import numpy_rng
-from harmonygen.harmonization.zeroshot.judge import Scored, Verdict, best, judge
 
 if TYPE_CHECKING:
     from harmonygen.harmonization.zeroshot.describe import Describer

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
-from harmonygen.settings import ZeroShotSettings
+from harmonygen.harmonization.settings import ZeroShotSettings
 from harmonygen.harmonization.zeroshot.attention import install, map_size
 from harmonygen.harmonization.zeroshot.text_to_image import TextToImage
 

@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 import harmonygen
-from harmonygen.settings import HarmonizeSettings, ZeroShotSettings
+from harmonygen.harmonization.results import STRIP, TRACE, beside_path
+from harmonygen.harmonization.settings import HarmonizeSettings, ZeroShotSettings
+from harmonygen.harmonization.zeroshot.harmonizer import Harmonized, ZeroShotHarmonizer
+from harmonygen.harmonization.zeroshot.loop import Iteration
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo, Sizing, model_size
 from harmonygen.records import Pair
-from harmonygen.harmonization.results import STRIP, TRACE, beside_path
-from harmonygen.harmonization.zeroshot.harmonizer import Harmonized, ZeroShotHarmonizer
-from harmonygen.harmonization.zeroshot.loop import Iteration
 
 Say = Callable[[str], None]
 

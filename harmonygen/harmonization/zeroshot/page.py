@@ -16,9 +16,9 @@ from PIL import Image
 
 from harmonygen.errors import UsageError
 from harmonygen.report import pages
-from harmonygen.report.files import read_columns, read_json
 from harmonygen.report.gather import flatten
 from harmonygen.report.render import FILENAME, MAX_CANDIDATES, Progress, ReportResult, data_url
+from harmonygen.report.rows import read_columns, read_json
 from harmonygen.report.thumbnails import QUALITY, Thumbnail
 from harmonygen.storage.shards import make_folder, write_bytes
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harmonygen.settings import ZeroShotSettings
+from harmonygen.harmonization.settings import ZeroShotSettings
 from harmonygen.harmonization.zeroshot.attention import map_size, mean_maps
 from harmonygen.harmonization.zeroshot.prompts import Prompt
 from harmonygen.harmonization.zeroshot.schedule import Schedule

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harmonygen.synthesis.engines.worker import Results
 from harmonygen.storage.shards import Shard
+from harmonygen.synthesis.engines.worker import Results
 from harmonygen.synthesis.shard import ShardContext
 
 

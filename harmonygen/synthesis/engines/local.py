@@ -14,10 +14,19 @@ from typing import Any
 
 import torch
 
-from harmonygen.settings import SynthesizeSettings
-from harmonygen.synthesis.engines.worker import Job, Results, build_context, device_of, do_shard, job_of, make_ready, worker_count
 from harmonygen.errors import HarmonygenError
 from harmonygen.storage.shards import Shard
+from harmonygen.synthesis.engines.worker import (
+    Job,
+    Results,
+    build_context,
+    device_of,
+    do_shard,
+    job_of,
+    make_ready,
+    worker_count,
+)
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext, ShardResult
 
 _POLL_SECONDS = 1.0

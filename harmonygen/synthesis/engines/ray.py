@@ -21,11 +21,11 @@ from typing import Any, NamedTuple, TextIO
 
 import harmonygen
 from harmonygen.data import is_url
-from harmonygen.storage.fetch import fetch
-from harmonygen.synthesis.engines.worker import Job, Results, build_context, do_shard, job_of, make_ready
 from harmonygen.errors import HarmonygenError, UsageError
+from harmonygen.runs.job_folder import PLAN, read_plan
+from harmonygen.storage.fetch import fetch
 from harmonygen.storage.shards import Shard
-from harmonygen.synthesis.plan import PLAN, read_plan
+from harmonygen.synthesis.engines.worker import Job, Results, build_context, do_shard, job_of, make_ready
 from harmonygen.synthesis.shard import ShardContext, ShardResult
 
 DEATHS_ALLOWED = 2

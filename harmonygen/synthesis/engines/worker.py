@@ -9,12 +9,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonygen.settings import SynthesizeSettings
-from harmonygen.storage.remote import Remote
 from harmonygen.errors import CheckpointError
 from harmonygen.records import Pair
+from harmonygen.storage.remote import Remote
 from harmonygen.storage.shards import Shard, make_folder
 from harmonygen.synthesis.run_folder import send_shard
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext, ShardResult, run_shard
 
 Results = Generator[tuple[Shard, ShardResult], None, None]
@@ -50,7 +50,8 @@ def build_context(job: Job, device: str) -> ShardContext:
         CheckpointError: they are not those that the run was planned with.
         UsageError: the device or the weights are not there.
     """
-    from harmonygen.synthesis.load import load_generator, load_scorer, pick_device, sizing_of
+    from harmonygen.models.device import pick_device
+    from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
 
     settings = job.settings
     device = pick_device(device)

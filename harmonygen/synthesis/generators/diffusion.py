@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harmonygen.settings import Decoded, Detail
-from harmonygen.pictures.detail import DetailTransfer
-from harmonygen.pictures.images import ImageU8, paste, to_u8
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.draw import Picture01, PictureSampler
+from harmonygen.pictures.detail import DetailTransfer
+from harmonygen.pictures.images import ImageU8, paste, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
+from harmonygen.settings import Decoded, Detail
 
 _THREADS = 2
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from harmonygen.errors import UsageError
+from harmonygen.harmonization.zeroshot.words import Description
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Pair
-from harmonygen.harmonization.zeroshot.words import Description
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ def load_describer(
         from harmonygen.harmonization.zeroshot.describe.captions import CaptionDescriber
 
         return CaptionDescriber.from_file(Path(captions), pairs)
-    from harmonygen.zeroshot.describe.by_hand import HandDescriber
+    from harmonygen.harmonization.zeroshot.describe.captions import HandDescriber
 
     return HandDescriber(foreground or "", background or "")
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from harmonygen.data.files import read_text
 from harmonygen.errors import InputError, UsageError
+from harmonygen.harmonization.zeroshot.words import Description, by_hand, shortened
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
 from harmonygen.seeds import stable_seed
-from harmonygen.harmonization.zeroshot.words import Description, by_hand, shortened
 
 NAMES = ("pair_id", "file_name", "name")
 WORDS = ("foreground", "background")
@@ -190,3 +190,21 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         if wrong:
             raise UsageError(f"{where} holds a {type(row[wrong[0]]).__name__} under {wrong[0]}, text is needed")
         yield number, {key: row[key].strip() for key in (*NAMES, *WORDS) if key in row}
+
+
+class HandDescriber:
+    """Gives every photo the words of a person: ``girl, sunny`` and ``dark, night``.
+
+    Raises:
+        InputError: the words make no description (see :func:`~harmonygen.harmonization.zeroshot.words.by_hand`).
+    """
+
+    name = "hand"
+
+    def __init__(self, foreground: str, background: str) -> None:
+        self.description = by_hand(foreground, background)
+        self.digest = f"{stable_seed('hand', *self.description.prompts):016x}"
+
+    def __call__(self, photo: Photo, alternatives: int = 3) -> list[Description]:
+        """Return the one description."""
+        return [self.description]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harmonygen.harmonization.zeroshot.describe.measure import Look, measure
+from harmonygen.harmonization.zeroshot.words import LISTS, Description, tidy
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Pair
 from harmonygen.seeds import stable_seed
-from harmonygen.harmonization.zeroshot.describe.measure import Look, measure
-from harmonygen.harmonization.zeroshot.words import LISTS, Description, tidy
 
 VERSION = 1  # raise it when words change: it is part of the digest
 

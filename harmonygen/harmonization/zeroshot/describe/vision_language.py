@@ -14,11 +14,18 @@ import torch
 from PIL import Image
 
 from harmonygen.errors import CheckpointError, InputError, UsageError
-from harmonygen.pictures.images import ImageU8, Mask
+from harmonygen.harmonization.zeroshot.words import (
+    LISTS,
+    MAX_SUBJECT,
+    Description,
+    ReplyError,
+    parse_replies,
+    shortened,
+)
 from harmonygen.models.checkpoints import weights_digest
+from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.photo import Photo
 from harmonygen.seeds import stable_seed
-from harmonygen.harmonization.zeroshot.words import LISTS, MAX_SUBJECT, Description, ReplyError, parse_replies, shortened
 
 MAX_SIDE = 768  # pixels of the pictures shown
 TEMPERATURE = 0.7

@@ -1,0 +1,127 @@
+"""`harmonygen export`: a run becomes an iHarmony4 tree that augment can mix into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from harmonygen.augmentation import export as module
+from harmonygen.augmentation.augment import augment
+from harmonygen.augmentation.export import export
+from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
+from harmonygen.data.iharmony4 import read_iharmony4
+from harmonygen.errors import UsageError
+from harmonygen.synthesis.synthesize import synthesize
+
+OPEN = {"max_clipped": 1, "min_fmse": 0, "max_fmse": 100_000, "min_structure": -1}
+
+
+@pytest.fixture
+def run(settings_of) -> Path:
+    """A finished run of six pairs, four candidates each, gates wide open."""
+    settings = settings_of(gates=OPEN)
+    synthesize(settings)
+    return settings.out
+
+
+def test_a_run_becomes_a_tree_with_the_same_pairs_photos_and_masks(run, six_photos, tmp_path):
+    result = export(ExportSettings(run=run, out=tmp_path / "tree"))
+    pairs = read_iharmony4(tmp_path / "tree")
+    assert (result.pairs, result.composites, result.gated) == (6, 24, 0)
+    made = {row["pair_id"] for path in (run / "pairs").glob("*.parquet") for row in pq.read_table(path).to_pylist()}
+    assert {pair.pair_id.partition("/")[2] for pair in pairs} == {name.rpartition("/")[2] for name in made}
+    assert all(len(pair.originals) == 4 for pair in pairs)
+    one = next(pair for pair in pairs if pair.real_id.endswith("p0"))
+    assert one.real.path.samefile(six_photos / "images" / "p0.png")
+    before, after = (np.asarray(Image.open(p)) > 127 for p in (six_photos / "masks" / "p0.png", one.mask.path))
+    assert (before == after).all()
+    photo, composite = (np.asarray(Image.open(p)) for p in (one.real.path, tmp_path / "tree" / one.originals[0]))
+    assert (photo[~after] == composite[~after]).all()
+    assert (photo[after] != composite[after]).any()
+
+
+def test_only_the_selected_are_written_when_asked(run, tmp_path):
+    assert export(ExportSettings(run=run, out=tmp_path / "tree", which="selected")).composites == 6
+
+
+def test_an_export_again_writes_nothing_and_another_one_is_refused(run, tmp_path, tree):
+    settings = ExportSettings(run=run, out=tmp_path / "tree")
+    export(settings)
+    before = tree(tmp_path / "tree")
+    assert export(settings).finished_before
+    assert tree(tmp_path / "tree") == before
+    with pytest.raises(UsageError, match="holds another export"):
+        export(settings.model_copy(update={"which": "selected"}))
+
+
+def test_photos_turned_into_a_tree_take_further_candidates(settings_of, tmp_path):
+    base = settings_of(subset=None, gates=OPEN, k=2, out=tmp_path / "base")
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    more = settings_of(data=str(tmp_path / "tree"), gates=OPEN, seed=5, out=tmp_path / "more")
+    synthesize(more)
+    result = augment(
+        AugmentSettings(data=str(tmp_path / "tree"), candidates=more.out, out=tmp_path / "mixed", gamma=1.0)
+    )
+    assert (result.originals, result.new) == (12, 12)
+
+
+def test_pairs_with_too_few_candidates_are_refused_or_get_what_passed(settings_of, tmp_path):
+    base = settings_of(gates=OPEN, k=3, out=tmp_path / "base")
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    strict = settings_of(data=str(tmp_path / "tree"), gates={**OPEN, "min_fmse": 700}, out=tmp_path / "few")
+    synthesize(strict)
+    settings = AugmentSettings(data=str(tmp_path / "tree"), candidates=strict.out, out=tmp_path / "mixed")
+    with pytest.raises(UsageError, match=r"allow-fewer"):
+        augment(settings)
+    result = augment(settings.model_copy(update={"allow_fewer": True}))
+    assert result.short_pairs
+    assert 0 < result.new < 18
+
+
+def test_pairs_none_of_whose_candidates_was_kept_are_refused_or_get_none(settings_of, tmp_path):
+    base = settings_of(gates=OPEN, k=2, out=tmp_path / "base")
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    best = settings_of(data=str(tmp_path / "tree"), keep="1", gates={**OPEN, "min_fmse": 1200}, out=tmp_path / "few")
+    kept = synthesize(best).summary
+    assert 0 < kept["kept"] < kept["pairs"]
+    settings = AugmentSettings(data=str(tmp_path / "tree"), candidates=best.out, out=tmp_path / "mixed", gamma=0.5)
+    with pytest.raises(UsageError, match=r"needs K >= 1, found 0 for \d+ pairs"):
+        augment(settings)
+    result = augment(settings.model_copy(update={"allow_fewer": True}))
+    assert result.new == kept["kept"]
+    assert len(result.short_pairs) == kept["pairs"] - kept["kept"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"), [("real_id", "other/p0", "would both be"), ("mask_id", "a_b", "underscore")]
+)
+def test_names_that_the_layout_cannot_hold_are_refused(run, tmp_path, column, value, said):
+    path = sorted((run / "pairs").glob("*.parquet"))[-1]
+    table = pq.read_table(path)
+    index = table.schema.get_field_index(column)
+    changed = [value, *table.column(column).to_pylist()[1:]]
+    pq.write_table(table.set_column(index, table.schema.field(index), [changed]), path)
+    with pytest.raises(UsageError, match=said):
+        export(ExportSettings(run=run, out=tmp_path / "tree"))
+    assert not (tmp_path / "tree").exists()
+
+
+def test_an_export_stopped_half_way_is_finished_by_the_same_command(run, tmp_path, tree, monkeypatch):
+    whole, settings = tmp_path / "whole", ExportSettings(run=run, out=tmp_path / "tree")
+    export(settings.model_copy(update={"out": whole}))
+    with monkeypatch.context() as patch:
+        patch.setattr(module.tree, "write_lists", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export(settings)
+    assert not export(settings).finished_before
+    contents = [{name: content for name, (_, content) in tree(folder).items()} for folder in (whole, settings.out)]
+    assert contents[0].pop("manifest.parquet")
+    assert contents[1].pop("manifest.parquet")
+    assert contents[0] == contents[1]

@@ -1,0 +1,285 @@
+"""A whole gain study in small: what is on disk, that a resume writes nothing, and that its parts do what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from skimage import data
+
+from harmonygen.data.composites import photos_of_test_lists, read_triplets
+from harmonygen.errors import HarmonygenError, UsageError
+from harmonygen.evaluation.bootstrap import crossed_interval
+from harmonygen.gain import sets as gain_data
+from harmonygen.gain.arms import arms_of, make_arm
+from harmonygen.gain.pool import run_all
+from harmonygen.gain.settings import GainSettings
+from harmonygen.gain.study import gain, plan
+from harmonygen.pictures.images import read_image
+from harmonygen.report.curves import ticks
+
+LOOSE = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
+
+
+@pytest.fixture(scope="module")
+def eight_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight photos that do not look alike: quarters of two."""
+    root = tmp_path_factory.mktemp("photos") / "eight"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for index in range(8):
+        whole = Image.fromarray((data.astronaut(), data.coffee())[index // 4])
+        width, height = whole.width // 2, whole.height // 2
+        left, top = (index % 2) * width, (index // 2 % 2) * height
+        whole.crop((left, top, left + width, top + height)).resize((64, 64)).save(root / "images" / f"p{index}.png")
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (12, 10 + index, 44, 48))
+        mask.save(root / "masks" / f"p{index}.png")
+    return root
+
+
+@pytest.fixture
+def study(eight_photos: Path, tiny_classifier: Path, tmp_path: Path) -> GainSettings:
+    """A study of seconds, not run."""
+    return study_of(eight_photos, tiny_classifier, tmp_path / "study")
+
+
+def study_of(photos: Path, classifier: Path, out: Path) -> GainSettings:
+    """Return the settings of a study of seconds."""
+    made = {"classifier": str(classifier), "device": "cpu", "gates": LOOSE, "max_bad_fraction": 1.0}
+    values: dict[str, Any] = {
+        "data": str(photos),
+        "out": out,
+        "base_photos": 4,
+        "test_photos": 3,
+        "per_photo": 2,
+        "originals": {**made, "k": 3, "references": "all"},
+        "candidates": {**made, "k": 3, "generator": "lut"},
+        "controls": ["jitter", "duplicates"],
+        "rules": ["max-composite"],
+        "train_recipe": "train/smoke-direct",
+        "train": {"widths": [16], "norm_num_groups": 8},
+        "steps": 2,
+        "seeds": 1,
+        "resolution": 32,
+        "resamples": 200,
+        "curve_points": 2,
+        "curve_images": 3,
+        "cases": 1,
+        "device": "cpu",
+    }
+    return GainSettings.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    eight_photos: Path, tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GainSettings, dict[str, Any]]:
+    """The study, run, and its result."""
+    settings = study_of(eight_photos, tiny_classifier, tmp_path_factory.mktemp("gain") / "study")
+    return settings, gain(settings, lambda _line: None).result
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    """Return every file's time of change."""
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_a_study_runs_whole_and_a_repeat_writes_nothing(finished: tuple[GainSettings, dict[str, Any]]) -> None:
+    study, result = finished
+    rows = {row["name"]: row for row in result["arms"]}
+    assert list(rows) == ["composite", "base", "gamma-1", "jitter", "duplicates", "rule-max-composite"]
+    assert [rows[name]["composites"] for name in ("base", "gamma-1", "jitter", "duplicates")] == [8, 16, 16, 16]
+    assert "difference" not in rows["base"]
+    change = rows["gamma-1"]["difference"]["psnr"]
+    assert change["mean"] == pytest.approx(rows["gamma-1"]["psnr"]["mean"] - rows["base"]["psnr"]["mean"])
+    assert change["n"] == result["images"] == 6
+    assert [point["step"] for point in result["curves"]["base"]] == [1, 2]
+    assert json.loads((study.out / "gain.json").read_text())["digest"] == result["digest"]
+    before = snapshot(study.out)
+    assert gain(study, lambda _line: None).finished_before
+    assert snapshot(study.out) == before
+    assert all(row.done == row.seeds for row in plan(study)[0])
+
+
+def test_arms_share_the_test_set_and_train_on_none_of_its_photos(finished: tuple[GainSettings, dict[str, Any]]) -> None:
+    trees = [finished[0].out / "data" / name for name in ("base", "gamma-1", "jitter", "duplicates")]
+    lists = {(tree / "IHD_test.txt").read_text() for tree in trees}
+    assert len(lists) == 1
+    for tree in trees:
+        trained = {item.real_id for item in read_triplets(tree)[0]}
+        assert len(trained) == 4
+        assert not trained & photos_of_test_lists(tree)
+    base, jitter = ({item.triplet_id for item in read_triplets(tree)[0]} for tree in (trees[0], trees[2]))
+    assert base < jitter
+    for item in read_triplets(trees[2])[0]:
+        mask = np.asarray(Image.open(str(item.mask)).convert("L")) > 127
+        made, real = read_image(item.composite).image_u8, read_image(item.real).image_u8
+        assert (made[~mask] == real[~mask]).all()
+        assert (made[mask] != real[mask]).any()
+
+
+def test_photos_of_one_source_stay_on_one_side(study: GainSettings, tmp_path: Path) -> None:
+    table = tmp_path / "split.csv"
+    rows = [f",p{index},{index // 2},study" for index in range(8)]
+    table.write_text("\n".join(["kind,name,source_photo,split", *rows]))
+    changed = study.model_copy(update={"split_file": table, "base_photos": 4, "test_photos": 4})
+    for seed in range(5):
+        base, test, left = gain_data.split_pairs(changed.model_copy(update={"seed": seed}))
+        sides = [{int(pair.real_id[-1]) // 2 for pair in side} for side in (base, test)]
+        assert len(base) == len(test) == 4
+        assert not sides[0] & sides[1]
+        assert not left
+
+
+def extra_study(study: GainSettings, **changes: Any) -> GainSettings:
+    kinds = {"extra": ("inverse", "color-transfer", "jitter"), "controls": (), "rules": ()}
+    return study.model_copy(update={"base_photos": 3, "test_photos": 2, **kinds, **changes})
+
+
+def names_of(tree: Path) -> set[str]:
+    """The photos that a tree trains on, by their file names."""
+    return {item.real_id.rpartition("/")[2] for item in read_triplets(tree)[0]}
+
+
+def test_extra_arms_add_as_many_composites_as_gamma_asks_of_photos_that_are_in_neither_set(study: GainSettings) -> None:
+    study = extra_study(study, extra_gammas=(1.0, 0.5))
+    base = gain_data.make_base(study, lambda _line: None)
+    arms = {arm.name: arm for arm in arms_of(study)}
+    assert list(arms)[2:5] == ["extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1"]
+    sides = gain_data.split_pairs(study)
+    own = {item.triplet_id for item in read_triplets(base)[0]}
+    for name in ("extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1", "extra-jitter-1"):
+        tree = make_arm(study, arms[name], lambda _line: None)
+        before = snapshot(tree)
+        assert make_arm(study, arms[name], lambda _line: None) == tree
+        assert snapshot(tree) == before
+        found = read_triplets(tree)[0]
+        added = [item for item in found if item.triplet_id not in own]
+        assert len(found) - len(added) == len(own) == 6
+        assert len(added) == (3 if name.endswith("0.5") else 6)
+        assert {item.real_id.rpartition("/")[2] for item in added} == {pair.real_id for pair in sides.left}
+        assert (tree / "IHD_test.txt").read_text() == (base / "IHD_test.txt").read_text()
+        assert all((tree / line).is_file() for line in (tree / "IHD_train.txt").read_text().split())
+        for item in added:
+            assert (read_image(item.composite).image_u8 != read_image(item.real).image_u8).any()
+
+
+def test_extra_data_that_look_like_the_studys_own_photos_are_left_out(
+    study: GainSettings, eight_photos: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "renamed"
+    for folder in ("images", "masks"):
+        (other / folder).mkdir(parents=True)
+        for path in (eight_photos / folder).iterdir():
+            (other / folder / f"x{path.name}").write_bytes(path.read_bytes())
+    study = extra_study(study, extra_data=str(other), extra_photos=2)
+    base, test, left = gain_data.split_pairs(study)
+    gain_data.make_base(study, lambda _line: None)
+    tree = make_arm(study, arms_of(study)[2], lambda _line: None)
+    foreign = {name for name in names_of(tree) if name.startswith("x")}
+    assert len(foreign) == 2
+    assert foreign < {f"x{pair.real_id}" for pair in left}
+    assert names_of(tree) - foreign == {pair.real_id for pair in base}
+    assert not foreign & {f"x{pair.real_id}" for pair in (*base, *test)}
+
+
+def test_extra_arms_without_photos_are_refused_before_anything_is_written(
+    study: GainSettings, finished: tuple[GainSettings, dict[str, Any]]
+) -> None:
+    with pytest.raises(UsageError, match="lower base_photos or test_photos"):
+        gain(extra_study(study, base_photos=5, test_photos=3))
+    tree = finished[0].out / "data" / "base"
+    with pytest.raises(UsageError, match="extra_data="):
+        gain(extra_study(study, data=str(tree)))
+    assert not study.out.exists()
+
+
+def test_what_cannot_be_studied_is_refused_before_anything_is_written(study: GainSettings) -> None:
+    with pytest.raises(UsageError, match="did you mean 'jitter'"):
+        arms_of(study.model_copy(update={"arms": ("jiter",)}))
+    for change in ({"base_photos": 6}, {"train": {"learning_rat": 1.0}}):
+        with pytest.raises(UsageError):
+            gain(study.model_copy(update=change))
+        assert not study.out.exists()
+
+
+def test_another_study_in_the_folder_is_refused(study: GainSettings) -> None:
+    study.out.mkdir()
+    other = study.model_copy(update={"steps": 5}).model_dump(mode="json")
+    (study.out / "plan.json").write_text(json.dumps({"verb": "gain", "plan_digest": "x", "settings": other}))
+    with pytest.raises(UsageError, match="steps: 5 then, 2 now"):
+        gain(study)
+
+
+def test_the_interval_knows_of_seeds_as_well_as_of_photos() -> None:
+    rng = np.random.default_rng(0)
+    photos = [f"p{index // 4}" for index in range(400)]
+    noise = rng.normal(size=(400, 1))
+    alike = crossed_interval(np.repeat(noise, 5, axis=1), photos)
+    luck = crossed_interval(noise + np.linspace(-2, 2, 5), photos)
+    assert alike.mean == pytest.approx(luck.mean)
+    assert luck.high - luck.low > 3 * (alike.high - alike.low)
+
+
+def test_composites_of_one_photo_do_not_count_as_independent() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=(50, 1)), 8, axis=0)
+    together = crossed_interval(values, [f"p{index // 8}" for index in range(400)])
+    apart = crossed_interval(values, [f"p{index}" for index in range(400)])
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.2, 4.1), (900.0, 1400.0), (0.0, 0.003)])
+def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8
+    assert low - 1e-6 <= min(found)
+    assert max(found) <= high + 1e-6
+
+
+def test_a_failed_run_is_told_and_the_same_command_goes_on(
+    finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    whole = finished[0].out / "runs" / "base" / "seed-0"
+    run = tmp_path / "run"
+    run.mkdir()
+    job = json.loads((whole / "job.json").read_text())
+    job["training"]["output_dir"] = str(run)
+    (run / "job.json").write_text(json.dumps({**job, "task": "direct", "training": {**job["training"], "data": "no"}}))
+    with pytest.raises(HarmonygenError, match=r"ended with code 2 .*'no'"):
+        list(run_all([run], 2, print))
+    assert not (run / "scores.parquet").exists()
+    (run / "job.json").write_text(json.dumps(job))
+    assert list(run_all([run], 2, print)) == [run]
+    ours, first = (pq.read_table(folder / "scores.parquet").to_pylist() for folder in (run, whole))
+    assert [row["name"] for row in ours] == [row["name"] for row in first]
+    assert [row["fmse"] for row in ours] == pytest.approx([row["fmse"] for row in first], rel=1e-4)
+    assert not list(run.glob("checkpoint-*"))
+
+
+def test_a_tree_with_composites_is_taken_as_its_lists_have_it(
+    finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    data = finished[0].out / "data" / "base"
+    study = finished[0].model_copy(update={"data": str(data), "out": tmp_path / "study"})
+    made = gain_data.make_base(study, lambda _line: None)
+    for name in ("IHD_train.txt", "IHD_test.txt"):
+        assert sorted((made / name).read_text().split()) == sorted((data / name).read_text().split())
+    assert all((made / line).is_file() for line in (made / "IHD_test.txt").read_text().split())
+    assert len(read_triplets(make_arm(study, arms_of(study)[1], lambda _line: None))[0]) == 16
+    (data / "IHD_test.txt").rename(tmp_path / "IHD_test.txt")
+    try:
+        lists = list(data.glob("*/*_test.txt"))
+        for path in lists:
+            path.rename(path.with_suffix(".off"))
+        with pytest.raises(UsageError, match="no test list"):
+            gain_data.make_base(study.model_copy(update={"out": tmp_path / "other"}), print)
+    finally:
+        (tmp_path / "IHD_test.txt").rename(data / "IHD_test.txt")
+        for path in lists:
+            path.with_suffix(".off").rename(path)

@@ -1,0 +1,361 @@
+"""build-human-harmony on a tiny contest folder: what it writes, keeps, leaves out and refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from skimage import data
+
+from harmonygen.data.manifest import read_manifest
+from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.human_harmony.build import build_human_harmony
+from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.pictures.masks import mask_to_runs
+from harmonygen.runs.decisions import Decisions, write_decisions
+from harmonygen.runs.job_folder import read_plan
+from harmonygen.storage.shards import locked
+
+PHOTOS = 12
+
+
+def crop(index: int) -> Image.Image:
+    """A different 96 x 80 piece of a real photo for each index."""
+    source = (data.astronaut(), data.coffee(), data.chelsea())[index % 3]
+    top, left = 23 * index % 120, 31 * index % 140
+    return Image.fromarray(source[top : top + 160, left : left + 192]).resize((96, 80))
+
+
+def rows_for(name: str, boxes: list[tuple[int, int, int, int]]) -> Iterator[list[Any]]:
+    for number, (top, bottom, left, right) in enumerate(boxes):
+        mask = np.zeros((80, 96), bool)
+        mask[top:bottom, left:right] = True
+        yield [name, mask_to_runs(mask), 80, 96, number, "3,7" if number else ""]
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> Path:
+    """12 photos: photo0b is a copy of photo00 encoded anew, `speck` has a foreground of 0.4 % of the photo."""
+    root = tmp_path / "contest"
+    (root / "train").mkdir(parents=True)
+    names = [f"photo{index:02d}" for index in range(PHOTOS - 2)]
+    with open(root / "train.csv", "w", newline="") as opened:
+        table = csv.writer(opened)
+        table.writerow(["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"])
+        for index, name in enumerate(names):
+            crop(index).save(root / "train" / f"{name}.jpg", quality=95)
+            table.writerows(rows_for(name, [(10, 40 + index, 10, 60), (30, 60, 40, 70 + index)]))
+        crop(0).save(root / "train" / "photo0b.jpg", quality=70)
+        table.writerows(rows_for("photo0b", [(10, 40, 10, 60)]))
+        crop(11).save(root / "train" / "speck.jpg", quality=95)
+        table.writerows(rows_for("speck", [(10, 15, 10, 16)]))
+    entries = [{"id": number, "name": name, "supercategory": "x", "level": 2} for number, name in enumerate("ab")]
+    (root / "label_descriptions.json").write_text(json.dumps({"categories": entries, "attributes": []}))
+    return root
+
+
+@pytest.fixture
+def settings_for(contest: Path, tiny_classifier: Path, tmp_path: Path) -> Callable[..., HumanHarmonySettings]:
+    def make(**changes: Any) -> HumanHarmonySettings:
+        values = {
+            "imaterialist": str(contest),
+            "out": tmp_path / "built",
+            "generator": "lut",
+            "classifier": str(tiny_classifier),
+            "product_filter": "none",
+            "k": 3,
+            "shard_size": 4,
+            "test_fraction": 0.25,
+            "device": "cpu",
+        }
+        return HumanHarmonySettings(**{**values, **changes})
+
+    return make
+
+
+def read(out: Path, config: str = "data") -> dict[str, list[dict[str, Any]]]:
+    """Rows by split."""
+    return {
+        split: [row for path in sorted((out / config).glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
+        for split in ("train", "test")
+    }
+
+
+def photos(out: Path, split: str) -> set[str]:
+    return {row["real_id"] for row in read(out)[split]}
+
+
+def pixels(cell: dict[str, Any]) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(cell["bytes"])))
+
+
+def test_a_build_has_both_configurations_split_by_photo(settings_for, contest):
+    settings = settings_for()
+    result = build_human_harmony(settings)
+    chosen, everything = read(settings.out), read(settings.out, "candidates")
+    assert (result.train, result.test) == (8, 3)  # 11 photos x 0.25 = 2.75
+    assert [len(chosen[split]) for split in ("train", "test")] == [8, 3]
+    assert [len(everything[split]) for split in ("train", "test")] == [24, 9]
+    assert photos(settings.out, "train").isdisjoint(photos(settings.out, "test"))
+    assert {"photo00", "photo0b"} <= photos(settings.out, "train") or {"photo00", "photo0b"} <= photos(
+        settings.out, "test"
+    )
+    for row in chosen["train"] + chosen["test"]:
+        assert row["real"]["bytes"] == (contest / "train" / f"{row['real_id']}.jpg").read_bytes()
+        real, mask, composite = (pixels(row[name]) for name in ("real", "mask", "composite"))
+        assert np.array_equal(composite[mask == 0], real[mask == 0])
+        assert (composite[mask > 0] != real[mask > 0]).any()
+        assert (row["selected"], row["gate"], row["subset"]) == (True, "", "HumanHarmony")
+    assert not list(settings.out.rglob("*.tmp"))
+
+
+def test_provenance_and_margin_of_the_rows(settings_for):
+    settings = settings_for(license="CC BY 4.0")
+    build_human_harmony(settings)
+    plan = read_plan(settings.out / "work" / "synthesize")
+    rows = [row for rows in read(settings.out, "candidates").values() for row in rows]
+    by_pair: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_pair.setdefault(row["pair_id"], []).append(row)
+        assert (row["run"], row["classifier_digest"]) == (plan["plan_digest"], plan["classifier_digest"])
+        assert row["license"] == "CC BY 4.0"
+    for own in by_pair.values():
+        passed = sorted((row["p_composite"] for row in own if not row["gate"]), reverse=True)
+        gap = passed[0] - passed[1] if len(passed) > 1 else None
+        assert {row["margin"] for row in own} == {gap}
+        assert sorted(row["k"] for row in own) == [0, 1, 2]
+    two = by_pair["photo01_union"][0]
+    assert (two["class_ids"], two["segments"], json.loads(two["attributes"])) == ("0 1", 2, [3, 7])
+
+
+def test_what_was_left_out_is_told_with_its_reason(settings_for, contest):
+    listed = contest / "products.txt"
+    listed.write_text("photo03\n")
+    settings = settings_for(product_filter="list", product_list=listed, max_fg=0.33)
+    result = build_human_harmony(settings)
+    assert result.left_out["product:list"] == 1
+    assert result.left_out["min-fg"] == 1
+    assert result.left_out["max-fg"] >= 1
+    kept = photos(settings.out, "train") | photos(settings.out, "test")
+    assert len(kept) == PHOTOS - sum(result.left_out.values())
+    assert not {"photo03", "speck"} & kept
+    page = (settings.out / "report.html").read_text()
+    assert "product:list" in page
+    assert "Contact sheet of photos left out" in page
+    assert Image.open(settings.out / "dropped.png").width > 1000
+    card = (settings.out / "README.md").read_text()
+    assert "| product:list | 1 |" in card
+    summary = json.loads((settings.out / "summary.json").read_text())
+    assert summary["photos_read"] == PHOTOS == summary["pairs"] + sum(summary["left_out"].values())
+
+
+def test_the_manifest_lists_every_published_file_and_is_whole(settings_for):
+    settings = settings_for()
+    build_human_harmony(settings)
+    entries = read_manifest(settings.out)
+    listed = {entry.path: entry for entry in entries}
+    published = [path for folder in ("data", "candidates", "assets") for path in (settings.out / folder).iterdir()]
+    assert set(listed) == {path.relative_to(settings.out).as_posix() for path in published} | {"README.md"}
+    train = listed["data/train-00000-of-00001.parquet"]
+    assert (train.config, train.split, train.rows) == ("default", "train", 8)
+    assert listed["candidates/test-00000-of-00001.parquet"].config == "candidates"
+
+
+def test_load_dataset_decodes_both_configurations(settings_for, tmp_path):
+    from datasets import load_dataset
+
+    settings = settings_for()
+    build_human_harmony(settings)
+    for config, train in (("default", 8), ("candidates", 24)):
+        loaded = load_dataset(str(settings.out), config, cache_dir=str(tmp_path / "cache"))
+        assert loaded["train"].num_rows == train
+        row = loaded["test"][0]
+        assert row["composite"].size == row["real"].size == row["mask"].size == (96, 80)
+
+
+def test_a_finished_build_repeated_writes_nothing(settings_for, tree):
+    settings = settings_for()
+    first = build_human_harmony(settings)
+    before = tree(settings.out)
+    again = build_human_harmony(settings)
+    assert tree(settings.out) == before
+    assert (first.finished_before, again.finished_before) == (False, True)
+    assert again.summary == first.summary
+
+
+def test_a_dry_run_writes_nothing_and_foresees_the_split(settings_for):
+    settings = settings_for()
+    foreseen = build_human_harmony(settings, dry_run=True)
+    assert not settings.out.exists()
+    assert (foreseen.pairs, foreseen.train, foreseen.test, foreseen.exact) == (12, 9, 3, False)
+    built = build_human_harmony(settings)
+    exact = build_human_harmony(settings, dry_run=True)
+    assert (exact.train, exact.test, exact.exact) == (built.train, built.test, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"k": 2}, "k: 3 then, 2 now"), ({"min_fg": 0.0}, "min_fg"), ({"test_fraction": 0.5}, "test_fraction")],
+)
+def test_changed_options_are_refused_by_name(settings_for, tree, changes, named):
+    build_human_harmony(settings_for())
+    before = tree(settings_for().out)
+    with pytest.raises(UsageError, match=named):
+        build_human_harmony(settings_for(**changes))
+    assert {name: kept for name, kept in tree(settings_for().out).items() if ".lock" not in name} == {
+        name: kept for name, kept in before.items() if ".lock" not in name
+    }
+
+
+def test_changed_segments_of_the_same_photos_are_refused(settings_for, contest):
+    build_human_harmony(settings_for())
+    table = (contest / "train.csv").read_text().splitlines()
+    (contest / "train.csv").write_text("\n".join(table[:1] + table[2:]))
+    with pytest.raises(UsageError, match="inputs_digest changed"):
+        build_human_harmony(settings_for())
+
+
+def test_another_build_at_work_in_the_folder_is_refused(settings_for):
+    settings = settings_for()
+    settings.out.mkdir()
+    with locked(settings.out, "build"), pytest.raises(UsageError, match="another run is writing"):
+        build_human_harmony(settings)
+
+
+def test_decisions_of_a_review_change_the_dataset_and_the_rest_stays(settings_for, tmp_path, tree):
+    settings = settings_for()
+    build_human_harmony(settings)
+    before = {row["pair_id"]: row["k"] for rows in read(settings.out).values() for row in rows}
+    plan = read_plan(settings.out / "work" / "synthesize")
+    rejected = {("photo01_union", before["photo01_union"]): "reject"}
+    rejected |= {("photo02_union", k): "reject" for k in range(3)}
+    write_decisions(tmp_path / "decisions.json", Decisions("run", plan["plan_digest"], rejected))
+    result = build_human_harmony(settings_for(decisions=tmp_path / "decisions.json"))
+    after = {row["pair_id"]: row["k"] for rows in read(settings.out).values() for row in rows}
+    assert after["photo01_union"] != before["photo01_union"]
+    assert {pair: k for pair, k in after.items() if pair != "photo01_union"} == {
+        pair: k for pair, k in before.items() if pair not in ("photo01_union", "photo02_union")
+    }
+    assert result.summary["unselected"] == 1
+    assert "0 candidates accepted, 4 rejected" in (settings.out / "README.md").read_text()
+    assert sum(map(len, read(settings.out, "candidates").values())) == 33
+    held = tree(settings.out)
+    assert build_human_harmony(settings_for(decisions=tmp_path / "decisions.json")).finished_before
+    assert build_human_harmony(settings).finished_before  # a review stays until another takes its place
+    assert tree(settings.out) == held
+
+
+def test_given_lists_are_respected(settings_for, tmp_path):
+    (tmp_path / "train.txt").write_text("photo01\nphoto02.jpg\n")
+    (tmp_path / "test.csv").write_text("ImageId\nphoto00\nphoto05\n")
+    settings = settings_for(train_list=tmp_path / "train.txt", test_list=tmp_path / "test.csv")
+    build_human_harmony(settings)
+    assert {"photo00", "photo0b", "photo05"} <= photos(settings.out, "test")  # photo0b looks like photo00
+    assert {"photo01", "photo02"} <= photos(settings.out, "train")
+
+
+def test_photos_of_another_test_split_are_left_out_by_id_and_by_hash(settings_for, tmp_path):
+    root = tmp_path / "iHarmony4" / "HFlickr"
+    for kind in ("composite_images", "masks", "real_images"):
+        (root / kind).mkdir(parents=True)
+    crop(4).save(root / "real_images" / "f7.jpg", quality=60)  # photo04 under another name
+    (root.parent / "IHD_test.txt").write_text(
+        "HFlickr/composite_images/photo02_1_1.jpg\nHFlickr/composite_images/f7_1_1.jpg\n"
+    )
+    settings = settings_for(leak_check=tmp_path / "iHarmony4")
+    result = build_human_harmony(settings)
+    assert result.left_out["leak"] == 2
+    assert result.train + result.test == 9
+    assert not {"photo02", "photo04"} & (photos(settings.out, "train") | photos(settings.out, "test"))
+    assert "photo04_union" not in (settings.out / "report.html").read_text()
+
+
+def test_an_iharmony4_tree_has_photos_and_lists_by_split(settings_for, contest):
+    from harmonygen.data import read_pairs
+
+    settings = settings_for(format="iharmony4")
+    result = build_human_harmony(settings)
+    for split, expected in (("train", result.train), ("test", result.test)):
+        pairs = read_pairs(settings.out, list_file=settings.out / f"IHD_{split}.txt")
+        assert len({pair.real_id for pair in pairs}) == expected
+        assert all(len(pair.originals) == 1 for pair in pairs)
+    real = settings.out / "HumanHarmony" / "real_images" / "photo00.jpg"
+    assert real.samefile(contest / "train" / "photo00.jpg")
+    listed = {entry.path for entry in read_manifest(settings.out)}
+    assert {"HumanHarmony/real_images/photo00.jpg", "IHD_test.txt", "README.md"} <= listed
+    assert not (settings.out / "data").exists()
+    assert build_human_harmony(settings).finished_before
+
+
+def test_large_photos_are_resized_and_kept_beside_their_composites(settings_for):
+    settings = settings_for(max_side=64)
+    build_human_harmony(settings)
+    for row in read(settings.out)["train"]:
+        assert pixels(row["real"]).shape == pixels(row["composite"]).shape == (53, 64, 3)
+        assert pixels(row["mask"]).shape == (53, 64)
+
+
+def test_a_damaged_photo_is_quarantined_and_the_others_built(settings_for, contest):
+    whole = (contest / "train" / "photo06.jpg").read_bytes()
+    (contest / "train" / "photo06.jpg").write_bytes(whole[: len(whole) // 2])
+    (contest / "train" / "photo07.jpg").write_bytes(b"")
+    settings = settings_for(max_bad_fraction=0.2)
+    result = build_human_harmony(settings)
+    rows = pq.read_table(settings.out / "quarantine.parquet").to_pylist()
+    assert [(row["id"], row["stage"]) for row in rows] == [("photo07", "read"), ("photo06_union", "prepare")]
+    assert result.quarantined == 2
+    assert not {"photo06", "photo07"} & (photos(settings.out, "train") | photos(settings.out, "test"))
+
+
+def test_too_many_damaged_photos_stop_the_build(settings_for, contest):
+    for index in range(3):
+        (contest / "train" / f"photo0{index}.jpg").write_bytes(b"")
+    with pytest.raises(TooManyBadInputsError, match="3 of 12 inputs"):  # a seventh of all segments
+        build_human_harmony(settings_for(max_bad_fraction=0.2))
+
+
+def test_a_bad_row_costs_its_segment_and_is_counted_against_all_segments(settings_for, contest):
+    with open(contest / "train.csv", "a") as opened:
+        opened.write("photo04,99999999 5,80,96,0,\n")
+    settings = settings_for()
+    assert build_human_harmony(settings).quarantined == 1
+    (row,) = pq.read_table(settings.out / "quarantine.parquet").to_pylist()
+    assert row["id"] == "photo04 row 23"
+    with pytest.raises(TooManyBadInputsError, match="1 of 23 inputs"):
+        build_human_harmony(settings_for(max_bad_fraction=0, out=settings.out.parent / "strict"))
+
+
+def test_a_build_that_would_be_empty_says_why(settings_for):
+    with pytest.raises(UsageError, match=r"no photo was kept of 12 \(min-fg 12\)"):
+        build_human_harmony(settings_for(min_fg=0.9))
+
+
+def test_a_listed_product_that_is_not_in_the_data_is_refused(settings_for, tmp_path):
+    (tmp_path / "list.txt").write_text("photo03\nnobody\n")
+    with pytest.raises(UsageError, match="nobody"):
+        build_human_harmony(settings_for(product_filter="list", product_list=tmp_path / "list.txt"))
+
+
+def test_the_curve_of_another_dataset_is_drawn_beside(settings_for, contest):
+    settings = settings_for(reference=str(contest))
+    result = build_human_harmony(settings)
+    name, share = result.summary["fg_ratio"]["reference"]
+    assert name == "contest"
+    assert 0 < share < 1
+    assert f"{share:.1%} of contest" in (settings.out / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_starter_builds_from_a_few_photos(settings_for):
+    settings = settings_for(generator="diffusion", classifier="starter", product_filter="heuristic", k=2, limit=3)
+    result = build_human_harmony(settings)
+    assert result.summary["candidates"] == 2 * result.summary["pairs"] > 0
+    assert {row["generator"] for rows in read(settings.out).values() for row in rows} == {"diffusion"}

@@ -1,0 +1,179 @@
+import importlib.util
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from harmonygen.pictures import detail
+from harmonygen.pictures.detail import DetailTransfer, apply_field, certain_foreground, enlarge
+from harmonygen.pictures.images import resize
+
+HEIGHT, WIDTH, LOW = 300, 400, (96, 128)
+
+
+@pytest.fixture(scope="module")
+def photos(small_photos):
+    """Three photos whose values keep away from 0 and 255, so that a recoloured one is not clipped."""
+    return [(40 + photo * 0.6).astype(np.uint8) for photo in small_photos(3, HEIGHT, WIDTH)]
+
+
+@pytest.fixture(scope="module")
+def mask(ellipse):
+    return ellipse(HEIGHT, WIDTH)
+
+
+def low01(photo, size=LOW):
+    return resize(photo, *size).astype(np.float32) / 255
+
+
+def test_no_change_gives_the_photo_back_bit_for_bit(photos, mask):
+    for photo in photos:
+        assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(low01(photo)), photo)
+
+
+CHANGES = {
+    "shift": (np.eye(3), (0.1, -0.05, 0.03)),
+    "gains": (np.diag([1.1, 0.9, 1.05]), (0.02, 0.0, -0.02)),
+    "mix": (np.array([[0.8, 0.1, 0.05], [0.05, 0.9, 0.05], [0.0, 0.1, 0.8]]), (0.05, 0.0, 0.02)),
+}
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_global_change_of_colour_is_recovered_at_full_size(photos, mask, number, change):
+    photo, (matrix, offset) = photos[number], CHANGES[change]
+    generated = low01(photo) @ matrix.T.astype(np.float32) + np.float32(offset)
+    goal = (photo / 255 @ matrix.T + offset) * 255
+    composite = DetailTransfer(low01(photo), photo, mask)(generated)
+    error = np.abs(composite - goal)[mask]
+    if change == "shift":
+        assert error.max() <= 0.51  # rounding alone
+    else:
+        assert error.mean() < 0.5
+        assert np.percentile(error, 99 if change == "gains" else 94) <= 1.15
+    assert np.array_equal(composite[~mask], photo[~mask])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.005, 0.6))
+def test_the_background_is_the_photos_bit_for_bit_whatever_was_generated(ellipse, seed, scale):
+    rng = np.random.default_rng(seed)
+    photo = rng.integers(0, 256, (57, 83, 3), dtype=np.uint8)
+    mask = ellipse(57, 83, scale)
+    mask[rng.integers(57), rng.integers(83)] = True
+    composite = DetailTransfer(low01(photo, (16, 24)), photo, mask)(rng.random((16, 24, 3)))
+    assert composite.dtype == np.uint8
+    assert np.array_equal(composite[~mask], photo[~mask])
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (HEIGHT - 1, WIDTH - 1), (0, WIDTH - 1), (150, 200)])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_mask_of_a_few_pixels_takes_the_change_and_does_not_crash(photos, corner, side):
+    photo = photos[0]
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    top, left = min(corner[0], HEIGHT - side), min(corner[1], WIDTH - side)
+    mask[top : top + side, left : left + side] = True
+    composite = DetailTransfer(low01(photo), photo, mask)(low01(photo) + np.float32(0.2))
+    change = composite[mask].astype(int) - photo[mask]
+    assert np.abs(change - 51).max() <= 1
+    assert np.array_equal(composite[~mask], photo[~mask])
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (3, 3), (300, 12)])
+def test_photos_of_odd_shapes_do_not_crash(shape):
+    photo = np.random.default_rng(0).integers(60, 200, (*shape, 3), dtype=np.uint8)
+    mask = np.zeros(shape, bool)
+    mask[: max(1, shape[0] // 2), : max(1, shape[1] // 2)] = True
+    low = low01(photo, (16, 16))
+    assert np.array_equal(DetailTransfer(low, photo, mask)(low), photo)
+
+
+def test_a_flat_photo_takes_the_shift_though_its_covariance_is_nothing(ellipse):
+    photo = np.full((64, 64, 3), 100, np.uint8)
+    composite = DetailTransfer(low01(photo, (16, 16)), photo, ellipse(64, 64))(low01(photo, (16, 16)) + 0.1)
+    assert set(composite[ellipse(64, 64)].ravel().tolist()) <= {125, 126}
+
+
+def test_what_is_generated_outside_the_mask_does_not_leak_in(photos, mask):
+    photo = photos[1]
+    generated = low01(photo) + np.float32(0.05)
+    spoiled = np.where(certain_foreground(mask, *LOW)[..., None] > 0, generated, 0.0)
+    transfer = DetailTransfer(low01(photo), photo, mask)
+    assert np.array_equal(transfer(generated), transfer(spoiled))
+
+
+def test_texture_finer_than_the_low_resolution_is_kept(photos, mask):
+    photo = photos[2]
+    rng = np.random.default_rng(1)
+    textured = np.clip(photo + rng.normal(0, 12, photo.shape), 0, 255).astype(np.uint8)
+    composite = DetailTransfer(low01(textured), textured, mask)(low01(textured) * 0.8 + 0.05)
+    one, other = textured[mask].astype(float), composite[mask].astype(float)
+    assert np.corrcoef(one[:, 1], other[:, 1])[0, 1] > 0.99
+
+
+def test_strips_give_the_same_composite_as_the_whole(photos, mask, monkeypatch):
+    photo = photos[0]
+    generated = low01(photo)[..., ::-1]
+    whole = DetailTransfer(low01(photo), photo, mask)(generated)
+    monkeypatch.setattr(detail, "_STRIP_PIXELS", 1000)
+    assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(generated), whole)
+
+
+def test_a_window_of_an_enlargement_is_that_window_of_the_whole():
+    planes = np.random.default_rng(0).random((2, 6, 9)).astype(np.float32)
+    whole = enlarge(planes, (40, 70), (0, 0, 70, 40))
+    assert whole.shape == (2, 40, 70)
+    assert np.array_equal(enlarge(planes, (40, 70), (11, 5, 60, 33)), whole[:, 5:33, 11:60])
+    assert whole.min() >= planes.min() - 1e-6
+    assert whole.max() <= planes.max() + 1e-6
+
+
+def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
+    """One affine change of the whole foreground: its weighted least squares, pulled toward the identity."""
+    photo, radius, epsilon = photos[0], 1024, 1e-3
+    low = low01(photo)
+    generated = np.clip(low * np.float32([0.8, 1.1, 0.9]) + np.float32(0.05), 0, 1) ** np.float32(1.2)
+    inside = certain_foreground(mask, *LOW) > 0
+    real, change = low[inside].astype(np.float64), (generated - low)[inside].astype(np.float64)
+    centred = real - real.mean(0)
+    slope = np.linalg.solve(centred.T @ centred / len(real) + epsilon * np.eye(3), centred.T @ change / len(real)).T
+    offset = change.mean(0) - slope @ real.mean(0)
+    goal = photo / 255 + (photo / 255) @ slope.T + offset
+    transfer = DetailTransfer(low, photo, mask, radius, epsilon)
+    assert transfer.block > 1
+    assert np.abs(transfer(generated) - np.clip(goal, 0, 1) * 255)[mask].max() <= 0.6
+
+
+def test_a_field_of_nothing_changes_nothing():
+    every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    assert np.array_equal(apply_field(np.zeros((12, 16, 16), np.float32), every_value), every_value)
+
+
+@pytest.fixture
+def triplets(shared, tmp_path):
+    """The ten authentic iHarmony4 triplets, those of 12 megapixels brought to 1024 on the long side (time)."""
+    with tarfile.open(shared / "iharmony4_triplets.tar") as packed:
+        packed.extractall(tmp_path, filter="data")
+    for path in tmp_path.glob("HAdobe5k/*/*.*g"):
+        with Image.open(path) as image:
+            method = Image.Resampling.NEAREST if path.parent.name == "masks" else Image.Resampling.LANCZOS
+            scale = 1024 / max(image.size)
+            small = image.resize((round(image.width * scale), round(image.height * scale)), method)
+        small.save(path, quality=98)
+    return tmp_path
+
+
+def test_authentic_triplets_gain_four_decibels_over_bicubic_enlargement(triplets):
+    source = Path(__file__).resolve().parents[2] / "benchmarks" / "detail_transfer.py"
+    spec = importlib.util.spec_from_file_location("detail_transfer", source)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    pairs = [benchmark.compare(path, 256) for path in sorted(triplets.glob("*/composite_images/*.jpg"))]
+    gains = [transfer - bicubic for bicubic, transfer in pairs]
+    assert len(gains) == 10
+    assert min(gains) > 1
+    assert np.mean(gains) >= 4
