@@ -39,7 +39,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
     """Return a function that makes the model calls of all photos, whose inputs are ready."""
     import torch
 
-    from harmonygen.models.draw import Pictures, to_pm1
+    from harmonygen.models.draw import PictureDecoder, to_pm1
     from harmonygen.models.window_decoder import window_around
 
     draw, classifier = context.generator.draw, context.scorer.model
@@ -57,7 +57,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
     def calls() -> None:
         for (image, mask), window in zip(ready, windows, strict=True):
             condition = model.encode(image)
-            pictures = Pictures(model, image, condition, model.features(image, mask), window)
+            pictures = PictureDecoder(model, image, condition, model.features(image, mask), window)
             cells = model.latent_mask(mask)
             for start in range(0, k, draw.batch_size):
                 seeds = range(start, min(k, start + draw.batch_size))

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 DEFAULT = ["--generator", "lut", "--k", "10", "--limit", "6", "--shard-size", "2"]
 FIXED = """
 import json, os, time
-from harmonygen.engines import ray as engine
+from harmonygen.synthesis.engines import ray as engine
 marks = [time.monotonic()]
 ray = engine.import_ray(); marks.append(time.monotonic())
 with engine._connected(ray, None, {workers}):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harmonygen import harmonizers
+from harmonygen import harmonization
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.settings import Method
 from harmonygen.models.classifier import ClassifierScorer
@@ -98,7 +98,7 @@ class Harmonizer:
     True
     """
 
-    def __init__(self, harmonizer: harmonizers.Harmonizer, fit: Fit = "native") -> None:
+    def __init__(self, harmonizer: harmonization.HarmonizationMethod, fit: Fit = "native") -> None:
         self.harmonizer, self.fit = harmonizer, fit
 
     @classmethod
@@ -124,7 +124,7 @@ class Harmonizer:
         """
         where = pick_device(device)
         precision, batch = pick_dtype(dtype, where), pick_batch(batch_size, where)
-        loaded = harmonizers.load_harmonizer(
+        loaded = harmonization.load_harmonizer(
             method, name, refine, where, precision, steps, batch, sampler=sampler, detail=detail
         )
         return cls(loaded, fit)

@@ -87,7 +87,7 @@ NEIGHBOURS = {
     ("settings", "errors"),
     ("settings", "recipes"),
     ("records", "errors"),
-    ("human_harmony", "evaluation"),
+    ("pictures", "storage"),
 }
 """Rooms of one floor of which the first may import the second, and not the reverse."""
 

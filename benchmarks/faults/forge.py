@@ -94,10 +94,11 @@ def serve() -> None:
     """Answer requests on standard input until it is closed."""
     import importlib
 
-    for name in ("datasets", "diffusers", "jinja2", "matplotlib.pyplot", "skimage.metrics", "skimage.measure", "torch"):
+    for name in ("datasets", "diffusers", "jinja2", "skimage.metrics", "skimage.measure", "torch"):
         importlib.import_module(name)
-    for name in ("synthesize", "augment", "human_harmony", "harmonize", "evaluate", "export", "reselect"):
-        importlib.import_module(f"harmonygen.workflows.{name}")
+    jobs = ("synthesis.synthesize", "synthesis.reselect", "augmentation.augment", "augmentation.export")
+    for name in (*jobs, "human_harmony.build", "harmonization.harmonize", "evaluation.evaluate"):
+        importlib.import_module(f"harmonygen.{name}")
     for name in ("classifier", "direct", "run", "loop"):
         importlib.import_module(f"harmonygen.training.{name}")
     importlib.import_module("harmonygen.report")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from harmonygen.errors import UsageError
+    from harmonygen.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, print, copy and check recipes.")
 Name = Annotated[str, typer.Argument(help="kind/name, a name that is unambiguous, or a path.")]
@@ -76,9 +80,46 @@ def validate(name: Name, json_output: Json = False, quiet: Quiet = False) -> Non
 
     Example: `harmonygen recipes validate my-inverse.toml`
     """
-    from harmonygen.training.settings import validate_recipe
-
     kinds = validate_recipe(name)
     reporter = Reporter(json_output, quiet)
     reporter.line(f"{name} is valid for: {', '.join(kinds)}")
     reporter.result({"recipe": name, "valid_for": kinds})
+
+
+def settings_of_kinds() -> dict[str, type[Settings]]:
+    """Return what a recipe can be of: a verb's settings, or those of a model to train."""
+    from harmonygen.augmentation.settings import AugmentSettings
+    from harmonygen.evaluation.settings import EvaluateSettings
+    from harmonygen.gain.settings import GainSettings
+    from harmonygen.synthesis.settings import SynthesizeSettings
+    from harmonygen.training.settings import TASKS
+
+    verbs: dict[str, type[Settings]] = {"synthesize": SynthesizeSettings, "augment": AugmentSettings}
+    return {**verbs, "evaluate": EvaluateSettings, "gain": GainSettings, **TASKS}
+
+
+def validate_recipe(name: str) -> list[str]:
+    """Return what a recipe is valid for: verbs or names of models to train.
+
+    Raises:
+        UsageError: it fits nothing; the faults are those of the kind it comes nearest to.
+    """
+    from harmonygen.errors import UsageError
+    from harmonygen.settings import resolve
+
+    kinds = settings_of_kinds()
+    faults: dict[str, UsageError] = {}
+    for kind, settings in kinds.items():
+        try:
+            resolve(settings, name)
+        except UsageError as error:
+            faults[kind] = error
+    if len(faults) == len(kinds):
+        raise min(faults.values(), key=_fault_count)
+    return [kind for kind in kinds if kind not in faults]
+
+
+def _fault_count(error: UsageError) -> int:
+    from pydantic import ValidationError
+
+    return error.__cause__.error_count() if isinstance(error.__cause__, ValidationError) else 0

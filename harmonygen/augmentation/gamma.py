@@ -38,7 +38,7 @@ def exact(gamma: float) -> Fraction:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GammaRow:
     """One subset's arithmetic: ``pairs`` is N1, ``composites`` N2, ``ratio`` the exact gamma N2/N1."""
 
     subset: str
@@ -59,7 +59,7 @@ class GammaPlan:
 
     gamma: float
     per_subset: bool
-    rows: tuple[Row, ...]
+    rows: tuple[GammaRow, ...]
 
     @property
     def pairs(self) -> int:
@@ -110,7 +110,7 @@ def plan_gamma(gamma: float, counts: Mapping[str, tuple[int, int]], per_subset: 
         own, all_pairs = counts[subset], (pairs, composites)
         n1, n2 = own if per_subset else all_pairs
         ratio = exact(gamma) * Fraction(n2, n1) if n1 else Fraction(0)
-        rows.append(Row(subset, *own, ratio, per_pair(gamma, n1, n2)))
+        rows.append(GammaRow(subset, *own, ratio, per_pair(gamma, n1, n2)))
     return GammaPlan(gamma, per_subset, tuple(rows))
 
 

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PublishedFile:
     """One published file: POSIX path below the folder; ``config`` and ``split`` are "" unless it is a data file."""
 
     path: str
@@ -36,7 +36,7 @@ class Entry:
     sha256: str
 
 
-def entry(folder: Path, path: Path, config: str = "", split: str = "") -> Entry:
+def entry(folder: Path, path: Path, config: str = "", split: str = "") -> PublishedFile:
     """Return a file's entry: its size and SHA-256 are read, and a Parquet file's rows.
 
     Raises:
@@ -48,7 +48,7 @@ def entry(folder: Path, path: Path, config: str = "", split: str = "") -> Entry:
     with shards.storage_errors(f"the manifest's entry of '{path}'"):
         size, digest = path.stat().st_size, sha256(path)
         rows = _rows(path) if path.suffix == ".parquet" else 0
-    return Entry(path.relative_to(folder).as_posix(), config, split, rows, size, digest)
+    return PublishedFile(path.relative_to(folder).as_posix(), config, split, rows, size, digest)
 
 
 def sha256(path: Path) -> str:
@@ -67,7 +67,7 @@ def _rows(path: Path) -> int:
         raise UsageError(f"'{path}' is no whole Parquet file ({error}): build it again") from error
 
 
-def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
+def write_manifest(folder: Path, entries: Iterable[PublishedFile]) -> Path:
     """Write ``folder/manifest.json`` whole or not at all, entries sorted by path; return its path.
 
     Raises:
@@ -83,7 +83,7 @@ def write_manifest(folder: Path, entries: Iterable[Entry]) -> Path:
     return path
 
 
-def read_manifest(folder: Path) -> tuple[Entry, ...] | None:
+def read_manifest(folder: Path) -> tuple[PublishedFile, ...] | None:
     """Return the entries of ``folder/manifest.json``, or None if there is no such file.
 
     Raises:
@@ -103,10 +103,10 @@ def read_manifest(folder: Path) -> tuple[Entry, ...] | None:
         raise UsageError(f"'{path}' is no manifest ({error}): remove it and build the dataset again") from error
 
 
-def _entry_of(row: dict[str, Any]) -> Entry:
+def _entry_of(row: dict[str, Any]) -> PublishedFile:
     kinds = {"rows": int, "bytes": int}
-    for field in fields(Entry):
+    for field in fields(PublishedFile):
         kind = kinds.get(field.name, str)
         if not isinstance(row[field.name], kind):
             raise TypeError(f"'{field.name}' of a file is {row[field.name]!r}")
-    return Entry(**row)
+    return PublishedFile(**row)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from harmonygen.data.composites import Case
 from harmonygen.errors import InputError
 from harmonygen.evaluation.predictors import Loaded, Predictor
-from harmonygen.evaluation.protocols import Rules, Target
+from harmonygen.evaluation.protocols import ProtocolRules, Target
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.pictures.images import MAX_PIXELS, ImageU8, read_image
 from harmonygen.pictures.masks import load_mask
@@ -16,7 +16,7 @@ from harmonygen.pictures.masks import load_mask
 def score_triplets(
     cases: Iterable[Case],
     predictors: Mapping[str, Predictor],
-    rules: Rules | None = None,
+    rules: ProtocolRules | None = None,
     *,
     with_ssim: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -34,11 +34,11 @@ def score_triplets(
         InputError: a picture that cannot be read or is of the wrong size; what is scored is never left out silently.
     """
     for case in cases:
-        yield from score_case(case, predictors, rules or Rules(), with_ssim, max_pixels)
+        yield from score_case(case, predictors, rules or ProtocolRules(), with_ssim, max_pixels)
 
 
 def score_case(
-    case: Case, predictors: Mapping[str, Predictor], rules: Rules, with_ssim: bool, max_pixels: int = MAX_PIXELS
+    case: Case, predictors: Mapping[str, Predictor], rules: ProtocolRules, with_ssim: bool, max_pixels: int = MAX_PIXELS
 ) -> list[Row]:
     """Return the rows of one case: the raw composite, then each method."""
     target, pictures = pictures_of(case, predictors, rules, max_pixels)
@@ -49,7 +49,7 @@ def score_case(
 
 
 def pictures_of(
-    case: Case, predictors: Mapping[str, Predictor], rules: Rules, max_pixels: int = MAX_PIXELS
+    case: Case, predictors: Mapping[str, Predictor], rules: ProtocolRules, max_pixels: int = MAX_PIXELS
 ) -> tuple[Target, dict[str, ImageU8]]:
     """Return what one case is scored against, and the composite and each method's picture at the scored size.
 

@@ -20,10 +20,10 @@ from harmonygen.data.composites import EvaluationSet, read_cases
 from harmonygen.data.files import photo_sizes
 from harmonygen.errors import InputError
 from harmonygen.evaluation.cases import score_triplets
-from harmonygen.evaluation.parts import PARTS, Job, is_done, part_digest, read_parts, run_parts
+from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.evaluation.predictors import Models, expanded
-from harmonygen.evaluation.protocols import Rules
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE, Scores, gather
 from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen.evaluation.summary import comparisons, foreground, group_figures, over_seeds
@@ -76,7 +76,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
         StorageError: the folder cannot be written.
     """
     began = time.monotonic()
-    rules = Rules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
+    rules = ProtocolRules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
     found = read_cases(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
     methods, bases = expanded(settings.methods)
     job = _job(settings, found, methods, rules)
@@ -105,14 +105,14 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     return _result(settings, summary, scored, len(found.cases) - scored)
 
 
-def _job(settings: EvaluateSettings, found: EvaluationSet, methods: Any, rules: Rules) -> Job:
+def _job(settings: EvaluateSettings, found: EvaluationSet, methods: Any, rules: ProtocolRules) -> ScoringJob:
     names = [case.name for case in found.cases]
     files = {
         spec.name: match_predictions(spec.predictions, names, spec.match)
         for spec in methods
         if spec.predictions is not None
     }
-    return Job(
+    return ScoringJob(
         found.cases,
         methods,
         files,
@@ -127,7 +127,7 @@ def _job(settings: EvaluateSettings, found: EvaluationSet, methods: Any, rules: 
     )
 
 
-def part_size(job: Job) -> int:
+def part_size(job: ScoringJob) -> int:
     """Return how many images a part holds, unless ``shard_size`` says it."""
     return min(_PART[job.rules.protocol], _ON_THE_FLY if job.on_the_fly() else _PART["paper"])
 
@@ -137,7 +137,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_sizes(job: Job) -> None:
+def check_sizes(job: ScoringJob) -> None:
     """Compare the size of every prediction with its composite's, by the headers alone.
 
     Raises:
@@ -172,7 +172,7 @@ def _listed(faults: Sequence[str]) -> str:
     return "; ".join(faults[:_NAMED]) + more
 
 
-def _plan(settings: EvaluateSettings, found: EvaluationSet, job: Job, models: Models) -> dict[str, Any]:
+def _plan(settings: EvaluateSettings, found: EvaluationSet, job: ScoringJob, models: Models) -> dict[str, Any]:
     """Return ``plan.json``: what is scored, by what rules, with which weights."""
     dumped = settings.model_dump(mode="json")
     what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
@@ -202,7 +202,7 @@ def _finished(out: Path, shown: str) -> dict[str, Any] | None:
 
 def _run(
     settings: EvaluateSettings,
-    job: Job,
+    job: ScoringJob,
     predictors: Mapping[str, Any],
     waiting: Sequence[Shard],
     progress: Progress | None,
@@ -226,7 +226,7 @@ def _run(
 
 def _summarise(
     settings: EvaluateSettings,
-    rules: Rules,
+    rules: ProtocolRules,
     found: EvaluationSet,
     scores: Scores,
     bases: Mapping[str, str],
@@ -286,7 +286,7 @@ def _result(settings: EvaluateSettings, summary: dict[str, Any], scored: int, ke
 
 def _write_all(
     settings: EvaluateSettings,
-    job: Job,
+    job: ScoringJob,
     predictors: Mapping[str, Any],
     scores: Scores,
     table: Any,

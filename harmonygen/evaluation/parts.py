@@ -23,7 +23,7 @@ from harmonygen.data.composites import Case
 from harmonygen.errors import HarmonygenError, InputError
 from harmonygen.evaluation.cases import score_case
 from harmonygen.evaluation.predictors import Models, Predictor, from_folder
-from harmonygen.evaluation.protocols import Rules
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import SCHEMA
 from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.records import SegmentSource
@@ -34,13 +34,13 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """All that scoring needs: no weights and no pixels. A worker process is sent it part by part (:meth:`of`)."""
 
     cases: tuple[Case, ...]
     methods: tuple[MethodSpec, ...]
     files: Mapping[str, Mapping[str, Path]]
-    rules: Rules
+    rules: ProtocolRules
     with_ssim: bool
     max_pixels: int
     device: str
@@ -63,7 +63,7 @@ class Job:
             for spec in self.methods
         }
 
-    def of(self, shard: Shard) -> Job:
+    def of(self, shard: Shard) -> ScoringJob:
         """Return the job of one part alone: its cases, their predictions, its digest."""
         cases = self.cases[shard.start : shard.stop]
         files = {method: {case.name: paths[case.name] for case in cases} for method, paths in self.files.items()}
@@ -75,7 +75,7 @@ class Job:
         return any(spec.model is not None for spec in self.methods)
 
 
-def part_digest(job: Job, shard: Shard, plan_digest: str) -> str:
+def part_digest(job: ScoringJob, shard: Shard, plan_digest: str) -> str:
     """Return what a part has to bear: a digest of the plan and of the files that its rows come from."""
     stamps = []
     for case in job.cases[shard.start : shard.stop]:
@@ -95,12 +95,12 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (found.st_size, found.st_mtime_ns)
 
 
-def is_done(job: Job, shard: Shard) -> bool:
+def is_done(job: ScoringJob, shard: Shard) -> bool:
     """Tell whether a part is there, whole, and of these files."""
     return is_whole(job.folder / shard.filename, job.digests[shard.index])
 
 
-def score_part(job: Job, predictors: Mapping[str, Predictor], shard: Shard) -> list[str]:
+def score_part(job: ScoringJob, predictors: Mapping[str, Predictor], shard: Shard) -> list[str]:
     """Score the cases of one part's job and write the part; or, if any cannot be scored, write none and return what."""
     rows, faults = [], []
     for case in job.cases:
@@ -115,7 +115,7 @@ def score_part(job: Job, predictors: Mapping[str, Predictor], shard: Shard) -> l
 
 
 def run_parts(
-    job: Job, predictors: Mapping[str, Predictor], shards: Sequence[Shard], workers: int
+    job: ScoringJob, predictors: Mapping[str, Predictor], shards: Sequence[Shard], workers: int
 ) -> Iterator[tuple[Shard, list[str]]]:
     """Score parts and yield each, when it is done, with its faults.
 
@@ -145,7 +145,7 @@ def run_parts(
 _MODELS: Models | None = None  # of this process, set once as it begins
 
 
-def _begin(job: Job) -> None:
+def _begin(job: ScoringJob) -> None:
     """Get a worker process ready: the parent alone hears Ctrl-C, and models are loaded once. ``job`` has no cases."""
     global _MODELS
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -156,7 +156,7 @@ def _begin(job: Job) -> None:
     _MODELS = job.models()
 
 
-def _score_in_worker(job: Job, shard: Shard) -> list[str]:
+def _score_in_worker(job: ScoringJob, shard: Shard) -> list[str]:
     assert _MODELS is not None
     return score_part(job, job.predictors(_MODELS), shard)
 

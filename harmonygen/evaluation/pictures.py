@@ -14,7 +14,7 @@ from harmonygen.data.files import is_run
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.cases import pictures_of
 from harmonygen.evaluation.page import CaseView, Shot, draw_sheet, write_page
-from harmonygen.evaluation.parts import Job
+from harmonygen.evaluation.parts import ScoringJob
 from harmonygen.evaluation.predictors import Predictor
 from harmonygen.evaluation.protocols import SIDE
 from harmonygen.evaluation.scores import COMPOSITE, Scores
@@ -32,7 +32,7 @@ SHEET, CURVE = "sheet.png", "fg_ratio.png"
 
 def write_pictures(
     settings: EvaluateSettings,
-    job: Job,
+    job: ScoringJob,
     predictors: Mapping[str, Predictor],
     scores: Scores,
     summary: dict[str, Any],
@@ -53,7 +53,7 @@ def write_pictures(
     )
 
 
-def _cases(count: int, job: Job, predictors: Mapping[str, Predictor], scores: Scores) -> Iterator[CaseView]:
+def _cases(count: int, job: ScoringJob, predictors: Mapping[str, Predictor], scores: Scores) -> Iterator[CaseView]:
     """Yield the worst and best images of each method by foreground error (of the composites if there is no method)."""
     for method in predictors or (COMPOSITE,):
         ranked = by_error(scores.figure(method, "fmse"))
@@ -85,7 +85,7 @@ def spread(errors: npt.NDArray[np.float64], count: int) -> list[int]:
     return [ranked[round(place * (len(ranked) - 1) / max(1, count - 1))] for place in range(count)]
 
 
-def _view(job: Job, predictors: Mapping[str, Predictor], scores: Scores, index: int, heading: str) -> CaseView:
+def _view(job: ScoringJob, predictors: Mapping[str, Predictor], scores: Scores, index: int, heading: str) -> CaseView:
     case = job.cases[index]
     target, pictures = pictures_of(case, predictors, job.rules, job.max_pixels)
     shots = []

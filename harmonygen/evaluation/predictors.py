@@ -17,7 +17,7 @@ from harmonygen.records import FileSource, Pair
 from harmonygen.seeds import candidate_seed
 
 if TYPE_CHECKING:
-    from harmonygen.harmonization import Harmonizer
+    from harmonygen.harmonization import HarmonizationMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Models:
         self, device: str = "auto", dtype: str = "auto", batch_size: str = "auto", floor: bool = False
     ) -> None:
         self.device, self.dtype, self.batch_size, self.floor = device, dtype, batch_size, floor
-        self._loaded: dict[tuple[Any, ...], Harmonizer] = {}
+        self._loaded: dict[tuple[Any, ...], HarmonizationMethod] = {}
 
-    def harmonizer(self, spec: MethodSpec) -> Harmonizer:
+    def harmonizer(self, spec: MethodSpec) -> HarmonizationMethod:
         """Load the model of a method, or return it if it is loaded.
 
         Raises:
@@ -80,7 +80,7 @@ class Models:
             self._loaded[key] = self._load(spec)
         return self._loaded[key]
 
-    def _load(self, spec: MethodSpec) -> Harmonizer:
+    def _load(self, spec: MethodSpec) -> HarmonizationMethod:
         from harmonygen.harmonization import load_harmonizer
         from harmonygen.models.device import pick_batch, pick_device, pick_dtype
 

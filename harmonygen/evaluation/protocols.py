@@ -36,7 +36,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ProtocolRules:
     """A protocol with its options; see :class:`harmonygen.evaluation.settings.EvaluateSettings`.
 
     Raises:

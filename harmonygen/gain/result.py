@@ -17,7 +17,7 @@ import harmonygen
 from harmonygen.data.composites import read_triplets
 from harmonygen.evaluation.bootstrap import Interval, crossed_interval
 from harmonygen.evaluation.metrics import fmse
-from harmonygen.evaluation.protocols import Rules
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import finite
 from harmonygen.gain.arms import Arm, arm_folder
 from harmonygen.gain.run import SCORES, curve_cases, test_cases
@@ -55,7 +55,7 @@ def result_of(
         "harmonygen": harmonygen.__version__,
         "verb": "gain",
         "title": settings.title,
-        "protocol": Rules(background=settings.background).stated(),
+        "protocol": ProtocolRules(background=settings.background).stated(),
         "interval": f"95 %, bootstrap of {settings.resamples} resamples over photos and seeds",
         "images": len(own.photos),
         "photos": len(set(own.photos)),

@@ -22,7 +22,7 @@ import pyarrow as pa
 from harmonygen import recipes
 from harmonygen.data.composites import Case, read_cases
 from harmonygen.errors import HarmonygenError
-from harmonygen.evaluation.protocols import Rules
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.gain.page import shown_cases
 from harmonygen.gain.settings import GainSettings
@@ -200,7 +200,7 @@ def curve_cases(cases: Sequence[Case], count: int) -> list[Case]:
 
 def scored(harmonizer: Any, cases: Sequence[Case], job: Mapping[str, Any]) -> Iterator[tuple[Case, Row, ImageU8]]:
     """Yield each case with its figures (protocol paper) and the picture; without a harmonizer the composite's own."""
-    rules = Rules(background=job["background"])
+    rules = ProtocolRules(background=job["background"])
     for case in cases:
         decoded = read_image(case.composite)
         mask = read_mask(case.mask, decoded)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Harmonizer(Protocol):
+class HarmonizationMethod(Protocol):
     """What harmonization needs of a method; ``photo`` is a composite, sized with ``detail="transfer"``."""
 
     digest: str
@@ -42,7 +42,7 @@ def load_harmonizer(
     detail: Detail = "transfer",
     *,
     floor: bool = False,
-) -> Harmonizer:
+) -> HarmonizationMethod:
     """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
 
     ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.

@@ -22,21 +22,19 @@ import harmonygen
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
-from harmonygen.harmonization import Harmonizer, load_harmonizer
+from harmonygen.harmonization import HarmonizationMethod, load_harmonizer
 from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
 from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
 from harmonygen.models.device import pick_batch, pick_device, pick_dtype
-from harmonygen.pictures.photo import Photo, Sizing, load_photo
+from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.runs.inputs import allowance, check_bad, inputs_digest
 from harmonygen.runs.job_folder import QUARANTINE, SUMMARY, adopt_json, digest_of, versions
 from harmonygen.seeds import candidate_seed
 from harmonygen.storage.shards import locked, make_folder, quarantine_table, sweep, write_json, write_parquet
-from harmonygen.synthesis.plan import inputs_digest
-from harmonygen.synthesis.shard import load_ahead
-from harmonygen.synthesis.synthesize import allowance, check_bad
 
 Progress = Callable[[int, int], None]
 
@@ -112,7 +110,7 @@ def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     return read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
 
 
-def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizer:
+def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> HarmonizationMethod:
     """Load the harmonizer that the settings name, for ``composites``."""
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
@@ -131,7 +129,7 @@ def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizer:
     )
 
 
-def sizing_of(settings: HarmonizeSettings, harmonizer: Harmonizer) -> Sizing:
+def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> Sizing:
     """Return how composites are sized; the result is always of the composite's own size (or ``max_side``)."""
     return Sizing(
         resolution=settings.resolution or harmonizer.resolution,
@@ -158,7 +156,7 @@ def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say 
     return HarmonizeResult(target, 1, 0, 0, {})
 
 
-def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: Harmonizer) -> dict[str, Any]:
+def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> dict[str, Any]:
     """Return ``plan.json``: what is asked, of which inputs, by which weights."""
     dumped = settings.model_dump(mode="json")
     digests = {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest}
@@ -188,7 +186,7 @@ def _finished(out: Path, inputs: PairSet, settings: HarmonizeSettings) -> bool:
 def _run(
     settings: HarmonizeSettings,
     inputs: PairSet,
-    harmonizer: Harmonizer,
+    harmonizer: HarmonizationMethod,
     plan: dict[str, Any],
     progress: Progress | None,
     say: zero_shot.Say | None,
@@ -228,7 +226,7 @@ def _run(
 def _harmonize_all(
     settings: HarmonizeSettings,
     waiting: Sequence[Pair],
-    harmonizer: Harmonizer,
+    harmonizer: HarmonizationMethod,
     bad: list[Quarantined],
     total: int,
     progress: Progress | None,
@@ -256,7 +254,7 @@ def _harmonize_all(
 
 
 def _make(
-    photo: Photo, harmonizer: Harmonizer, settings: HarmonizeSettings, target: Path, say: zero_shot.Say | None
+    photo: Photo, harmonizer: HarmonizationMethod, settings: HarmonizeSettings, target: Path, say: zero_shot.Say | None
 ) -> Made:
     """Harmonize a composite; of zero-shot, with what explains the result."""
     seed = candidate_seed(settings.seed, photo.pair.pair_id, 0)

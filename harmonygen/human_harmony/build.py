@@ -34,11 +34,12 @@ from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.decisions import read_decisions, to_rows
+from harmonygen.runs.inputs import allowance, check_bad
 from harmonygen.runs.job_folder import adopt_json, digest_of, read_plan
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import SELECTION, reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
-from harmonygen.synthesis.synthesize import allowance, check_bad, synthesize
+from harmonygen.synthesis.synthesize import synthesize
 
 VERB = "build-human-harmony"
 HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "workers", "decisions")

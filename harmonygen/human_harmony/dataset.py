@@ -78,7 +78,7 @@ def write_dataset(
     manifest.write_manifest(out, [*entries, *(manifest.entry(out, path) for path in named)])
 
 
-def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[Written, list[manifest.Entry]]:
+def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[Written, list[manifest.PublishedFile]]:
     written = write_triplets(triplets, out, progress)
     files = [
         (path, config, split)
@@ -96,7 +96,7 @@ def _configs(written: Written) -> dict[str, Any]:
 
 def _write_tree(
     settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
-) -> list[manifest.Entry]:
+) -> list[manifest.PublishedFile]:
     """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split."""
     run = read_run(triplets.run)
     export.refuse_names(run)

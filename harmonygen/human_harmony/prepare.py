@@ -67,7 +67,7 @@ DROPPED_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Rules:
+class PhotoRules:
     """What decides about a photo: the product filter, the widening (None: clothing only) and the settings."""
 
     settings: HumanHarmonySettings
@@ -76,7 +76,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _PreparedRow:
     row: dict[str, Any]
 
 
@@ -85,10 +85,10 @@ class _Left:
     row: dict[str, Any]
 
 
-_Outcome = _Kept | _Left | Quarantined
+_Outcome = _PreparedRow | _Left | Quarantined
 
 
-def load_rules(settings: HumanHarmonySettings) -> Rules:
+def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
     """Return the rules that settings name; models are loaded here.
 
     Raises:
@@ -101,15 +101,15 @@ def load_rules(settings: HumanHarmonySettings) -> Rules:
     name, listed, weights = settings.product_filter, settings.product_list, settings.product_weights
     product = load_product_filter(name, listed, weights, device=device, rule=settings.product_rule)
     if settings.person == "none":
-        return Rules(settings, product)
+        return PhotoRules(settings, product)
     from harmonygen.human_harmony.person import load_person_segmenter, widen
 
     segment = load_person_segmenter(settings.person, settings.person_weights, device)
-    return Rules(settings, product, lambda image_u8, mask: widen(mask, segment(image_u8)))
+    return PhotoRules(settings, product, lambda image_u8, mask: widen(mask, segment(image_u8)))
 
 
 def prepare_photos(
-    pairs: Sequence[Pair], load: Callable[[], Rules], work: Path, digest: str, progress: Progress | None = None
+    pairs: Sequence[Pair], load: Callable[[], PhotoRules], work: Path, digest: str, progress: Progress | None = None
 ) -> list[Quarantined]:
     """Prepare the pairs whose shards are not done yet in ``work``; return what could not be used, of all shards.
 
@@ -122,7 +122,7 @@ def prepare_photos(
     for folder in (PREPARED, DROPPED):
         shards.sweep(shards.make_folder(work / folder))
     bad: list[Quarantined] = []
-    rules: Rules | None = None
+    rules: PhotoRules | None = None
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
         for shard in cut:
             kept = work / PREPARED / shard.filename
@@ -145,10 +145,12 @@ def files(work: Path, folder: str = PREPARED) -> list[Path]:
     return sorted((work / folder).glob("part-*.parquet"))
 
 
-def _prepare_shard(pairs: Sequence[Pair], rules: Rules, kept: Path, digest: str, threads: ThreadPoolExecutor) -> None:
+def _prepare_shard(
+    pairs: Sequence[Pair], rules: PhotoRules, kept: Path, digest: str, threads: ThreadPoolExecutor
+) -> None:
     outcomes = list(_in_threads(pairs, rules, threads))
     left = [outcome.row for outcome in outcomes if isinstance(outcome, _Left)]
-    rows = [outcome.row for outcome in outcomes if isinstance(outcome, _Kept)]
+    rows = [outcome.row for outcome in outcomes if isinstance(outcome, _PreparedRow)]
     bad = [outcome for outcome in outcomes if isinstance(outcome, Quarantined)]
     mark = {shards.PLAN_KEY: digest.encode()}
     dropped = kept.parent.parent / DROPPED / kept.name
@@ -158,19 +160,19 @@ def _prepare_shard(pairs: Sequence[Pair], rules: Rules, kept: Path, digest: str,
     shards.write_parquet(kept, table, marked, row_group_size=_ROW_GROUP)
 
 
-def _in_threads(pairs: Sequence[Pair], rules: Rules, threads: ThreadPoolExecutor) -> Iterator[_Outcome]:
+def _in_threads(pairs: Sequence[Pair], rules: PhotoRules, threads: ThreadPoolExecutor) -> Iterator[_Outcome]:
     """Prepare photos in threads, in order: as many photos are in memory as there are threads."""
     return threads.map(lambda pair: _prepare_or_quarantine(pair, rules), pairs)
 
 
-def _prepare_or_quarantine(pair: Pair, rules: Rules) -> _Outcome:
+def _prepare_or_quarantine(pair: Pair, rules: PhotoRules) -> _Outcome:
     try:
         return prepare_photo(pair, rules)
     except InputError as error:
         return Quarantined(pair.pair_id, "prepare", type(error).__name__, str(error))
 
 
-def prepare_photo(pair: Pair, rules: Rules) -> _Kept | _Left:
+def prepare_photo(pair: Pair, rules: PhotoRules) -> _PreparedRow | _Left:
     """Decode one pair and decide about it: the mask's bounds first, then the product filter, which sees the clothes.
 
     Raises:
@@ -189,7 +191,7 @@ def prepare_photo(pair: Pair, rules: Rules) -> _Kept | _Left:
     verdict = rules.product(decoded.image_u8, clothes, pair.real_id)
     if not verdict.keep:
         return _Left(_left_row(pair, decoded.image_u8, whole, verdict.reason, verdict.detail))
-    return _Kept(_kept_row(pair, check_mask(whole, str(pair.mask)), ratio))
+    return _PreparedRow(_kept_row(pair, check_mask(whole, str(pair.mask)), ratio))
 
 
 def _kept_row(pair: Pair, mask: Mask, ratio: float) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class PictureSampler:
         mask01 = torch.from_numpy(mask[None, None].astype(np.float32)).to(model.device)
         cells = model.latent_mask(mask01)
         window = window_around(model.vae, mask) if self.decoded == "foreground" else None
-        pictures_of = Pictures(model, image_pm1, condition, model.features(image_pm1, mask01), window)
+        pictures_of = PictureDecoder(model, image_pm1, condition, model.features(image_pm1, mask01), window)
 
         def draw(batch: Sequence[int]) -> Tensor:
             return pictures_of(model.sample(condition, cells, batch, self.steps, self.sampler))
@@ -79,7 +79,7 @@ class PictureSampler:
             yield drawn
 
 
-class Pictures:
+class PictureDecoder:
     """Latents of one photo's candidates to pictures."""
 
     def __init__(

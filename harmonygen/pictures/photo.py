@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,3 +112,17 @@ def shrink_mask(mask: Mask, height: int, width: int) -> Mask:
     rows, columns = np.nonzero(mask)
     touched[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
     return touched
+
+
+_LOOK_AHEAD = 2
+
+
+def load_ahead(
+    pairs: Sequence[Pair], sizing: Sizing, threads: ThreadPoolExecutor
+) -> Iterator[tuple[Pair, Future[Photo]]]:
+    """Yield each pair with its photo's future, a few pairs ahead of the model."""
+    ahead = [(pair, threads.submit(load_photo, pair, sizing)) for pair in pairs[:_LOOK_AHEAD]]
+    for following in [*pairs[_LOOK_AHEAD:], *[None] * len(ahead)]:
+        yield ahead.pop(0)
+        if following is not None:
+            ahead.append((following, threads.submit(load_photo, following, sizing)))

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
-from harmonygen.data.manifest import Entry
+from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub_calls import Caller, Token
-from harmonygen.publishing.hub_files import Difference, Remote, difference, groups
+from harmonygen.publishing.hub_files import Difference, HubFile, difference, groups
 
 Progress = Callable[[int, int], None]
 
@@ -101,14 +101,14 @@ class Hub:
             {ref.name: ref.target_commit for ref in told.branches}, {ref.name: ref.target_commit for ref in told.tags}
         )
 
-    def tree(self, revision: str) -> dict[str, Remote]:
+    def tree(self, revision: str) -> dict[str, HubFile]:
         """Return the files of a revision by path."""
         from huggingface_hub.hf_api import RepoFile
 
-        def read() -> dict[str, Remote]:
+        def read() -> dict[str, HubFile]:
             listed = self._api.list_repo_tree(**self._where, revision=revision, recursive=True)
             files = (each for each in listed if isinstance(each, RepoFile))
-            return {f.path: Remote(f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files}
+            return {f.path: HubFile(f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in files}
 
         return self._call(f"reading the files of '{revision}'", read)
 
@@ -131,7 +131,7 @@ class Hub:
     def send(
         self,
         folder: Path,
-        entries: Sequence[Entry],
+        entries: Sequence[PublishedFile],
         card: Card,
         target: str,
         message: str,
@@ -153,7 +153,7 @@ class Hub:
             self._commit_group(lambda: difference(folder, entries, card, self.tree(target)), additions, target, message)
         return total
 
-    def _upload(self, folder: Path, entry: Entry, target: str) -> Any:
+    def _upload(self, folder: Path, entry: PublishedFile, target: str) -> Any:
         """Bring a large file's content to the Hub's store, unless it is there; a small one goes with the commit."""
         from huggingface_hub import CommitOperationAdd
 
@@ -184,7 +184,7 @@ class Hub:
 
         self._call(f"committing to '{target}'", commit)
 
-    def read_back(self, folder: Path, entries: Sequence[Entry], card: Card, revision: str) -> None:
+    def read_back(self, folder: Path, entries: Sequence[PublishedFile], card: Card, revision: str) -> None:
         """Compare a revision with the folder: the tree, the card as it is downloaded, some Parquet footers.
 
         Raises:
@@ -214,7 +214,7 @@ class Hub:
 
         return self._call(f"reading the card of '{revision}' back", fetch)
 
-    def _same_footer(self, folder: Path, entry: Entry, revision: str) -> bool:
+    def _same_footer(self, folder: Path, entry: PublishedFile, revision: str) -> bool:
         """Tell whether a Parquet file's footer, read from the Hub, is that of the file here."""
         from huggingface_hub import HfFileSystem
 
@@ -226,7 +226,7 @@ class Hub:
 
         return bool(self._call(f"reading '{entry.path}' back", read).equals(pq.read_metadata(folder / entry.path)))
 
-    def land(self, folder: Path, entries: Sequence[Entry], card: Card, source: str, message: str) -> str:
+    def land(self, folder: Path, entries: Sequence[PublishedFile], card: Card, source: str, message: str) -> str:
         """Put the files of the commit ``source`` on main by one commit, all or nothing, and return main's head.
 
         The commit refers to large files by their SHA-256, so nothing is sent again; its parent is the head that was
@@ -284,7 +284,7 @@ class Hub:
         return f"{self.url}/discussions/{number}"
 
 
-def _footer_sample(entries: Iterable[Entry]) -> list[Entry]:
+def _footer_sample(entries: Iterable[PublishedFile]) -> list[PublishedFile]:
     """Return the first Parquet file of each split, a few."""
     first = {(each.config, each.split): each for each in reversed(list(entries)) if each.path.endswith(".parquet")}
     return list(first.values())[:_FOOTERS]

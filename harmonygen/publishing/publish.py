@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harmonygen.data.manifest import Entry
+from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import HarmonygenError, StorageError, UsageError
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub import MAIN, Hub, Refs
 from harmonygen.publishing.hub_calls import Token, find_token, tamed_library
-from harmonygen.publishing.hub_files import Remote, difference, is_same
+from harmonygen.publishing.hub_files import HubFile, difference, is_same
 from harmonygen.publishing.settings import PublishSettings
 from harmonygen.publishing.verify import Verified, published_entries, verify
 
@@ -47,7 +47,7 @@ class Remotely:
     user: str
     private: bool | None
     refs: Refs
-    main: dict[str, Remote]
+    main: dict[str, HubFile]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class PublishResult:
         return {**asdict(self), "seconds": round(self.seconds, 3)}
 
 
-def content_digest(entries: tuple[Entry, ...]) -> str:
+def content_digest(entries: tuple[PublishedFile, ...]) -> str:
     """Return 12 hex digits of the paths and contents."""
     digest = hashlib.blake2b(digest_size=6)
     for each in sorted(entries, key=lambda each: each.path):
@@ -182,7 +182,7 @@ def _publication(settings: PublishSettings, verified: Verified, card: Card, remo
     main = remote.main if remote else {}
     stale = difference(settings.folder, verified.entries, card, main).stale
     draft = Publication(settings, verified, card, (), stale, remote)
-    sent: dict[str, Remote] = {}
+    sent: dict[str, HubFile] = {}
     if remote and draft.branch in remote.refs.branches:
         sent = remote.hub.tree(draft.branch)
     files = tuple(
@@ -194,7 +194,7 @@ def _publication(settings: PublishSettings, verified: Verified, card: Card, remo
     return Publication(settings, verified, card, files, stale, remote)
 
 
-def _state(settings: PublishSettings, entry: Entry, main: dict[str, Remote], sent: dict[str, Remote]) -> str:
+def _state(settings: PublishSettings, entry: PublishedFile, main: dict[str, HubFile], sent: dict[str, HubFile]) -> str:
     if is_same(settings.folder, entry, main.get(entry.path)):
         return "there"
     if is_same(settings.folder, entry, sent.get(entry.path)):

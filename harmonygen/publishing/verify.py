@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harmonygen.data import manifest
-from harmonygen.data.manifest import Entry
+from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import UsageError
 from harmonygen.publishing.front_matter import Card, matches, read_card
 from harmonygen.publishing.verify_parquet import SECRET, Fault, Split, footer_fault, image_faults, split_faults
@@ -35,7 +35,7 @@ class Verified:
     """
 
     folder: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[PublishedFile, ...]
     card: Card | None
     faults: tuple[Fault, ...]
     images: int
@@ -47,7 +47,7 @@ class Verified:
         return sum(each.bytes for each in self.entries)
 
 
-def published_entries(folder: Path) -> tuple[Entry, ...]:
+def published_entries(folder: Path) -> tuple[PublishedFile, ...]:
     """Return what is published: the manifest's files; without one the README, its data files and its pictures.
 
     Raises:
@@ -63,7 +63,7 @@ def published_entries(folder: Path) -> tuple[Entry, ...]:
     return tuple(_survey(folder, read_card(_text(folder / README))))
 
 
-def _survey(folder: Path, card: Card) -> Iterator[Entry]:
+def _survey(folder: Path, card: Card) -> Iterator[PublishedFile]:
     yield manifest.entry(folder, folder / README)
     for path in _visible(folder):
         relative = path.relative_to(folder).as_posix()
@@ -82,7 +82,7 @@ def _visible(folder: Path) -> list[Path]:
 
 def verify(
     folder: Path,
-    entries: tuple[Entry, ...],
+    entries: tuple[PublishedFile, ...],
     sample: int = 16,
     seed: int = 0,
     progress: Progress | None = None,
@@ -114,7 +114,7 @@ def verify(
     return Verified(folder, entries, card, tuple(faults), images, left)
 
 
-def _path_faults(entries: Iterable[Entry]) -> Iterator[Fault]:
+def _path_faults(entries: Iterable[PublishedFile]) -> Iterator[Fault]:
     for each in entries:
         if not _is_inside(each.path):
             yield Fault(each.path, "is no plain path inside the folder", "correct the manifest")
@@ -128,7 +128,7 @@ def _is_inside(path: str) -> bool:
     return bool(parts) and plain and all(len(part.encode("utf-8", "replace")) <= _NAME_BYTES for part in parts)
 
 
-def _limit_faults(entries: tuple[Entry, ...]) -> Iterator[Fault]:
+def _limit_faults(entries: tuple[PublishedFile, ...]) -> Iterator[Fault]:
     for each in entries:
         if each.bytes > MAX_FILE_BYTES:
             found = f"is {each.bytes / 1e9:.0f} GB, the Hub takes {MAX_FILE_BYTES / 1e9:.0f} GB a file"
@@ -140,9 +140,11 @@ def _limit_faults(entries: tuple[Entry, ...]) -> Iterator[Fault]:
             yield Fault(parent, f"{count} files in one folder, the Hub takes {MAX_FOLDER_FILES}", "write larger files")
 
 
-def _read_files(folder: Path, entries: list[Entry], progress: Progress | None) -> tuple[list[Entry], list[Fault]]:
+def _read_files(
+    folder: Path, entries: list[PublishedFile], progress: Progress | None
+) -> tuple[list[PublishedFile], list[Fault]]:
     """Compare each file with its entry, every byte; return the sound ones and the faults of the others."""
-    whole: list[Entry] = []
+    whole: list[PublishedFile] = []
     faults: list[Fault] = []
     done, total = 0, sum(each.bytes for each in entries)
     for each in entries:
@@ -157,7 +159,7 @@ def _read_files(folder: Path, entries: list[Entry], progress: Progress | None) -
     return whole, faults
 
 
-def _file_fault(folder: Path, entry: Entry) -> Fault | None:
+def _file_fault(folder: Path, entry: PublishedFile) -> Fault | None:
     path = folder / entry.path
     if not path.resolve().is_relative_to(folder.resolve()):
         return Fault(entry.path, "is a link to a file outside the folder", "put the file itself there")
@@ -186,7 +188,7 @@ def _text(path: Path) -> str:
         raise UsageError(f"'{path.name}' is not UTF-8 ({error.reason}): save it as UTF-8") from error
 
 
-def _home_faults(folder: Path, entries: tuple[Entry, ...], card: Card) -> Iterator[Fault]:
+def _home_faults(folder: Path, entries: tuple[PublishedFile, ...], card: Card) -> Iterator[Fault]:
     """Compare the card's data files with the manifest's and with the folder's."""
     listed = {each.path for each in entries}
     if README not in listed:
@@ -223,14 +225,14 @@ def _is_picture(path: str) -> bool:
     return path.startswith("assets/") and PurePosixPath(path).suffix.lower() in _PICTURES
 
 
-def _link_faults(card: Card, entries: tuple[Entry, ...]) -> Iterator[Fault]:
+def _link_faults(card: Card, entries: tuple[PublishedFile, ...]) -> Iterator[Fault]:
     listed = {each.path for each in entries}
     for link in dict.fromkeys(_LINK.findall(card.text)):
         if _is_picture(link) and link not in listed:
             yield Fault(README, f"shows '{link}', which is not published", _AGAIN)
 
 
-def _text_secrets(folder: Path, entries: list[Entry]) -> Iterator[Fault]:
+def _text_secrets(folder: Path, entries: list[PublishedFile]) -> Iterator[Fault]:
     for each in entries:
         if PurePosixPath(each.path).suffix in (".md", ".txt", ".svg") and SECRET.search(
             (folder / each.path).read_bytes()
@@ -238,8 +240,8 @@ def _text_secrets(folder: Path, entries: list[Entry]) -> Iterator[Fault]:
             yield Fault(each.path, "holds what looks like an access token", "remove it and revoke the token")
 
 
-def _splits(folder: Path, card: Card, whole: list[Entry]) -> list[Split]:
-    found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+def _splits(folder: Path, card: Card, whole: list[PublishedFile]) -> list[Split]:
+    found: dict[tuple[str, str], list[PublishedFile]] = defaultdict(list)
     for each in whole:
         for home in card.homes(each.path) if each.path.endswith(".parquet") else ():
             found[home].append(each)

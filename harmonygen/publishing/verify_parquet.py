@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.data.manifest import Entry
+from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import InputError
 from harmonygen.pictures import images
 from harmonygen.publishing.front_matter import Info
@@ -45,7 +45,7 @@ class Split:
     folder: Path
     config: str
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[PublishedFile, ...]
 
     @cached_property
     def footers(self) -> list[Any]:
@@ -72,7 +72,7 @@ def _is_image(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
 
 
-def footer_fault(folder: Path, entry: Entry) -> Fault | None:
+def footer_fault(folder: Path, entry: PublishedFile) -> Fault | None:
     """Return what is wrong with a file's footer, or None."""
     try:
         rows = pq.read_metadata(folder / entry.path).num_rows
@@ -126,7 +126,7 @@ def _same(wanted: pa.DataType, found: pa.DataType) -> bool:
     return str(wanted).replace("large_", "") == str(found).replace("large_", "")
 
 
-def _group_faults(entry: Entry, footer: Any) -> Iterator[Fault]:
+def _group_faults(entry: PublishedFile, footer: Any) -> Iterator[Fault]:
     largest = max((footer.row_group(index).total_byte_size for index in range(footer.num_row_groups)), default=0)
     if largest > MAX_ROW_GROUP_BYTES:
         found = (
@@ -135,7 +135,7 @@ def _group_faults(entry: Entry, footer: Any) -> Iterator[Fault]:
         yield Fault(entry.path, found, "write it with smaller row groups (harmonygen's own are near 100 MB)")
 
 
-def _null_faults(split: Split, entry: Entry, footer: Any) -> Iterator[Fault]:
+def _null_faults(split: Split, entry: PublishedFile, footer: Any) -> Iterator[Fault]:
     """Image cells without bytes point to files of this machine: counted from the column statistics."""
     for column in split.image_columns:
         nulls = sum(_nulls(footer.row_group(index), f"{column}.bytes") for index in range(footer.num_row_groups))
@@ -143,7 +143,7 @@ def _null_faults(split: Split, entry: Entry, footer: Any) -> Iterator[Fault]:
             yield Fault(entry.path, f"{nulls} cells of '{column}' hold no image bytes", f"fill them: {_AGAIN}")
 
 
-def _local_faults(split: Split, entry: Entry) -> Iterator[Fault]:
+def _local_faults(split: Split, entry: PublishedFile) -> Iterator[Fault]:
     """Absolute names in image cells tell where things lie on this machine; only the names are read."""
     for column in split.image_columns:
         table = pq.ParquetFile(split.folder / entry.path).read(columns=[f"{column}.path"])
@@ -166,7 +166,7 @@ SECRET = re.compile(rb"hf_[A-Za-z0-9]{30,}")
 """What an access token of the Hub looks like."""
 
 
-def _secret_faults(entry: Entry, footer: Any) -> Iterator[Fault]:
+def _secret_faults(entry: PublishedFile, footer: Any) -> Iterator[Fault]:
     if any(SECRET.search(value) for value in (footer.metadata or {}).values()):
         yield Fault(entry.path, "its metadata hold what looks like an access token", "remove it and revoke the token")
 
@@ -191,7 +191,7 @@ def image_faults(split: Split, sample: int, seed: int) -> Iterator[Fault | None]
             yield _image_fault(split.folder, entry, CellSource(split.folder / entry.path, column, row - start))
 
 
-def _image_fault(folder: Path, entry: Entry, cell: CellSource) -> Fault | None:
+def _image_fault(folder: Path, entry: PublishedFile, cell: CellSource) -> Fault | None:
     try:
         images.decode(read_cell(cell), f"'{cell.column}' of row {cell.row}")
     except InputError as error:

@@ -12,7 +12,7 @@ from harmonygen.errors import UsageError
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.records import ImageSource
 from harmonygen.report.gather import gather
-from harmonygen.report.rows import Row, Tile, choose_rows
+from harmonygen.report.rows import PairRow, Tile, choose_rows
 from harmonygen.report.thumbnails import (
     CAPTION,
     GAP,
@@ -71,7 +71,7 @@ def write_contact_sheet(folder: Path, path: Path, rows: int = 10, columns: int =
     return path
 
 
-def _pictures(rows: Sequence[Row], columns: int) -> Small:
+def _pictures(rows: Sequence[PairRow], columns: int) -> Small:
     tiles = [tile.picture for row in rows for tile in row.ranked()[:columns] if tile.picture is not None]
     small = each([*(row.real for row in rows), *tiles], small_picture, PICTURE)
     masks = each([row.mask for row in rows], small_coverage, PICTURE)
@@ -82,7 +82,7 @@ def _pictures(rows: Sequence[Row], columns: int) -> Small:
     return small
 
 
-def _draw_row(sheet: Image.Image, top: int, row: Row, columns: int, small: Small) -> None:
+def _draw_row(sheet: Image.Image, top: int, row: PairRow, columns: int, small: Small) -> None:
     draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, INK)
     for column, tile in enumerate(row.ranked()[:columns], start=1):
         picture = small.get(tile.picture) if tile.picture is not None else None

@@ -6,8 +6,9 @@ Colours come from the page's style sheet (classes ``s0`` to ``s7``), so that the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
+
+from harmonygen.report.plots import Frame, svg
 
 Points = Sequence[tuple[float, float]]
 
@@ -24,20 +25,8 @@ _ROW = 26
 COLOURS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Maps [x0, x1] and [y0, y1] to the plot's pixels."""
-
-    x0: float
-    x1: float
-    y0: float
-    y1: float
-
-    def x(self, value: float) -> float:
-        return round(_LEFT + (value - self.x0) / (self.x1 - self.x0) * (_WIDTH - _LEFT - _RIGHT), 1)
-
-    def y(self, value: float) -> float:
-        return round(_HEIGHT - _BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (_HEIGHT - _TOP - _BOTTOM), 1)
+def _frame(x0: float, x1: float, y0: float, y1: float) -> Frame:
+    return Frame(x0, x1, y0, y1, (_WIDTH, _HEIGHT), (_LEFT, _RIGHT, _TOP, _BOTTOM))
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
@@ -63,7 +52,7 @@ def learning_curves(series: Mapping[str, Points], label: str, level: tuple[str, 
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or 1.0
     end = max(x for points in series.values() for x, _ in points)
-    frame = _Frame(0.0, end or 1.0, low - room, high + room)
+    frame = _frame(0.0, end or 1.0, low - room, high + room)
     parts = [_grid(frame)]
     if level is not None:
         y = frame.y(level[1])
@@ -75,10 +64,10 @@ def learning_curves(series: Mapping[str, Points], label: str, level: tuple[str, 
     ends = [(points[-1][1], name, place) for place, (name, points) in enumerate(series.items())]
     ends += [(level[1], level[0], -1)] if level else []
     parts.append(_names(frame, ends))
-    return _svg(label, _HEIGHT, *parts)
+    return svg(label, (_WIDTH, _HEIGHT), parts, "plot wide")
 
 
-def _grid(frame: _Frame) -> str:
+def _grid(frame: Frame) -> str:
     parts = []
     for value in ticks(frame.y0, frame.y1):
         y = frame.y(value)
@@ -90,7 +79,7 @@ def _grid(frame: _Frame) -> str:
     return "".join(parts) + f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">steps</text>'
 
 
-def _names(frame: _Frame, ends: Sequence[tuple[float, str, int]]) -> str:
+def _names(frame: Frame, ends: Sequence[tuple[float, str, int]]) -> str:
     """Write each line's name at its end, moved down where two would overlap."""
     parts, last = [], 0.0
     for value, name, place in sorted(ends, reverse=True):
@@ -107,7 +96,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], label: str, uni
         return ""
     low, high = min(0.0, *(row[2] for row in rows)), max(0.0, *(row[3] for row in rows))
     room = (high - low) * 0.06 or 1.0
-    frame = _Frame(low - room, high + room, 0, 1)
+    frame = _frame(low - room, high + room, 0, 1)
     bottom = _TOP + _ROW * len(rows)
     parts = [f'<path class="guide" d="M{frame.x(0)} {_TOP}V{bottom}"/>']
     for value in ticks(frame.x0, frame.x1):
@@ -121,12 +110,4 @@ def differences(rows: Sequence[tuple[str, float, float, float]], label: str, uni
         )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{escape(unit)}</text>')
-    return _svg(label, bottom + 40, *parts)
-
-
-def _svg(label: str, height: float, *parts: str) -> str:
-    return (
-        f'<svg class="plot wide" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">'
-        + "".join(parts)
-        + "</svg>"
-    )
+    return svg(label, (_WIDTH, bottom + 40), parts, "plot wide")

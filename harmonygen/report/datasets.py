@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, FileSource, ImageSource
-from harmonygen.report.rows import Row, Tile, number, read_columns
+from harmonygen.report.rows import PairRow, Tile, number, read_columns
 
 MANIFEST = "manifest.parquet"
 
@@ -23,7 +23,7 @@ Locate = Callable[[str], ImageSource]
 """Column name -> where that picture of a row is."""
 
 
-def tree_rows(folder: Path) -> tuple[Row, ...]:
+def tree_rows(folder: Path) -> tuple[PairRow, ...]:
     """Read the pairs of a dataset in iHarmony4 layout from its manifest, whose paths are relative to the folder.
 
     Raises:
@@ -35,7 +35,7 @@ def tree_rows(folder: Path) -> tuple[Row, ...]:
     return _grouped((row, _beside(folder, row)) for row in rows)
 
 
-def parquet_rows(folder: Path) -> tuple[Row, ...]:
+def parquet_rows(folder: Path) -> tuple[PairRow, ...]:
     """Read the pairs of ``data/*.parquet``; a row without a subset takes its file's split (``train`` ...).
 
     Raises:
@@ -68,7 +68,7 @@ def _refuse_missing(path: Path) -> None:
         )
 
 
-def _grouped(rows: Iterable[tuple[Mapping[str, Any], Locate]]) -> tuple[Row, ...]:
+def _grouped(rows: Iterable[tuple[Mapping[str, Any], Locate]]) -> tuple[PairRow, ...]:
     """Bring the composites of one pair together, in the order the pairs are first met."""
     groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], Locate]]] = {}
     for index, (row, locate) in enumerate(rows):
@@ -81,12 +81,12 @@ def _pair_id(row: Mapping[str, Any], index: int) -> str:
     return row.get("pair_id") or "_".join(str(part) for part in parts if part) or f"row {index}"
 
 
-def _row(pair_id: str, split: str, members: Sequence[tuple[Mapping[str, Any], Locate]]) -> Row:
+def _row(pair_id: str, split: str, members: Sequence[tuple[Mapping[str, Any], Locate]]) -> PairRow:
     first, locate = members[0]
     tiles = tuple(_tile(row, own("composite"), index) for index, (row, own) in enumerate(members))
     subset = " ".join(part for part in (split, first.get("subset")) if part)
     size = first.get("width") or 0, first.get("height") or 0
-    return Row(pair_id, subset, locate("real"), locate("mask"), tiles, *size, first.get("fg_ratio"))
+    return PairRow(pair_id, subset, locate("real"), locate("mask"), tiles, *size, first.get("fg_ratio"))
 
 
 def _tile(row: Mapping[str, Any], picture: ImageSource, index: int) -> Tile:

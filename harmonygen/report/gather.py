@@ -16,7 +16,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
-from harmonygen.report.rows import Gathered, Row, Tile, number, read_columns, read_json
+from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns, read_json
 from harmonygen.storage.shards import unpack_quarantine
 
 _PAIR_COLUMNS = ("pair_id", "subset", "width", "height", "fg_ratio", "scores")
@@ -97,14 +97,14 @@ def _gather_build(folder: Path) -> Gathered:
     )
 
 
-def _run_rows(pairs: Path, candidates: Path) -> Iterable[Row]:
+def _run_rows(pairs: Path, candidates: Path) -> Iterable[PairRow]:
     pictures = _pictures(candidates)
     for index, pair in enumerate(read_columns(pairs, _PAIR_COLUMNS)):
         tiles = [_tile(score, pictures.get((pair["pair_id"], score["k"]))) for score in json.loads(pair["scores"])]
         real, mask = (CellSource(pairs, column, index) for column in ("real", "mask"))
         ratio = number(pair["fg_ratio"])
         size = pair["width"] or 0, pair["height"] or 0
-        yield Row(pair["pair_id"], pair["subset"] or "", real, mask, tuple(tiles), *size, ratio)
+        yield PairRow(pair["pair_id"], pair["subset"] or "", real, mask, tuple(tiles), *size, ratio)
 
 
 def _tile(score: Mapping[str, Any], picture: CellSource | None) -> Tile:
@@ -131,7 +131,7 @@ def _quarantine(folder: Path, parts: Iterable[Path]) -> tuple[Quarantined, ...]:
     return tuple(row for shard in shards if shard.is_file() for row in unpack_quarantine(shard))
 
 
-def _with_facts(folder: Path, rows: tuple[Row, ...]) -> Gathered:
+def _with_facts(folder: Path, rows: tuple[PairRow, ...]) -> Gathered:
     plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
     return Gathered("dataset", _name(folder), rows, _facts(plan, summary))
 

@@ -6,7 +6,7 @@ Colours and type come from the page's style sheet through class names, so that t
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,16 +16,33 @@ BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """Maps x in [0, 1] and y in [0, ``top``] to the plot's pixels."""
+class Frame:
+    """Maps [x0, x1] and [y0, y1] to the pixels of a plot of ``size`` (width, height) with margins (l, r, t, b)."""
 
-    top: float
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+    size: tuple[int, int] = (_WIDTH, _HEIGHT)
+    margins: tuple[int, int, int, int] = (_LEFT, _RIGHT, _TOP, _BOTTOM)
 
     def x(self, value: float) -> float:
-        return round(_LEFT + value * (_WIDTH - _LEFT - _RIGHT), 1)
+        """Return the pixel column of a value."""
+        left, right, _, _ = self.margins
+        return round(left + (value - self.x0) / (self.x1 - self.x0) * (self.size[0] - left - right), 1)
 
     def y(self, value: float) -> float:
-        return round(_HEIGHT - _BOTTOM - value / self.top * (_HEIGHT - _TOP - _BOTTOM), 1)
+        """Return the pixel row of a value."""
+        _, _, top, bottom = self.margins
+        height = self.size[1]
+        return round(height - bottom - (value - self.y0) / (self.y1 - self.y0) * (height - top - bottom), 1)
+
+
+def svg(label: str, size: tuple[int, float], parts: Iterable[str], kind: str = "plot") -> str:
+    """Return an inline SVG of ``size`` (width, height); ``label`` says what it shows, for those who cannot see it."""
+    width, height = size
+    shape = f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}"'
+    return f'<svg class="{kind}" {shape}>' + "".join(parts) + "</svg>"
 
 
 def counts(values: Sequence[float], bins: int = BINS) -> list[int]:
@@ -59,16 +76,16 @@ def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
     """
     stacked = [(name, counts(scores)) for name, scores in layers]
     totals = [sum(column) for column in zip(*(c for _, c in stacked), strict=True)]
-    frame = _Frame(nice_top(max(totals, default=0)))
+    frame = Frame(0, 1, 0, nice_top(max(totals, default=0)))
     bars, base = [], [0] * BINS
     for name, layer in stacked:
         bars += [_bar(frame, name, index, base[index], count) for index, count in enumerate(layer) if count]
         base = [low + count for low, count in zip(base, layer, strict=True)]
-    ticks = [(frame.top * part / 2, f"{frame.top * part / 2:,.0f}") for part in (0, 1, 2)]
-    return _svg(label, _axes(frame, ticks, "p_composite"), *bars)
+    ticks = [(frame.y1 * part / 2, f"{frame.y1 * part / 2:,.0f}") for part in (0, 1, 2)]
+    return svg(label, frame.size, [_axes(frame, ticks, "p_composite"), *bars])
 
 
-def _bar(frame: _Frame, name: str, index: int, base: int, count: int) -> str:
+def _bar(frame: Frame, name: str, index: int, base: int, count: int) -> str:
     left, right = frame.x(index / BINS) + 0.75, frame.x((index + 1) / BINS) - 0.75
     top, bottom = frame.y(base + count), frame.y(base)
     title = f"{index / BINS:.2f} to {(index + 1) / BINS:.2f}: {count:,}"
@@ -86,7 +103,7 @@ def curve(ratios: Sequence[float], label: str, beside: tuple[str, Sequence[float
         label: what the picture says, for those who cannot see it.
         beside: the name and ratios of another dataset, drawn beside; its share above 0.2 is written out too.
     """
-    frame = _Frame(1.0)
+    frame = Frame(0, 1, 0, 1)
     line = _above(frame, ratios)
     ticks = [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")]
     area = f'<path class="area" d="M{frame.x(0)} {frame.y(0)}L{line}L{frame.x(1)} {frame.y(0)}Z"/>'
@@ -97,16 +114,16 @@ def curve(ratios: Sequence[float], label: str, beside: tuple[str, Sequence[float
     parts += [f'<path class="line" d="M{line}"/>', _mark(frame, share_above(ratios, 0.2), "dot")]
     if beside is not None:
         parts.append(_mark(frame, share_above(beside[1], 0.2), "beside-dot"))
-    return _svg(label, *parts)
+    return svg(label, frame.size, parts)
 
 
-def _above(frame: _Frame, ratios: Sequence[float]) -> str:
+def _above(frame: Frame, ratios: Sequence[float]) -> str:
     ordered, points = sorted(ratios), 100
     above = [(len(ordered) - bisect_right(ordered, i / points)) / max(1, len(ordered)) for i in range(points + 1)]
     return "L".join(f"{frame.x(i / points)} {frame.y(share)}" for i, share in enumerate(above))
 
 
-def _mark(frame: _Frame, level: float, name: str) -> str:
+def _mark(frame: Frame, level: float, name: str) -> str:
     x, y = frame.x(0.2), frame.y(level)
     return (
         f'<path class="guide" d="M{x} {frame.y(0)}L{x} {y}"/><circle class="{name}" cx="{x}" cy="{y}" r="3.5"/>'
@@ -114,7 +131,7 @@ def _mark(frame: _Frame, level: float, name: str) -> str:
     )
 
 
-def _key(frame: _Frame, name: str) -> str:
+def _key(frame: Frame, name: str) -> str:
     x, y = frame.x(1), frame.y(1) + 10
     return (
         f'<text class="ours" x="{x}" y="{y}" text-anchor="end">this dataset</text>'
@@ -136,7 +153,7 @@ def nice_top(largest: float) -> float:
         size *= 10
 
 
-def _axes(frame: _Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
+def _axes(frame: Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
     parts = []
     for value, text in ticks:
         y = frame.y(value)
@@ -150,11 +167,3 @@ def _axes(frame: _Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{label}</text>')
     return "".join(parts)
-
-
-def _svg(label: str, *parts: str) -> str:
-    return (
-        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
-        + "".join(parts)
-        + "</svg>"
-    )

@@ -14,7 +14,7 @@ from harmonygen.records import ImageSource
 from harmonygen.report import pages, plots
 from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
-from harmonygen.report.rows import Gathered, Row, Tile, choose_rows, fitting, matching
+from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, fitting, matching
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
 from harmonygen.storage.shards import make_folder, write_bytes
 
@@ -54,7 +54,7 @@ class ReportResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class RowPictures:
     """Thumbnails of the shown rows by source; what is not in it could not be read."""
 
     photos: Mapping[ImageSource, Thumbnail]
@@ -90,7 +90,7 @@ def write_report(
     return written(out or run / FILENAME, render(gathered, rows, pictures, len(among)), gathered, rows, unreadable)
 
 
-def written(path: Path, html: str, gathered: Gathered, rows: Sequence[Row], unreadable: int) -> ReportResult:
+def written(path: Path, html: str, gathered: Gathered, rows: Sequence[PairRow], unreadable: int) -> ReportResult:
     """Write a page of ``rows``, some of what was gathered, and say what it shows."""
     make_folder(path.parent)
     content = html.encode()
@@ -99,7 +99,7 @@ def written(path: Path, html: str, gathered: Gathered, rows: Sequence[Row], unre
     return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))
 
 
-def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tuple[Pictures, int]:
+def make_pictures(rows: Sequence[PairRow], progress: Progress | None = None) -> tuple[RowPictures, int]:
     """Make the thumbnails of rows, and count the sources that could not be read."""
     photos = [row.real for row in rows] + [t.picture for row in rows for t in row.tiles if t.picture is not None]
     masks = [row.mask for row in rows]
@@ -112,11 +112,11 @@ def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tupl
         if progress is not None:
             progress(finished, total)
 
-    pictures = Pictures(each(photos, thumbnail, height, done), each(masks, small_mask, height, done))
+    pictures = RowPictures(each(photos, thumbnail, height, done), each(masks, small_mask, height, done))
     return pictures, total - len(pictures.photos) - len(pictures.masks)
 
 
-def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, matched: int) -> str:
+def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, matched: int) -> str:
     """Return the page's HTML. All text is escaped; only this package's own SVG, style and script are not."""
     return pages.page(
         "report.html.j2",
@@ -182,7 +182,7 @@ def _left_out_sheet(gathered: Gathered) -> str:
     return data_url(Thumbnail(left.sheet, left.width, left.height)) if left and left.sheet else ""
 
 
-def _row_view(row: Row, pictures: Pictures) -> dict[str, Any]:
+def _row_view(row: PairRow, pictures: RowPictures) -> dict[str, Any]:
     real, mask = pictures.photos.get(row.real), pictures.masks.get(row.mask)
     known = next((seen for seen in _seen(row, pictures)), None)
     ratio = row.fg_ratio if row.fg_ratio is not None else mask.fg_ratio if mask else None
@@ -198,7 +198,7 @@ def _row_view(row: Row, pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def _seen(row: Row, pictures: Pictures) -> Iterator[Thumbnail]:
+def _seen(row: PairRow, pictures: RowPictures) -> Iterator[Thumbnail]:
     sources = [row.real, *(tile.picture for tile in row.tiles if tile.picture is not None)]
     return (pictures.photos[source] for source in sources if source in pictures.photos)
 

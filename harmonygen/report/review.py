@@ -20,8 +20,8 @@ from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.report import pages
 from harmonygen.report.gather import gather
-from harmonygen.report.render import GATES, Pictures, Progress, ReportResult, written
-from harmonygen.report.rows import Gathered, Row, Tile, choose_rows, matching, read_json
+from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, written
+from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching, read_json
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
 
 FILENAME = "review.html"
@@ -89,7 +89,7 @@ def identify(folder: Path) -> Identity:
     return Identity(folder.resolve().name, plan.get("plan_digest", ""), count, notes if keep != "all" else ())
 
 
-def in_line(row: Row) -> Row:
+def in_line(row: PairRow) -> PairRow:
     """Return a pair with the candidates whose pictures were kept, in the order in which they would be selected.
 
     First what a reviewer rejected (it came first once), then the selected, the others by the rule's rank, and last
@@ -107,7 +107,7 @@ def _place(tile: Tile) -> tuple[int, int, bool, float, int]:
     return group, int(rank) if rank.isdecimal() else 0, score is None, -(score or 0.0), tile.k
 
 
-def cut(rows: Sequence[Row], max_candidates: int) -> list[Row]:
+def cut(rows: Sequence[PairRow], max_candidates: int) -> list[PairRow]:
     """Keep at most about ``max_candidates``: the first in line of each pair, and of too many pairs a spread."""
     if sum(len(row.tiles) for row in rows) <= max_candidates:
         return list(rows)
@@ -115,7 +115,7 @@ def cut(rows: Sequence[Row], max_candidates: int) -> list[Row]:
     return [replace(row, tiles=row.tiles[: max(1, max_candidates // len(few))]) for row in few]
 
 
-def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tuple[Pictures, int]:
+def make_pictures(rows: Sequence[PairRow], progress: Progress | None = None) -> tuple[RowPictures, int]:
     """Make the pictures of rows, and count those that could not be read.
 
     The photos and the first of each pair, which are looked at large, may be larger than the others.
@@ -133,7 +133,7 @@ def make_pictures(rows: Sequence[Row], progress: Progress | None = None) -> tupl
 
     lead, every = _height(len(leads) // 2), _height(len(leads) // 2 + len(others))
     photos = each(leads, thumbnail, lead, done) | each(others, thumbnail, every, done)
-    pictures = Pictures(photos, each(masks, small_mask, min(lead, 256), done))
+    pictures = RowPictures(photos, each(masks, small_mask, min(lead, 256), done))
     return pictures, total - len(pictures.photos) - len(pictures.masks)
 
 
@@ -146,7 +146,7 @@ def _height(count: int) -> int:
     return next((height for limit, height in HEIGHTS if count <= limit), SMALL)
 
 
-def render(gathered: Gathered, rows: Sequence[Row], pictures: Pictures, identity: Identity) -> str:
+def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, identity: Identity) -> str:
     """Return the page's HTML. All text is escaped; only this package's own style and scripts are not."""
     tiles = sum(len(row.tiles) for row in rows)
     whole = tiles == len(gathered.tiles)
@@ -168,7 +168,7 @@ def _script_json(value: Any) -> Markup:
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _facts(rows: Sequence[Row], pictures: Pictures, identity: Identity, whole: bool) -> Mapping[str, Any]:
+def _facts(rows: Sequence[PairRow], pictures: RowPictures, identity: Identity, whole: bool) -> Mapping[str, Any]:
     entry = 0
     pairs = []
     for row in rows:
@@ -186,7 +186,7 @@ def _facts(rows: Sequence[Row], pictures: Pictures, identity: Identity, whole: b
     }
 
 
-def _pair_facts(row: Row, pictures: Pictures, entry: int) -> list[Any]:
+def _pair_facts(row: PairRow, pictures: RowPictures, entry: int) -> list[Any]:
     """Return a pair for the script: see ``data.js``; ``entry`` is the number of its photo's entry."""
     seen = [row.real, *map(_source, row.tiles)]
     known = next((pictures.photos[source] for source in seen if source in pictures.photos), None)
@@ -205,7 +205,7 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def _blocks(rows: Sequence[Row], pictures: Pictures) -> Iterator[str]:
+def _blocks(rows: Sequence[PairRow], pictures: RowPictures) -> Iterator[str]:
     """Yield blocks of :data:`BLOCK` lines: of each pair its photo, its mask's outline, then its candidates."""
     lines: list[str] = []
     for row in rows:

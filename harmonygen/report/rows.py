@@ -38,7 +38,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PairRow:
     """One (real, mask) pair and its tiles, in order of ``k``; ``fg_ratio`` in [0, 1], None if nobody noted it."""
 
     pair_id: str
@@ -104,7 +104,7 @@ class Gathered:
 
     kind: str
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[PairRow, ...]
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     quarantine: tuple[Quarantined, ...] = ()
     rate: float | None = None
@@ -155,12 +155,12 @@ def read_columns(path: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def matching(rows: Sequence[Row], patterns: Sequence[str]) -> list[int]:
+def matching(rows: Sequence[PairRow], patterns: Sequence[str]) -> list[int]:
     """Return the indexes of rows whose pair id fits any of the patterns (``*`` and ``?``); of all if there is none."""
     return [i for i, row in enumerate(rows) if not patterns or any(fnmatchcase(row.pair_id, p) for p in patterns)]
 
 
-def choose_rows(rows: Sequence[Row], count: int, among: Sequence[int] | None = None) -> list[int]:
+def choose_rows(rows: Sequence[PairRow], count: int, among: Sequence[int] | None = None) -> list[int]:
     """Choose ``count`` rows spread evenly over the ranking by best score, in the rows' own order.
 
     Rows without a score rank last; a tie goes by position. The best and the worst are always among them.
@@ -173,7 +173,7 @@ def choose_rows(rows: Sequence[Row], count: int, among: Sequence[int] | None = N
     return sorted(ranked[round(position * last / max(1, count - 1))] for position in range(count))
 
 
-def fitting(rows: Sequence[Row], among: Sequence[int], max_tiles: int) -> int:
+def fitting(rows: Sequence[PairRow], among: Sequence[int], max_tiles: int) -> int:
     """Return how many rows of an average number of tiles hold at most ``max_tiles`` (1 or more, if there are any)."""
     tiles = sum(len(rows[index].tiles) for index in among)
     return len(among) if tiles <= max_tiles else max(1, len(among) * max_tiles // tiles)

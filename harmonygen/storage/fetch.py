@@ -11,7 +11,7 @@ from threading import Lock
 import filelock
 
 from harmonygen.errors import UsageError
-from harmonygen.storage.remote import Entry, Remote, place_of, read_state
+from harmonygen.storage.remote import Remote, StoredFile, place_of, read_state
 from harmonygen.storage.shards import make_folder, storage_errors, write_bytes
 
 STATE = ".harmonygen-copy.jsonl"
@@ -40,7 +40,7 @@ def fetch(url: str) -> Path:
     return copy / single if single else copy
 
 
-def _copy(remote: Remote, wanted: dict[str, Entry], copy: Path, single: str) -> None:
+def _copy(remote: Remote, wanted: dict[str, StoredFile], copy: Path, single: str) -> None:
     """Get what differs, noting each file as it is done, and remove what is not wanted any more."""
     state = read_state(copy / STATE)
     waiting = [name for name, entry in wanted.items() if not _is_there(copy / name, entry, state.get(name))]
@@ -74,7 +74,7 @@ def side_by_side(act: Callable[[str], None], names: Sequence[str]) -> None:
             raise
 
 
-def _is_there(path: Path, entry: Entry, noted: list[object] | None) -> bool:
+def _is_there(path: Path, entry: StoredFile, noted: list[object] | None) -> bool:
     return noted == [entry.size, entry.stamp] and path.is_file() and path.stat().st_size == entry.size
 
 

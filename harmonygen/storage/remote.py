@@ -28,7 +28,7 @@ _STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredFile:
     """A file of a store: its size in bytes and a text that changes when the file does."""
 
     size: int
@@ -60,7 +60,7 @@ class Remote:
             ) from error
         self.protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
 
-    def listing(self, inside: str = "") -> dict[str, Entry]:
+    def listing(self, inside: str = "") -> dict[str, StoredFile]:
         """Return the files below the folder (or below ``inside``) by name; hidden ones are among them.
 
         A URL that is one file gives the empty name. Where there is nothing, nothing is returned.
@@ -174,8 +174,8 @@ class Remote:
             ) from error
 
 
-def _entry(info: dict[str, Any]) -> Entry:
-    return Entry(int(info.get("size") or 0), "|".join(str(info[name]) for name in _STAMPS if info.get(name)))
+def _entry(info: dict[str, Any]) -> StoredFile:
+    return StoredFile(int(info.get("size") or 0), "|".join(str(info[name]) for name in _STAMPS if info.get(name)))
 
 
 def _relative(path: str, root: str) -> str:

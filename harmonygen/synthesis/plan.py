@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.records import Pair
+from harmonygen.runs.inputs import inputs_digest
 from harmonygen.runs.job_folder import adopt_json, digest_of
 from harmonygen.storage.shards import Shard, cut
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -81,14 +81,6 @@ class Plan:
             "pairs": self.pairs,
             "shards": table,
         }
-
-
-def inputs_digest(pairs: Sequence[Pair]) -> str:
-    """Return a digest over every pair's id and sources: files by name, so that a moved data set still resumes."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(f"{pair.pair_id}\0{Path(str(pair.real)).name}\0{Path(str(pair.mask)).name}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def make_plan(

@@ -22,7 +22,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import Quarantined
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, REPORT, SUMMARY
 from harmonygen.storage.fetch import side_by_side
-from harmonygen.storage.remote import Entry, Remote, place_of
+from harmonygen.storage.remote import Remote, StoredFile, place_of
 from harmonygen.storage.shards import (
     PLAN_KEY,
     Shard,
@@ -141,7 +141,7 @@ class RemoteRun(RunFolder):
     def __init__(self, out: Path, remote: Remote) -> None:
         super().__init__(out)
         self.remote = remote
-        self._footers: dict[str, tuple[Entry, dict[bytes, bytes]]] = {}
+        self._footers: dict[str, tuple[StoredFile, dict[bytes, bytes]]] = {}
 
     @contextmanager
     def held(self, part: int, parts: int) -> Iterator[None]:
@@ -168,7 +168,7 @@ class RemoteRun(RunFolder):
         write_bytes(self.out / PLAN, there)
         adopt(plan, self.out)
 
-    def _remove_run(self, names: dict[str, Entry]) -> None:
+    def _remove_run(self, names: dict[str, StoredFile]) -> None:
         """Remove the run at the URL, its plan last, and nothing else that lies beside it."""
         ours = [name for name in names if name.partition("/")[0] in FOLDERS]
         for name in (SUMMARY, QUARANTINE, REPORT, *_BESIDE, *sorted(ours), PLAN):
@@ -203,7 +203,7 @@ class RemoteRun(RunFolder):
         done = {name for name in files if name in names and self._footers[name][1].get(PLAN_KEY) == digest.encode()}
         return [shard for shard in shards if not {f"{folder}/{shard.filename}" for folder in FOLDERS} <= done]
 
-    def _is_known(self, name: str, entry: Entry) -> bool:
+    def _is_known(self, name: str, entry: StoredFile) -> bool:
         return name in self._footers and self._footers[name][0] == entry
 
     def _footer(self, name: str) -> dict[bytes, bytes]:

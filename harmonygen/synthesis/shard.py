@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from harmonygen.errors import InputError
 from harmonygen.models.classifier import Scorer
 from harmonygen.pictures.images import ImageU8, encode
-from harmonygen.pictures.photo import Photo, Sizing, load_photo
+from harmonygen.pictures.photo import Photo, Sizing, load_ahead
 from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
 from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema
 from harmonygen.seeds import candidate_seed, stable_seed
@@ -38,7 +38,6 @@ from harmonygen.synthesis.settings import SynthesizeSettings
 SECONDS_KEY = b"harmonygen.seconds"
 _THREADS = 2
 _REDRAWS = 3
-_LOOK_AHEAD = 2
 _BEHIND_GPU = 1
 
 
@@ -109,17 +108,6 @@ def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
         seconds = f"{time.monotonic() - began:.3f}".encode()
         candidates.commit({**plan, QUARANTINE_KEY: pack_quarantine(bad), SECONDS_KEY: seconds})
     return ShardResult(done, stored, len(bad))
-
-
-def load_ahead(
-    pairs: Sequence[Pair], sizing: Sizing, threads: ThreadPoolExecutor
-) -> Iterator[tuple[Pair, Future[Photo]]]:
-    """Yield each pair with its photo's future, a few pairs ahead of the model."""
-    ahead = [(pair, threads.submit(load_photo, pair, sizing)) for pair in pairs[:_LOOK_AHEAD]]
-    for following in [*pairs[_LOOK_AHEAD:], *[None] * len(ahead)]:
-        yield ahead.pop(0)
-        if following is not None:
-            ahead.append((following, threads.submit(load_photo, following, sizing)))
 
 
 def _drawn(

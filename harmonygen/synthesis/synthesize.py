@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harmonygen.data import PairSet, read_pairs
-from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.errors import UsageError
 from harmonygen.models.device import pick_device
 from harmonygen.records import Quarantined
-from harmonygen.runs.job_folder import QUARANTINE
-from harmonygen.storage.shards import Shard, part_of, quarantine_table, write_parquet
+from harmonygen.runs.inputs import allowance, check_bad
+from harmonygen.storage.shards import Shard, part_of
 from harmonygen.synthesis.engines import run_shards
 from harmonygen.synthesis.engines.local import workers_here
 from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
@@ -114,26 +114,6 @@ def _run(
             if progress:
                 progress(done, total)
             check_bad(bad, allowed, plan.pairs, run.out)
-
-
-def allowance(fraction: float, pairs: int) -> int:
-    """Return how many inputs may be bad: the fraction of all pairs, but never less than one unless it is 0.
-
-    >>> allowance(0.01, 15), allowance(0.01, 1000), allowance(0, 15)
-    (1, 10, 0)
-    """
-    return max(1, int(fraction * pairs)) if fraction else 0
-
-
-def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -> None:
-    """If more inputs are bad than allowed, write ``quarantine.parquet`` and raise TooManyBadInputsError."""
-    if len(bad) > allowed:
-        write_parquet(out / QUARANTINE, quarantine_table(bad))
-        raise TooManyBadInputsError(
-            f"{len(bad)} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in "
-            f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
-            "--max-bad-fraction"
-        )
 
 
 def parse_part(part: str) -> tuple[int, int]:

@@ -19,9 +19,9 @@ from harmonygen.recolor import lut_foreground, random_lut, transfer_foreground
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.photos import (
     BadSamples,
-    Photo,
     PhotosOnDisk,
-    Sizing,
+    TrainingPhoto,
+    TrainingSize,
     crop_corner,
     cut,
     hold_out,
@@ -34,8 +34,8 @@ __all__ = [
     "Batch",
     "IndexRange",
     "OnTheFlyComposites",
-    "Photo",
     "Samples",
+    "TrainingPhoto",
     "hold_out",
     "load_photos",
     "sizing",
@@ -60,10 +60,10 @@ class Samples(Protocol):
         """Return sample ``index``."""
 
 
-def sizing(settings: TrainSettings) -> Sizing:
+def sizing(settings: TrainSettings) -> TrainingSize:
     """Return what photos are shrunk to before the crop."""
     square = settings.crop == "square"
-    return Sizing(settings.resolution if square else round(settings.resolution * settings.crop_scale), square)
+    return TrainingSize(settings.resolution if square else round(settings.resolution * settings.crop_scale), square)
 
 
 class OnTheFlyComposites(Dataset[Batch]):
@@ -75,7 +75,7 @@ class OnTheFlyComposites(Dataset[Batch]):
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        photos: Sequence[TrainingPhoto],
         settings: TrainSettings,
         name: str,
         augment: bool = True,
@@ -102,7 +102,7 @@ class OnTheFlyComposites(Dataset[Batch]):
                 return self._sample(drawn[0], drawn[1], rng)
         raise TooManyBadInputsError(f"{MOST_BAD_IN_A_ROW} samples in a row, from {index} on, drew photos that are bad")
 
-    def _photo(self, number: int) -> Photo | None:
+    def _photo(self, number: int) -> TrainingPhoto | None:
         try:
             return self.photos[number]
         except InputError as error:
@@ -110,7 +110,7 @@ class OnTheFlyComposites(Dataset[Batch]):
                 self.bad.record(self.photos.pairs[number].pair_id, error)
             return None
 
-    def _sample(self, photo: Photo, reference: Photo, rng: np.random.Generator) -> Batch:
+    def _sample(self, photo: TrainingPhoto, reference: TrainingPhoto, rng: np.random.Generator) -> Batch:
         settings = self.settings
         at_random = self.augment and settings.crop == "random"
         corner = crop_corner(photo.mask, settings.resolution, rng, at_random)
@@ -126,7 +126,7 @@ class OnTheFlyComposites(Dataset[Batch]):
 
 
 def make_composite(
-    real: ImageU8, mask: Mask, reference: Photo, settings: CompositeSettings, rng: np.random.Generator
+    real: ImageU8, mask: Mask, reference: TrainingPhoto, settings: CompositeSettings, rng: np.random.Generator
 ) -> ImageU8:
     """Make one composite by a method drawn by weight; a change too weak or too strong is drawn again."""
     weights = np.array([getattr(settings, name) for name in _METHODS], dtype=float)
@@ -141,7 +141,12 @@ def make_composite(
 
 
 def _recolour(
-    real: ImageU8, mask: Mask, reference: Photo, method: str, settings: CompositeSettings, rng: np.random.Generator
+    real: ImageU8,
+    mask: Mask,
+    reference: TrainingPhoto,
+    method: str,
+    settings: CompositeSettings,
+    rng: np.random.Generator,
 ) -> ImageU8:
     if method == "lut":
         return lut_foreground(real, mask, random_lut(rng, size=_LUT_SIZE, strength=settings.lut_strength))

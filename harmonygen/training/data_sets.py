@@ -12,7 +12,15 @@ from harmonygen.errors import UsageError
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
 from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
-from harmonygen.training.photos import QUARANTINE, BadSamples, OfPhotoT, Photo, PhotosOnDisk, hold_out, load_photos
+from harmonygen.training.photos import (
+    QUARANTINE,
+    BadSamples,
+    OfPhotoT,
+    PhotosOnDisk,
+    TrainingPhoto,
+    hold_out,
+    load_photos,
+)
 from harmonygen.training.settings import TrainSettings
 from harmonygen.training.stored import StoredComposites
 
@@ -37,7 +45,7 @@ def _on_the_fly(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
     pairs = read_pairs(settings.data, layout=settings.layout)
     kept = chosen(select_split(pairs, settings.split_file, settings.split), settings, log)
     bad, size = _bad(settings, len(kept)), sizing(settings)
-    photos: Sequence[Photo]
+    photos: Sequence[TrainingPhoto]
     if size.bytes_of(len(kept)) > settings.photo_memory_gb * _GIGABYTE:
         need = size.bytes_of(len(kept)) / _GIGABYTE
         log(f"{len(kept)} photos would take about {need:.1f} GB: each is decoded when it is drawn")

@@ -41,7 +41,7 @@ PixelsT = TypeVar("PixelsT", ImageU8, Mask)
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class TrainingPhoto:
     """A decoded photo (H, W, 3) uint8 and its mask (H, W) bool, shrunk for training."""
 
     real_id: str
@@ -50,7 +50,7 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizing:
+class TrainingSize:
     """What photos are shrunk to: short side ``short_side``, or with ``square`` that side both ways."""
 
     short_side: int
@@ -68,10 +68,10 @@ class Sizing:
         return int(photos * _BYTES * self.short_side**2 * (1 if self.square else _ASPECT))
 
 
-class PhotosOnDisk(Sequence[Photo]):
+class PhotosOnDisk(Sequence[TrainingPhoto]):
     """Photos that are decoded each time they are asked for; a bad one raises InputError then."""
 
-    def __init__(self, pairs: Sequence[Pair], sizing: Sizing) -> None:
+    def __init__(self, pairs: Sequence[Pair], sizing: TrainingSize) -> None:
         self.pairs, self.sizing = pairs, sizing
         self.sources = Sources(source for pair in pairs for source in (pair.real, pair.mask))
 
@@ -79,21 +79,21 @@ class PhotosOnDisk(Sequence[Photo]):
         return len(self.pairs)
 
     @overload
-    def __getitem__(self, index: int) -> Photo: ...
+    def __getitem__(self, index: int) -> TrainingPhoto: ...
 
     @overload
     def __getitem__(self, index: slice) -> PhotosOnDisk: ...
 
-    def __getitem__(self, index: int | slice) -> Photo | PhotosOnDisk:
+    def __getitem__(self, index: int | slice) -> TrainingPhoto | PhotosOnDisk:
         if isinstance(index, slice):
             return PhotosOnDisk(self.pairs[index], self.sizing)
         return self.load(self.pairs[index])
 
-    def load(self, pair: Pair) -> Photo:
+    def load(self, pair: Pair) -> TrainingPhoto:
         """Decode a pair; raise InputError if it is bad."""
         decoded, mask = read_pixels(self.sources, pair.real, pair.mask)
         size = self.sizing.of(*mask.shape)
-        return Photo(pair.real_id, resize(decoded.image_u8, *size), shrink_mask(mask, size, str(pair.mask)))
+        return TrainingPhoto(pair.real_id, resize(decoded.image_u8, *size), shrink_mask(mask, size, str(pair.mask)))
 
 
 def read_pixels(sources: Sources, real: ImageSource, mask: MaskSource) -> tuple[Decoded, Mask]:
@@ -112,19 +112,19 @@ def shrink_mask(mask: Mask, size: tuple[int, int], name: str) -> Mask:
 
 def load_photos(
     pairs: Sequence[Pair], short_side: int, square: bool = False, bad: BadSamples | None = None
-) -> tuple[list[Photo], list[str]]:
+) -> tuple[list[TrainingPhoto], list[str]]:
     """Decode pairs to short side ``short_side`` in threads; return the photos and the messages of the bad ones.
 
     Raises:
         UsageError: none could be read.
         TooManyBadInputsError: more are bad than ``bad`` allows.
     """
-    on_disk = PhotosOnDisk(pairs, Sizing(short_side, square))
-    photos: list[Photo] = []
+    on_disk = PhotosOnDisk(pairs, TrainingSize(short_side, square))
+    photos: list[TrainingPhoto] = []
     messages: list[str] = []
     with ThreadPoolExecutor(4) as pool:
         for pair, loaded in zip(pairs, pool.map(lambda pair: _load(on_disk, pair), pairs), strict=True):
-            if isinstance(loaded, Photo):
+            if isinstance(loaded, TrainingPhoto):
                 photos.append(loaded)
                 continue
             messages.append(str(loaded))
@@ -137,7 +137,7 @@ def load_photos(
     return photos, messages
 
 
-def _load(photos: PhotosOnDisk, pair: Pair) -> Photo | InputError:
+def _load(photos: PhotosOnDisk, pair: Pair) -> TrainingPhoto | InputError:
     try:
         return photos.load(pair)
     except InputError as error:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from harmonygen.augmentation.settings import AugmentSettings
-from harmonygen.errors import UsageError
-from harmonygen.evaluation.settings import EvaluateSettings
-from harmonygen.gain.settings import GainSettings
-from harmonygen.settings import Sampler, Settings, resolve
-from harmonygen.synthesis.settings import SynthesizeSettings
+from harmonygen.settings import Sampler, Settings
 
 
 class CompositeSettings(Settings):
@@ -231,27 +226,3 @@ TASKS: dict[str, type[TrainSettings]] = {
         ClassifierTraining,
     )
 }
-
-
-def validate_recipe(name: str) -> list[str]:
-    """Return what a recipe is valid for: ``synthesize``, ``augment``, ``evaluate`` or names of :data:`TASKS`.
-
-    Raises:
-        UsageError: it fits nothing; the faults are those of the kind it comes nearest to.
-    """
-    verbs: dict[str, type[Settings]] = {"synthesize": SynthesizeSettings, "augment": AugmentSettings}
-    verbs |= {"evaluate": EvaluateSettings, "gain": GainSettings}
-    kinds: dict[str, type[Settings]] = {**verbs, **TASKS}
-    faults: dict[str, UsageError] = {}
-    for kind, settings in kinds.items():
-        try:
-            resolve(settings, name)
-        except UsageError as error:
-            faults[kind] = error
-    if len(faults) == len(kinds):
-        raise min(faults.values(), key=_fault_count)
-    return [kind for kind in kinds if kind not in faults]
-
-
-def _fault_count(error: UsageError) -> int:
-    return error.__cause__.error_count() if isinstance(error.__cause__, ValidationError) else 0

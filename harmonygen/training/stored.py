@@ -41,7 +41,7 @@ class EpochOrder:
 Arrays = tuple[npt.NDArray[Any], ...]
 
 
-class _Kept:
+class _ArrayCache:
     """Arrays by key, up to so many bytes in all; what came later is made anew each time."""
 
     def __init__(self, most_bytes: float) -> None:
@@ -80,7 +80,7 @@ class StoredComposites(Dataset[Batch]):
         self.order = EpochOrder(len(triplets), settings.seed, name)
         self.sources = Sources(s for item in triplets for s in (item.real, item.mask, item.composite))
         self._known_bad: set[int] = set()
-        self._kept = _Kept(settings.photo_memory_gb * 1e9 / max(settings.dataloader_num_workers, 1))
+        self._kept = _ArrayCache(settings.photo_memory_gb * 1e9 / max(settings.dataloader_num_workers, 1))
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harmonygen.data.manifest import Entry, entry, read_manifest, write_manifest
+from harmonygen.data.manifest import PublishedFile, entry, read_manifest, write_manifest
 from harmonygen.errors import StorageError, UsageError
 
 
@@ -44,7 +44,7 @@ def test_a_size_must_be_a_number(tmp_path):
 
 def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match="twice"):
-        write_manifest(tmp_path, [Entry("a", "", "", 0, 1, "x")] * 2)
+        write_manifest(tmp_path, [PublishedFile("a", "", "", 0, 1, "x")] * 2)
     with pytest.raises(StorageError, match="No such file"):
         entry(tmp_path, tmp_path / "missing.txt")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no end")

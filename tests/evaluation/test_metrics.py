@@ -17,7 +17,7 @@ from harmonygen import metrics
 from harmonygen.data.composites import read_cases
 from harmonygen.errors import InputError, UsageError
 from harmonygen.evaluation.cases import pictures_of
-from harmonygen.evaluation.protocols import Rules
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import score
 
 
@@ -148,7 +148,7 @@ def published(shared, tmp_path, largest):
 def test_all_ten_published_composites_agree_to_a_relative_1e_5(shared, tmp_path):
     seen = []
     for case, row in published(shared, tmp_path, math.inf):
-        target, pictures = pictures_of(case, {}, Rules("fullres-fg"))
+        target, pictures = pictures_of(case, {}, ProtocolRules("fullres-fg"))
         figures = score(pictures["composite"], target, with_ssim=False)
         for ours, theirs in (("mse", "MSE"), ("psnr", "PSNR"), ("fmse", "fMSE")):
             assert figures[ours] == pytest.approx(float(row[theirs]), rel=1e-5), (case.name, ours)
@@ -161,7 +161,7 @@ def test_published_ssim_agrees_too(shared, tmp_path):
     """Their code works in float32, so SSIM agrees to 1e-6 only; the five smaller composites."""
     seen = 0
     for case, row in published(shared, tmp_path, 500_000):
-        target, pictures = pictures_of(case, {}, Rules("fullres-fg"))
+        target, pictures = pictures_of(case, {}, ProtocolRules("fullres-fg"))
         assert metrics.ssim(pictures["composite"], target.real_u8) == pytest.approx(float(row["SSIM"]), abs=1e-6)
         seen += 1
     assert seen == 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harmonygen.errors import InputError, UsageError
-from harmonygen.evaluation.protocols import Rules, to_side
+from harmonygen.evaluation.protocols import ProtocolRules, to_side
 from harmonygen.evaluation.scores import EMPTY, EQUAL, score
 
 
@@ -22,7 +22,7 @@ def case(small_photos, ellipse):
 
 def test_paper_is_pillows_bilinear_and_the_nearest_mask_at_256(case):
     composite, real, mask = case
-    target = Rules().target(composite, real, mask)
+    target = ProtocolRules().target(composite, real, mask)
     expected = np.asarray(Image.fromarray(real).resize((256, 256), Image.Resampling.BILINEAR))
     nearest = Image.fromarray(mask.astype(np.uint8) * 255).resize((256, 256), Image.Resampling.NEAREST)
     assert np.array_equal(target.real_u8, expected)
@@ -35,7 +35,7 @@ def test_the_background_is_the_predictions_the_composites_or_the_photos(case):
     composite, real, mask = case
     predicted = np.full_like(real, 99)
     for background in ("none", "composite", "real"):
-        rules = Rules("paper", background)
+        rules = ProtocolRules("paper", background)
         target = rules.target(composite // 2, real, mask)
         made = rules.prediction(predicted, target, "p")
         behind = {"none": np.full_like(made, 99), "composite": target.composite_u8, "real": target.real_u8}[background]
@@ -46,7 +46,7 @@ def test_the_background_is_the_predictions_the_composites_or_the_photos(case):
 
 def test_fullres_counts_error_inside_the_mask_only(case):
     composite, real, mask = case
-    rules = Rules("fullres-fg")
+    rules = ProtocolRules("fullres-fg")
     target = rules.target(composite, real, mask)
     predicted = np.clip(real.astype(int) + 9, 0, 255).astype(np.uint8)
     figures = score(rules.prediction(predicted, target, "p"), target, with_ssim=False)
@@ -54,12 +54,12 @@ def test_fullres_counts_error_inside_the_mask_only(case):
     assert figures["mse"] == pytest.approx(squared.sum() / real.size, rel=1e-12)
     assert figures["fmse"] == pytest.approx(squared.mean(), rel=1e-12)
     with pytest.raises(UsageError, match="--background composite"):
-        Rules("fullres-fg", "composite")
+        ProtocolRules("fullres-fg", "composite")
 
 
 @pytest.mark.parametrize(("protocol", "right"), [("paper", [(300, 400), (256, 256)]), ("fullres-fg", [(300, 400)])])
 def test_wrong_sizes_are_refused_unless_resizing_is_asked_for(case, protocol, right):
-    rules, target = Rules(protocol), Rules(protocol).target(*case)
+    rules, target = ProtocolRules(protocol), ProtocolRules(protocol).target(*case)
     for size in [(300, 400), (256, 256), (150, 200), (400, 300)]:
         predicted = np.zeros((*size, 3), np.uint8)
         if size in right:
@@ -67,14 +67,14 @@ def test_wrong_sizes_are_refused_unless_resizing_is_asked_for(case, protocol, ri
         else:
             with pytest.raises(InputError, match=f"{size[1]}x{size[0]} but its composite is 400x300"):
                 rules.prediction(predicted, target, "p")
-            resized = Rules(protocol, resize_predictions=True).prediction(predicted, target, "p")
+            resized = ProtocolRules(protocol, resize_predictions=True).prediction(predicted, target, "p")
             assert resized.shape == target.real_u8.shape
 
 
 def test_composite_photo_and_mask_of_different_sizes_are_refused(case):
     composite, real, mask = case
     with pytest.raises(InputError, match="400x299"):
-        Rules().target(composite, real[:-1], mask)
+        ProtocolRules().target(composite, real[:-1], mask)
 
 
 @settings(max_examples=20, deadline=None)
@@ -87,9 +87,9 @@ def test_flooring_loses_a_quarter_to_a_half_of_a_level_and_never_gains(seed):
 
 
 def test_flooring_concerns_predictions_that_are_resized_alone(case):
-    rules = Rules(compat_floor=True)
+    rules = ProtocolRules(compat_floor=True)
     target = rules.target(*case)
-    assert np.array_equal(target.real_u8, Rules().target(*case).real_u8)
+    assert np.array_equal(target.real_u8, ProtocolRules().target(*case).real_u8)
     at_256 = to_side(case[0])
     assert np.array_equal(rules.prediction(at_256, target, "p"), at_256)
     assert not np.array_equal(rules.prediction(case[0], target, "p"), at_256)
@@ -101,7 +101,7 @@ def test_a_foreground_lost_at_256_is_flagged_and_has_no_foreground_figure(case):
     unseen = min(set(range(300)) - {int((row + 0.5) * 300 / 256) for row in range(256)})
     speck = np.zeros((300, 400), dtype=bool)
     speck[unseen, 5] = True
-    target = Rules().target(composite, real, speck)
+    target = ProtocolRules().target(composite, real, speck)
     assert not target.mask.any()
     figures = score(target.composite_u8, target)
     assert figures["flag"] == EMPTY
@@ -113,12 +113,12 @@ def test_a_foreground_lost_at_256_is_flagged_and_has_no_foreground_figure(case):
         "bias_a",
         "bias_b",
     ]
-    full = score(composite, Rules("fullres-fg").target(composite, real, speck), with_ssim=False)
+    full = score(composite, ProtocolRules("fullres-fg").target(composite, real, speck), with_ssim=False)
     assert full["fmse"] == pytest.approx(((composite.astype(float) - real)[speck] ** 2).mean())
 
 
 def test_a_perfect_prediction_is_flagged(case):
     _, real, mask = case
-    target = Rules().target(real, real, mask)
+    target = ProtocolRules().target(real, real, mask)
     figures = score(target.real_u8, target)
     assert (figures["flag"], figures["mse"], figures["psnr"], figures["ssim"]) == (EQUAL, 0, np.inf, 1)

@@ -24,7 +24,8 @@ import datasets, jinja2, skimage.measure, skimage.metrics, torchvision, yaml  # 
 from harmonygen import shards
 from harmonygen.settings import HumanHarmonySettings
 from harmonygen.data import write_parquet
-from harmonygen.workflows import human_harmony, prepare
+from harmonygen.human_harmony import build as human_harmony
+from harmonygen.human_harmony import prepare
 
 source, classifier, out = sys.argv[1:]
 prepare.SHARD = 2

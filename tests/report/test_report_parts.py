@@ -15,15 +15,15 @@ from harmonygen.errors import UsageError
 from harmonygen.pictures.outline import outline, simplify
 from harmonygen.records import CellSource, FileSource
 from harmonygen.report import contact_sheet, plots, write_contact_sheet
-from harmonygen.report.rows import Row, Tile, choose_rows, fitting
+from harmonygen.report.rows import PairRow, Tile, choose_rows, fitting
 from harmonygen.report.thumbnails import small_picture, stream, thumbnail
 
 NOWHERE = FileSource(Path("nowhere.png"))
 SCORES = st.lists(st.floats(0, 1) | st.none(), max_size=30)
 
 
-def rows_of(scores: list[float | None]) -> list[Row]:
-    return [Row(str(i), "", NOWHERE, NOWHERE, (Tile(0, NOWHERE, score),)) for i, score in enumerate(scores)]
+def rows_of(scores: list[float | None]) -> list[PairRow]:
+    return [PairRow(str(i), "", NOWHERE, NOWHERE, (Tile(0, NOWHERE, score),)) for i, score in enumerate(scores)]
 
 
 @given(SCORES, st.integers(1, 12))

@@ -17,7 +17,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import FileSource
 from harmonygen.report import write_report, write_review
 from harmonygen.report.review import cut, in_line
-from harmonygen.report.rows import Row, Tile
+from harmonygen.report.rows import PairRow, Tile
 from harmonygen.synthesis.reselect import reselect
 
 HERE = FileSource(Path("x.png"))
@@ -93,13 +93,14 @@ def test_the_line_follows_decision_selection_rank_and_gate() -> None:
         Tile(4, HERE, 0.1, selected=True, gate="structure", review="accept"),
         Tile(5, HERE, 0.5, reason="review:rejected", review="reject"),
     )
-    assert [tile.k for tile in in_line(Row("a", "", HERE, HERE, tiles)).tiles] == [5, 4, 1, 2, 0]
+    assert [tile.k for tile in in_line(PairRow("a", "", HERE, HERE, tiles)).tiles] == [5, 4, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(30, [3] * 10), (29, [2] * 10), (10, [1] * 10), (4, [1] * 4)])
 def test_over_the_limit_each_pair_keeps_its_first_in_line(limit: int, kept: list[int]) -> None:
     rows = [
-        Row(str(i), "", HERE, HERE, tuple(Tile(k, HERE, i / 10, selected=k == 0) for k in range(3))) for i in range(10)
+        PairRow(str(i), "", HERE, HERE, tuple(Tile(k, HERE, i / 10, selected=k == 0) for k in range(3)))
+        for i in range(10)
     ]
     shown = cut(rows, limit)
     assert [len(row.tiles) for row in shown] == kept

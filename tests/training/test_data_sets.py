@@ -11,7 +11,7 @@ from harmonygen.data import read_pairs
 from harmonygen.errors import InputError, TooManyBadInputsError, UsageError
 from harmonygen.training.composites import OnTheFlyComposites, sizing
 from harmonygen.training.data_sets import read_samples, select_split
-from harmonygen.training.photos import BadSamples, PhotosOnDisk, Sizing, load_photos
+from harmonygen.training.photos import BadSamples, PhotosOnDisk, TrainingSize, load_photos
 from harmonygen.training.settings import ClassifierTraining
 
 
@@ -70,10 +70,10 @@ def test_photos_that_do_not_fit_are_decoded_when_drawn_and_give_the_same_samples
 
 
 def test_the_memory_of_photos_is_bounded_by_what_is_stated(small_photos):
-    assert Sizing(256).bytes_of(1000) == 1000 * 256 * 256 * 1.5 * 4
-    height, width = Sizing(256).of(2000, 3000)
-    assert height * width * 4 == pytest.approx(Sizing(256).bytes_of(1))
-    assert Sizing(256, square=True).bytes_of(10) == 10 * 256 * 256 * 4
+    assert TrainingSize(256).bytes_of(1000) == 1000 * 256 * 256 * 1.5 * 4
+    height, width = TrainingSize(256).of(2000, 3000)
+    assert height * width * 4 == pytest.approx(TrainingSize(256).bytes_of(1))
+    assert TrainingSize(256, square=True).bytes_of(10) == 10 * 256 * 256 * 4
 
 
 def test_a_photo_that_turns_out_bad_when_drawn_is_recorded_and_the_next_sample_stands_in(photo_folder, of, tmp_path):
@@ -111,7 +111,7 @@ def test_a_foreground_that_shrinking_loses_is_bad(photo_folder):
     assert len(photos) == 2
     assert "has no foreground left at 21x16" in messages[0]
     with pytest.raises(InputError, match="no foreground left"):
-        PhotosOnDisk(pairs, Sizing(16))[0]
+        PhotosOnDisk(pairs, TrainingSize(16))[0]
 
 
 def test_a_square_crop_is_the_whole_photo_and_a_central_one_keeps_the_aspect(of):

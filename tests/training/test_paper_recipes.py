@@ -20,9 +20,10 @@ from harmonygen.models.refiner import RefinementUNet, RefinerSpec
 from harmonygen.settings import resolve
 from harmonygen.training.composites import OnTheFlyComposites
 from harmonygen.training.loop import collate
-from harmonygen.training.photos import Photo
+from harmonygen.training.photos import TrainingPhoto
 from harmonygen.training.run import build, train
-from harmonygen.training.settings import TASKS, TrainSettings, validate_recipe
+from harmonygen.training.settings import TASKS, TrainSettings
+from harmonygen_cli.recipes import validate_recipe
 
 NAMES = recipes.names("train")
 SMOKE = [name for name in NAMES if "/smoke-" in name]
@@ -68,9 +69,11 @@ def forward(tiny_sd) -> Path:
 
 
 @pytest.fixture(scope="module")
-def photos(small_photos, ellipse) -> list[Photo]:
+def photos(small_photos, ellipse) -> list[TrainingPhoto]:
     shrunken = small_photos(2, 80, 96)
-    return [Photo(str(index), np.ascontiguousarray(image), ellipse(80, 96)) for index, image in enumerate(shrunken)]
+    return [
+        TrainingPhoto(str(index), np.ascontiguousarray(image), ellipse(80, 96)) for index, image in enumerate(shrunken)
+    ]
 
 
 def test_the_recipes_are_there():

@@ -14,7 +14,8 @@ from harmonygen.settings import resolve
 from harmonygen.training.composites import OnTheFlyComposites, Photo
 from harmonygen.training.loop import collate
 from harmonygen.training.run import build
-from harmonygen.training.settings import TASKS, validate_recipe
+from harmonygen.training.settings import TASKS
+from harmonygen_cli.recipes import validate_recipe
 
 NAMES = recipes.names()
 TRAINING = [name for name in recipes.names("starter") if set(validate_recipe(name)) & set(TASKS)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harmonygen.models.classifier import ClassifierScorer
 
 
-class Editor(Editing, Protocol):
+class SizedEditor(Editing, Protocol):
     """What the harmonizer needs of an editor beside its edits: the sizes it works at, its digest and its memory."""
 
     resolution: int
@@ -53,7 +53,7 @@ class ZeroShotHarmonizer:
 
     def __init__(
         self,
-        editor: Editor,
+        editor: SizedEditor,
         describer: Describer,
         scorer: ClassifierScorer,
         limits: Limits,

@@ -15,7 +15,7 @@ Decision = Literal["continue", "regenerate", "conclude"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredEdit:
     """An edit's ``harmony`` in [0, 1], its number from 1 on, and the number of the edit whose picture it changed.
 
     Number 0 stands for the untouched composite, which started from itself.
@@ -27,7 +27,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class NextStep:
     """What to do next and why; ``start_from`` is the number of the edit whose picture is changed next."""
 
     decision: Decision
@@ -35,7 +35,7 @@ class Verdict:
     why: str
 
 
-def judge(history: Sequence[Scored], limit: int, another: bool) -> Verdict:
+def judge(history: Sequence[ScoredEdit], limit: int, another: bool) -> NextStep:
     """Decide after the last edit of ``history``, which begins with the untouched composite.
 
     Args:
@@ -43,25 +43,25 @@ def judge(history: Sequence[Scored], limit: int, another: bool) -> Verdict:
         limit: the most edits of one composite.
         another: whether a description is left that was not used.
 
-    >>> rising = [Scored(0, 0, 0.2), Scored(1, 0, 0.5)]
+    >>> rising = [ScoredEdit(0, 0, 0.2), ScoredEdit(1, 0, 0.5)]
     >>> judge(rising, 10, True).decision
     'continue'
-    >>> judge([*rising, Scored(2, 1, 0.4), Scored(3, 2, 0.3)], 10, True)
-    Verdict(decision='regenerate', start_from=1, why='two falls in a row')
+    >>> judge([*rising, ScoredEdit(2, 1, 0.4), ScoredEdit(3, 2, 0.3)], 10, True)
+    NextStep(decision='regenerate', start_from=1, why='two falls in a row')
     """
     last, falls = history[-1], falls_in_a_row(history)
     if last.number >= limit:
-        return Verdict("conclude", last.number, f"the limit of {limit} edits")
+        return NextStep("conclude", last.number, f"the limit of {limit} edits")
     if falls < 2:
-        return Verdict("continue", last.number, ("the score rose", "the score fell once")[falls])
+        return NextStep("continue", last.number, ("the score rose", "the score fell once")[falls])
     if any(went_back(step) for step in history):
-        return Verdict("conclude", last.number, "two falls in a row for the second time")
+        return NextStep("conclude", last.number, "two falls in a row for the second time")
     if not another:
-        return Verdict("conclude", last.number, "two falls in a row and no other description")
-    return Verdict("regenerate", history[-2].started_from, "two falls in a row")
+        return NextStep("conclude", last.number, "two falls in a row and no other description")
+    return NextStep("regenerate", history[-2].started_from, "two falls in a row")
 
 
-def falls_in_a_row(history: Sequence[Scored]) -> int:
+def falls_in_a_row(history: Sequence[ScoredEdit]) -> int:
     """Count the falls that end the history; an edit that went back to an earlier picture begins a new row."""
     harmony = {step.number: step.harmony for step in history}
     falls = 0
@@ -74,12 +74,12 @@ def falls_in_a_row(history: Sequence[Scored]) -> int:
     return falls
 
 
-def went_back(step: Scored) -> bool:
+def went_back(step: ScoredEdit) -> bool:
     """Tell whether an edit changed another picture than that of the edit before it."""
     return step.started_from < step.number - 1
 
 
-def best(history: Sequence[Scored], allow_unchanged: bool = False) -> Scored:
+def best(history: Sequence[ScoredEdit], allow_unchanged: bool = False) -> ScoredEdit:
     """Return the edit that scores best, of equals the first.
 
     The untouched composite is among them only with ``allow_unchanged``: the published method returns an edit.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import InputError
-from harmonygen.harmonization.zeroshot.judge import Scored, Verdict, best, judge
+from harmonygen.harmonization.zeroshot.judge import NextStep, ScoredEdit, best, judge
 from harmonygen.pictures.images import Mask
 from harmonygen.pictures.photo import Photo
 from harmonygen.seeds import numpy_rng
@@ -28,7 +28,7 @@ Scorer = Callable[[Picture01, Mask], float]
 """A picture (h, w, 3) in [0, 1] and its mask (h, w) -> P(composite)."""
 
 
-class Edited(Protocol):
+class EditResult(Protocol):
     """What an edit gives: the picture (h, w, 3) in [0, 1] over the composite's background, and what was measured."""
 
     @property
@@ -43,7 +43,7 @@ class Editing(Protocol):
 
     def __call__(  # noqa: D102
         self, picture01: Picture01, composite01: Picture01, mask: Mask, description: Description
-    ) -> Edited: ...
+    ) -> EditResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Iteration:
     p_composite: float
     figures: Mapping[str, float]
     seconds: float
-    verdict: Verdict
+    verdict: NextStep
 
     def to_json(self) -> dict[str, Any]:
         """Return the edit as plain JSON values."""
@@ -160,14 +160,14 @@ def run(
     composite01 = np.asarray(photo.low_u8 / np.float32(255), dtype=np.float32)
     descriptions = tuple(describe(photo, limits.alternatives))
     p_composite = _checked_score(score, composite01, photo.low_mask, 0)
-    pictures, history, iterations = [composite01], [Scored(0, 0, 1 - p_composite)], list[Iteration]()
+    pictures, history, iterations = [composite01], [ScoredEdit(0, 0, 1 - p_composite)], list[Iteration]()
     start, place, left = 0, 0, list(range(1, len(descriptions)))
     while not iterations or iterations[-1].verdict.decision != "conclude":
         began, number, words = time.monotonic(), len(pictures), descriptions[place]
         edited = edit(pictures[start], composite01, photo.low_mask, words)
         pictures.append(_checked_picture(edited.picture01, composite01, number))
         found = _checked_score(score, pictures[-1], photo.low_mask, number)
-        history.append(Scored(number, start, 1 - found))
+        history.append(ScoredEdit(number, start, 1 - found))
         verdict, seconds = judge(history, limits.iterations, bool(left)), round(time.monotonic() - began, 3)
         iterations.append(Iteration(number, start, place, words, found, dict(edited.figures), seconds, verdict))
         start = verdict.start_from

@@ -17,8 +17,8 @@ import torch
 from harmonygen.errors import HarmonygenError
 from harmonygen.storage.shards import Shard
 from harmonygen.synthesis.engines.worker import (
-    Job,
     Results,
+    ShardJob,
     build_context,
     device_of,
     do_shard,
@@ -94,7 +94,7 @@ def _next_result(results: Queue[Any], processes: Sequence[SpawnProcess]) -> tupl
             )
 
 
-def _work(job: Job, device: str, tasks: Queue[Any], results: Queue[Any], out: Path, threads: int) -> None:
+def _work(job: ShardJob, device: str, tasks: Queue[Any], results: Queue[Any], out: Path, threads: int) -> None:
     """Build the context once, then run shards until there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(threads)

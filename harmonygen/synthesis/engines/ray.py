@@ -25,7 +25,7 @@ from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.runs.job_folder import PLAN, read_plan
 from harmonygen.storage.fetch import fetch
 from harmonygen.storage.shards import Shard
-from harmonygen.synthesis.engines.worker import Job, Results, build_context, do_shard, job_of, make_ready
+from harmonygen.synthesis.engines.worker import Results, ShardJob, build_context, do_shard, job_of, make_ready
 from harmonygen.synthesis.shard import ShardContext, ShardResult
 
 DEATHS_ALLOWED = 2
@@ -196,7 +196,7 @@ def share_of(nodes: Sequence[Node], asked: int, device: str) -> Share:
 class Worker:
     """The actor: builds the run's context once, then runs the shards that it is handed."""
 
-    def __init__(self, job: Job, out: Path, driver_folder: Path, version: str) -> None:
+    def __init__(self, job: ShardJob, out: Path, driver_folder: Path, version: str) -> None:
         self.job, self.out, self.version = job, out, version
         with suppress(OSError):  # paths of the command are relative to it; a machine without it needs none of them
             os.chdir(driver_folder)

@@ -22,7 +22,7 @@ Results = Generator[tuple[Shard, ShardResult], None, None]
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """What a worker needs to build a run's context: settings, pairs, and the digests that it must come to."""
 
     settings: SynthesizeSettings
@@ -32,9 +32,9 @@ class Job:
     classifier_digest: str
 
 
-def job_of(context: ShardContext) -> Job:
+def job_of(context: ShardContext) -> ShardJob:
     """Return the job that workers are sent in a context's place."""
-    return Job(
+    return ShardJob(
         context.settings,
         tuple(context.pairs),
         context.plan_digest,
@@ -43,7 +43,7 @@ def job_of(context: ShardContext) -> Job:
     )
 
 
-def build_context(job: Job, device: str) -> ShardContext:
+def build_context(job: ShardJob, device: str) -> ShardContext:
     """Load a job's weights on ``device``.
 
     Raises:

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.harmonization.zeroshot.judge import Scored, best, falls_in_a_row, judge
+from harmonygen.harmonization.zeroshot.judge import ScoredEdit, best, falls_in_a_row, judge
 
 
 def play(scores, limit=10, others=2):
     """Let edits score as scripted (the composite first); return the verdicts and the history until the conclusion."""
-    history, verdicts, start = [Scored(0, 0, scores[0])], [], 0
+    history, verdicts, start = [ScoredEdit(0, 0, scores[0])], [], 0
     for number, harmony in enumerate(scores[1:], 1):
-        history.append(Scored(number, start, harmony))
+        history.append(ScoredEdit(number, start, harmony))
         verdicts.append(judge(history, limit, others > 0))
         others -= verdicts[-1].decision == "regenerate"
         start = verdicts[-1].start_from
@@ -64,16 +64,16 @@ def test_the_limit_concludes_whatever_the_scores_do(limit):
 
 
 def test_a_row_of_falls_begins_anew_where_an_edit_went_back():
-    went_back = [Scored(0, 0, 0.5), Scored(1, 0, 0.4), Scored(2, 1, 0.3), Scored(3, 0, 0.2)]
+    went_back = [ScoredEdit(0, 0, 0.5), ScoredEdit(1, 0, 0.4), ScoredEdit(2, 1, 0.3), ScoredEdit(3, 0, 0.2)]
     assert [falls_in_a_row(went_back[:length]) for length in range(1, 5)] == [0, 1, 2, 1]
 
 
 def test_the_best_edit_is_returned_and_of_equals_the_first():
-    history = [Scored(number, 0, harmony) for number, harmony in enumerate([0.9, 0.2, 0.6, 0.6, 0.1])]
+    history = [ScoredEdit(number, 0, harmony) for number, harmony in enumerate([0.9, 0.2, 0.6, 0.6, 0.1])]
     assert best(history).number == 2
     assert best(history, allow_unchanged=True).number == 0
-    assert best([Scored(0, 0, 0.5), Scored(1, 0, 0.5)], allow_unchanged=True).number == 0
-    assert best([Scored(0, 0, 0.9), Scored(1, 0, 0.1)]).number == 1
+    assert best([ScoredEdit(0, 0, 0.5), ScoredEdit(1, 0, 0.5)], allow_unchanged=True).number == 0
+    assert best([ScoredEdit(0, 0, 0.9), ScoredEdit(1, 0, 0.1)]).number == 1
 
 
 SCORES = st.lists(st.sampled_from([value / 8 for value in range(9)]), min_size=13, max_size=13)

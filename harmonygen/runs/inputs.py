@@ -1,0 +1,40 @@
+"""What a job was given: which pairs, and how many of them may be bad."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from harmonygen.errors import TooManyBadInputsError
+from harmonygen.records import Pair, Quarantined
+from harmonygen.runs.job_folder import QUARANTINE
+from harmonygen.storage.shards import quarantine_table, write_parquet
+
+
+def allowance(fraction: float, pairs: int) -> int:
+    """Return how many inputs may be bad: the fraction of all pairs, but never less than one unless it is 0.
+
+    >>> allowance(0.01, 15), allowance(0.01, 1000), allowance(0, 15)
+    (1, 10, 0)
+    """
+    return max(1, int(fraction * pairs)) if fraction else 0
+
+
+def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -> None:
+    """If more inputs are bad than allowed, write ``quarantine.parquet`` and raise TooManyBadInputsError."""
+    if len(bad) > allowed:
+        write_parquet(out / QUARANTINE, quarantine_table(bad))
+        raise TooManyBadInputsError(
+            f"{len(bad)} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in "
+            f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
+            "--max-bad-fraction"
+        )
+
+
+def inputs_digest(pairs: Sequence[Pair]) -> str:
+    """Return a digest over every pair's id and sources: files by name, so that a moved data set still resumes."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(f"{pair.pair_id}\0{Path(str(pair.real)).name}\0{Path(str(pair.mask)).name}\n".encode())
+    return digest.hexdigest()[:16]
