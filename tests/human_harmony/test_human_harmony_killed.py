@@ -21,7 +21,7 @@ BUILD_UNTIL_DONE = """
 import os, signal, sys
 from pathlib import Path
 import datasets, jinja2, skimage.measure, skimage.metrics, torchvision, yaml  # once, before the forks
-from harmonygen import shards
+from harmonygen.storage import shards
 from harmonygen.settings import HumanHarmonySettings
 from harmonygen.data import write_parquet
 from harmonygen.human_harmony import build as human_harmony
