@@ -61,7 +61,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
             cells = model.latent_mask(mask)
             for start in range(0, k, draw.batch_size):
                 seeds = range(start, min(k, start + draw.batch_size))
-                pictures(model.sample(condition, cells, seeds, draw.steps, draw.sampler)).cpu()
+                pictures(model.sample(condition, cells, seeds, draw.sampling)).cpu()
             classifier.p_composite(images, inside).tolist()
 
     return calls

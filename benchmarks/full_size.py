@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec, new_scheduler
+from harmonygen.models.device import Sampling
 from harmonygen.models.harmony_vae import HarmonyVAE
 
 _WIDTHS = (320, 640, 1280, 1280)
@@ -87,7 +88,7 @@ def candidates(model: Denoiser, side: int, k: int, steps: int) -> None:
     mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
     condition = model.encode(photo.to(model.device))
     features = model.features(photo, mask)
-    latents = model.sample(condition, model.latent_mask(mask).to(model.device), range(k), steps)
+    latents = model.sample(condition, model.latent_mask(mask).to(model.device), range(k), Sampling(steps))
     for latent in latents.split(1):  # the decoder's memory grows with the batch, its speed does not
         model.decode(latent, features)
 

@@ -17,7 +17,7 @@ from harmonygen import harmonization
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.settings import Method
 from harmonygen.models.classifier import ClassifierScorer
-from harmonygen.models.device import pick_batch, pick_device, pick_dtype
+from harmonygen.models.device import Device, Sampling
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.pictures.masks import check_mask, to_mask
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
@@ -64,9 +64,8 @@ class InverseHarmonizer:
         Raises:
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
-        where = pick_device(device)
-        batch = pick_batch(batch_size, where)
-        generator = DiffusionGenerator.from_pretrained(name, where, pick_dtype(dtype, where), steps, batch, detail)
+        where = Device.pick(device, dtype, batch_size)
+        generator = DiffusionGenerator.from_pretrained(name, where, Sampling(steps), detail)
         return cls(generator, fit, detail)
 
     def __call__(
@@ -122,11 +121,8 @@ class Harmonizer:
             UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
-        where = pick_device(device)
-        precision, batch = pick_dtype(dtype, where), pick_batch(batch_size, where)
-        loaded = harmonization.load_harmonizer(
-            method, name, refine, where, precision, steps, batch, sampler=sampler, detail=detail
-        )
+        where = Device.pick(device, dtype, batch_size)
+        loaded = harmonization.load_harmonizer(method, name, refine, where, Sampling(steps, sampler), detail)
         return cls(loaded, fit)
 
     def __call__(
@@ -177,8 +173,8 @@ class HarmonyClassifier:
         Raises:
             CheckpointError: no such folder, or not a classifier.
         """
-        where = pick_device(device)
-        return cls(ClassifierScorer.from_pretrained(name, where, pick_dtype(dtype, where)))
+        where = Device.pick(device, dtype)
+        return cls(ClassifierScorer.from_pretrained(name, where.name, where.dtype))
 
     def __call__(self, images: Sequence[Any], masks: Sequence[Any]) -> list[float]:
         """Return P(composite) of each image, in [0, 1]."""

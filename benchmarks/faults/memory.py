@@ -45,7 +45,7 @@ def sample(place: Path) -> tuple[list[int], int, int, int]:
     decoded = Decoded(picture, (samples.WIDTH, samples.HEIGHT), 1)
     photo = size_photo(pair, decoded, samples.ellipse(), Sizing(32, 8, detail="decode"))
     drawn = [Candidate("p", k, candidate_seed(0, "p", k)) for k in range(K)]
-    expected = list(DiffusionGenerator(model, batch_size=2)(photo, drawn))
+    expected = list(DiffusionGenerator(model, batch=2)(photo, drawn))
     sizes: list[int] = []
     plain = model.sample
 
@@ -57,6 +57,6 @@ def sample(place: Path) -> tuple[list[int], int, int, int]:
 
     model.sample = scarce
     torch.cuda.empty_cache = lambda: None
-    made = list(DiffusionGenerator(model, batch_size=16)(photo, drawn))
+    made = list(DiffusionGenerator(model, batch=16)(photo, drawn))
     worst = int(np.abs(np.stack(made).astype(int) - np.stack(expected)).max())
     return sizes, len(made), worst, sum(size > FITS for size in sizes)

@@ -82,20 +82,12 @@ class Models:
 
     def _load(self, spec: MethodSpec) -> HarmonizationMethod:
         from harmonygen.harmonization import load_harmonizer
-        from harmonygen.models.device import pick_batch, pick_device, pick_dtype
+        from harmonygen.models.device import Device, Sampling
 
-        device = pick_device(self.device)
+        device = Device.pick(self.device, self.dtype, self.batch_size)
+        sampling = Sampling(spec.steps, spec.sampler)
         loaded = load_harmonizer(
-            spec.method,
-            spec.model or "",
-            spec.refine,
-            device,
-            pick_dtype(self.dtype, device),
-            spec.steps,
-            pick_batch(self.batch_size, device),
-            spec.sampler,
-            spec.detail,
-            floor=self.floor,
+            spec.method, spec.model or "", spec.refine, device, sampling, spec.detail, floor=self.floor
         )
         if not spec.photo_features:
             _drop_features(loaded, spec.name)

@@ -131,14 +131,12 @@ def _train(folder: Path, job: Mapping[str, Any], log: Log) -> None:
 
 def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     """Load the finished model as a harmonizer."""
-    import torch
-
     from harmonygen.harmonization import load_harmonizer
-    from harmonygen.models.device import pick_device
+    from harmonygen.models.device import Device, Sampling
 
     method: Method = "direct" if job["arch"] == "direct" else "diffharmony"
-    device = pick_device(job["device"])
-    return load_harmonizer(method, folder / "model", None, device, torch.float32, job["sampling_steps"])
+    device = Device.pick(job["device"], "float32")
+    return load_harmonizer(method, folder / "model", None, device, Sampling(job["sampling_steps"]))
 
 
 def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Path]]:

@@ -6,17 +6,14 @@ All give (H, W, 3) uint8 at the composite's own size; background pixels are the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.settings import Method
-from harmonygen.models.device import keep_memory
+from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
-from harmonygen.settings import Detail, Sampler
-
-if TYPE_CHECKING:
-    import torch
+from harmonygen.settings import Detail
 
 
 class HarmonizationMethod(Protocol):
@@ -34,11 +31,8 @@ def load_harmonizer(
     method: Method,
     model: str | Path,
     refine: str | Path | None,
-    device: str,
-    dtype: torch.dtype,
-    steps: int | None = None,
-    batch_size: int = 16,
-    sampler: Sampler | None = None,
+    device: Device,
+    sampling: Sampling = AS_STATED,
     detail: Detail = "transfer",
     *,
     floor: bool = False,
@@ -61,20 +55,11 @@ def load_harmonizer(
             raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
         from harmonygen.harmonization.direct import DirectHarmonizer
 
-        return DirectHarmonizer.from_pretrained(model, device, dtype, detail, floor)
+        return DirectHarmonizer.from_pretrained(model, device, detail, floor)
     from harmonygen.harmonization.diffusion import DiffusionHarmonizer
 
     keep_memory()
     conditional = method == "diffharmony++"
     return DiffusionHarmonizer.from_pretrained(
-        model,
-        device,
-        dtype,
-        steps,
-        batch_size,
-        sampler,
-        detail,
-        refine=refine,
-        harmony_vae=conditional,
-        floor=floor,
+        model, device, sampling, detail, refine=refine, harmony_vae=conditional, floor=floor
     )

@@ -11,6 +11,7 @@ from torch.nn import functional
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.device import Device, Sampling
 from harmonygen.models.draw import Picture01, PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
@@ -18,7 +19,7 @@ from harmonygen.pictures.detail import RADIUS, full_size
 from harmonygen.pictures.images import ImageU8, resize
 from harmonygen.pictures.photo import Photo, Sizing, model_size, shrink_mask
 from harmonygen.seeds import stable_seed
-from harmonygen.settings import Detail, Sampler
+from harmonygen.settings import Detail
 
 
 class DiffusionHarmonizer:
@@ -44,11 +45,8 @@ class DiffusionHarmonizer:
     def from_pretrained(
         cls,
         name: str | Path,
-        device: str,
-        dtype: torch.dtype,
-        steps: int | None,
-        batch_size: int,
-        sampler: Sampler | None,
+        device: Device,
+        sampling: Sampling,
         detail: Detail,
         *,
         refine: str | Path | None = None,
@@ -59,11 +57,8 @@ class DiffusionHarmonizer:
 
         Args:
             name: the forward model's folder.
-            device: where they run.
-            dtype: of their weights.
-            steps: sampling steps; what the checkpoint states if not given.
-            batch_size: draws denoised together.
-            sampler: how they are sampled.
+            device: where they run, and how many draws are denoised together.
+            sampling: steps, sampler and how many draws are averaged.
             detail: how the change gets to the composite's own size.
             refine: the refiner's folder.
             harmony_vae: insist on a Harmony-VAE (DiffHarmony++).
@@ -76,19 +71,19 @@ class DiffusionHarmonizer:
         digest, refiner = weights_digest(folder), None
         if refine is not None:
             beside = locate(refine, "refiner")
-            refiner = RefinementUNet.from_pretrained(beside, "refiner", device, dtype)
+            refiner = RefinementUNet.from_pretrained(beside, "refiner", device.name, device.dtype)
             digest += f"+{weights_digest(beside)}"
-        model = Denoiser.from_pretrained(folder, "forward", device, dtype)
+        model = Denoiser.from_pretrained(folder, "forward", device.name, device.dtype)
         if harmony_vae and not isinstance(model.vae, HarmonyVAE):
             raise CheckpointError(
                 f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
                 "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
             )
-        return cls(PictureSampler(model, steps, batch_size, sampler), digest, detail, refiner, floor)
+        return cls(PictureSampler(model, sampling, device.batch), digest, detail, refiner, floor)
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3) at the composite's own size."""
-        draws = draws or self.draw.model.spec.draws
+        draws = draws or self.draw.sampling.draws or self.draw.model.spec.draws
         seeds = [stable_seed("draw", seed, index) for index in range(draws)]
         drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
         mean = np.asarray(sum(drawn) / np.float32(draws))

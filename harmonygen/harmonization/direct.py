@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from harmonygen.models.checkpoints import locate, weights_digest
+from harmonygen.models.device import Device
 from harmonygen.models.draw import to_pm1
 from harmonygen.models.refiner import RefinementUNet
 from harmonygen.pictures.detail import full_size
@@ -26,16 +27,14 @@ class DirectHarmonizer:
         self.resolution, self.multiple = model.spec.resolution, model.multiple
 
     @classmethod
-    def from_pretrained(
-        cls, name: str | Path, device: str, dtype: torch.dtype, detail: Detail, floor: bool = False
-    ) -> DirectHarmonizer:
+    def from_pretrained(cls, name: str | Path, device: Device, detail: Detail, floor: bool = False) -> DirectHarmonizer:
         """Load ``starter`` or a checkpoint folder of kind ``direct``.
 
         Raises:
             CheckpointError: no such folder, or of another kind.
         """
         folder = locate(name, "direct")
-        model = RefinementUNet.from_pretrained(folder, "direct", device, dtype)
+        model = RefinementUNet.from_pretrained(folder, "direct", device.name, device.dtype)
         return cls(model, weights_digest(folder), detail, floor)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
 from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
-from harmonygen.models.device import pick_batch, pick_device, pick_dtype
+from harmonygen.models.device import Device, Sampling
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
 from harmonygen.runs.inputs import allowance, check_bad, inputs_digest
@@ -112,21 +112,11 @@ def _read_inputs(settings: HarmonizeSettings) -> PairSet:
 
 def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> HarmonizationMethod:
     """Load the harmonizer that the settings name, for ``composites``."""
-    device = pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device)
+    device = Device.pick(settings.device, settings.dtype, settings.batch_size)
     if settings.method == "zero-shot":
-        return zero_shot.load_zero_shot(settings, composites, device, dtype)
-    return load_harmonizer(
-        settings.method,
-        settings.model,
-        settings.refine,
-        device,
-        dtype,
-        settings.steps,
-        pick_batch(settings.batch_size, device),
-        settings.sampler,
-        settings.detail,
-    )
+        return zero_shot.load_zero_shot(settings, composites, device)
+    sampling = Sampling(settings.steps, settings.sampler)
+    return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
 
 
 def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> Sizing:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
 from harmonygen.models.constant_prompt import constant_prompt
+from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 from harmonygen.settings import Sampler, Settings
 
@@ -206,8 +207,7 @@ class Denoiser:
         condition: Tensor,
         mask: Tensor,
         seeds: Sequence[int],
-        steps: int | None = None,
-        sampler: Sampler | None = None,
+        sampling: Sampling = AS_STATED,
     ) -> Tensor:
         """Draw one target latent for each seed, given one condition.
 
@@ -215,16 +215,15 @@ class Denoiser:
             condition: scaled latent (1, 4, h, w) of the condition image.
             mask: latent mask (1, 1, h, w).
             seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
-            steps: sampling steps, guidance 1; what the checkpoint states if not given.
-            sampler: ``euler-ancestral`` (the papers) or ``euler``: from the same first noise, with none added later;
-                what the checkpoint states if not given.
+            sampling: steps (guidance 1) and sampler: ``euler-ancestral`` (the papers), or ``euler`` from the same first
+                noise with none added later.
 
         Returns:
             Scaled latents (B, 4, h, w), float32, of the target (also where the model predicts a residual).
         """
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        sampler = sampler or self.spec.sampler
-        scheduler = _sampling_scheduler(self.scheduler, sampler, steps or self.spec.steps, self.device)
+        sampler = sampling.sampler or self.spec.sampler
+        scheduler = _sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma

@@ -1,12 +1,14 @@
-"""The C library's allocator, told to keep the memory it is given back."""
+"""Where models run (device, dtype of the weights, batch) and how they are sampled; an allocator that keeps memory."""
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 
 import torch
 
 from harmonygen.errors import UsageError
+from harmonygen.settings import Sampler
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of mallopt(3)
 _LARGE, _NEVER = 1 << 30, (1 << 31) - 1
@@ -72,3 +74,37 @@ def pick_batch(name: str, device: str) -> int:
     if not name.isdecimal() or int(name) < 1:
         raise UsageError(f"--batch-size is {name!r}: write auto or a whole number from 1")
     return int(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a model runs (``cpu``, ``cuda:0`` ...), the dtype of its weights, and how many pictures go in one batch."""
+
+    name: str
+    dtype: torch.dtype
+    batch: int
+
+    @classmethod
+    def pick(cls, name: str = "auto", dtype: str = "auto", batch: str = "auto") -> Device:
+        """Return the device that the three options name, each ``auto`` by what this machine has.
+
+        Raises:
+            UsageError: the device is not there, or the dtype or the batch is not understood.
+        """
+        device = pick_device(name)
+        return cls(device, pick_dtype(dtype, device), pick_batch(batch, device))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a denoiser is sampled; None stands for what its checkpoint states.
+
+    ``steps`` at guidance 1, the ``sampler``, and how many ``draws`` a harmonized picture is the mean of.
+    """
+
+    steps: int | None = None
+    sampler: Sampler | None = None
+    draws: int | None = None
+
+
+AS_STATED = Sampling()

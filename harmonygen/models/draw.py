@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures
 from harmonygen.models.window_decoder import Window, WindowDecoder, window_around
 from harmonygen.pictures.images import ImageU8, Mask
-from harmonygen.settings import Decoded, Sampler
+from harmonygen.settings import Decoded
 
 Picture01 = npt.NDArray[np.float32]
 
 
 class PictureSampler:
-    """A denoiser with how it is sampled. ``batch_size`` is halved, and stays so, when memory runs out.
+    """A denoiser with how it is sampled. ``batch`` is halved, and stays so, when memory runs out.
 
     ``decoded`` says what of a picture is decoded: the whole, or a window around the foreground, where the rest is the
     condition image's own.
@@ -31,13 +32,11 @@ class PictureSampler:
     def __init__(
         self,
         model: Denoiser,
-        steps: int | None = None,
-        batch_size: int = 16,
-        sampler: Sampler | None = None,
+        sampling: Sampling = AS_STATED,
+        batch: int = 16,
         decoded: Decoded = "whole",
     ) -> None:
-        self.model, self.steps, self.batch_size, self.sampler = model, steps, batch_size, sampler
-        self.decoded = decoded
+        self.model, self.sampling, self.batch, self.decoded = model, sampling, batch, decoded
 
     @torch.no_grad()
     def __call__(self, image_u8: ImageU8, mask: Mask, seeds: Sequence[int]) -> Iterator[Picture01]:
@@ -57,7 +56,7 @@ class PictureSampler:
         pictures_of = PictureDecoder(model, image_pm1, condition, model.features(image_pm1, mask01), window)
 
         def draw(batch: Sequence[int]) -> Tensor:
-            return pictures_of(model.sample(condition, cells, batch, self.steps, self.sampler))
+            return pictures_of(model.sample(condition, cells, batch, self.sampling))
 
         for pictures in self._in_batches(draw, seeds):
             yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
@@ -66,14 +65,14 @@ class PictureSampler:
         """Yield what ``draw`` makes of the seeds, in batches that fit into memory."""
         waiting = list(seeds)
         while waiting:
-            size = self.batch_size
+            size = self.batch
             try:
                 drawn = draw(waiting[:size])
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
                 torch.cuda.empty_cache()
-                self.batch_size = size // 2
+                self.batch = size // 2
                 continue
             waiting = waiting[size:]
             yield drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harmonygen.models.classifier import ClassifierScorer
-from harmonygen.models.device import keep_memory, pick_batch, pick_dtype
+from harmonygen.models.device import Device, Sampling, keep_memory, pick_dtype
 from harmonygen.pictures.photo import Sizing
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
@@ -26,9 +26,9 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
 
     keep_memory()
-    dtype, batch = pick_dtype(settings.dtype, device), pick_batch(settings.batch_size, device)
+    where = Device.pick(device, settings.dtype, settings.batch_size)
     generator = DiffusionGenerator.from_pretrained(
-        settings.model, device, dtype, settings.steps, batch, settings.detail, settings.decoded
+        settings.model, where, Sampling(settings.steps), settings.detail, settings.decoded
     )
     if settings.compile:
         generator.draw.model.compile()

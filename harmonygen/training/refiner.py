@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from harmonygen.errors import UsageError
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.device import Sampling
 from harmonygen.seeds import stable_seed
-from harmonygen.settings import Sampler
 from harmonygen.training.composites import Batch
 from harmonygen.training.direct import fmse, new_network, relative_change
 from harmonygen.training.observe import save_rows
@@ -27,8 +27,8 @@ _DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class FrozenPipeline:
     """Stage 1: the forward denoiser, sampled for a batch of composites, one seed each."""
 
-    def __init__(self, model: Denoiser, steps: int = 5, sampler: Sampler | None = None) -> None:
-        self.model, self.steps, self.sampler = model, steps, sampler
+    def __init__(self, model: Denoiser, sampling: Sampling) -> None:
+        self.model, self.sampling = model, sampling
 
     @torch.no_grad()
     def __call__(self, composite_pm1: Tensor, mask: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -40,7 +40,7 @@ class FrozenPipeline:
         condition, cells = model.encode(composite_pm1), model.latent_mask(mask)
         features = model.features(composite_pm1, mask)
         decoded = model.decode(condition, features) if model.spec.target == "residual" else condition
-        latents = model.sample(condition, cells, seeds, self.steps, self.sampler)
+        latents = model.sample(condition, cells, seeds, self.sampling)
         return model.picture(latents, condition, decoded, composite_pm1, features)
 
     def _on(self, device: torch.device) -> Denoiser:
@@ -135,4 +135,4 @@ def _pipeline(settings: RefinerTraining) -> FrozenPipeline:
             f"resolution {settings.resolution} is not a multiple of {model.factor}, the cell of '{settings.pipeline}': "
             f"choose {settings.resolution // model.factor * model.factor}"
         )
-    return FrozenPipeline(model, settings.sampling_steps, settings.sampler)
+    return FrozenPipeline(model, Sampling(settings.sampling_steps, settings.sampler))

@@ -11,6 +11,7 @@ import torch
 from harmonygen.errors import CheckpointError
 from harmonygen.harmonization.diffusion import DiffusionHarmonizer, refine_picture
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec
+from harmonygen.models.device import Device, Sampling
 from harmonygen.models.draw import PictureSampler
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet, RefinerSpec
@@ -18,8 +19,9 @@ from harmonygen.seeds import stable_seed
 
 
 def load(folder: Path, **options: object) -> DiffusionHarmonizer:
-    how = {"steps": 2, "batch_size": 4, "sampler": "euler-ancestral", "detail": "transfer", **options}
-    return DiffusionHarmonizer.from_pretrained(folder, "cpu", torch.float32, **how)
+    sampling = Sampling(options.pop("steps", 2), options.pop("sampler", "euler-ancestral"))
+    device = Device("cpu", torch.float32, options.pop("batch_size", 4))
+    return DiffusionHarmonizer.from_pretrained(folder, device, sampling, **{"detail": "transfer", **options})
 
 
 @pytest.fixture

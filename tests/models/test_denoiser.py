@@ -22,6 +22,7 @@ from harmonygen.models.denoiser import (
     pool_mask,
     small_unet,
 )
+from harmonygen.models.device import Sampling
 
 SD15_INPAINTING = {
     "sample_size": 64,
@@ -84,7 +85,7 @@ def test_the_unet_is_given_latent_then_mask_then_condition(tiny_inverse, monkeyp
     monkeypatch.setattr(UNet2DConditionModel, "forward", spy)
     condition = torch.randn(1, 4, 4, 6)
     mask = (torch.rand(1, 1, 4, 6) > 0.5).float()
-    model.sample(condition, mask, [7, 8, 9], steps=5)
+    model.sample(condition, mask, [7, 8, 9], Sampling(5))
     assert len(inputs) == 5  # guidance 1: one forward a step
     for sample, prompt in inputs:
         assert sample.shape == (3, 9, 4, 6)
@@ -114,7 +115,7 @@ def test_a_single_step_predicts_from_noise_alone(tiny_inverse, monkeypatch):
 
     monkeypatch.setattr(model.unet, "forward", forward)
     condition, mask = torch.zeros(1, 4, 8, 8), torch.ones(1, 1, 8, 8)
-    model.sample(condition, mask, [0], steps=1)
+    model.sample(condition, mask, [0], Sampling(1))
     assert asked == [999.0]
     model.spec = model.spec.model_copy(update={"steps": 3})
     model.sample(condition, mask, [0])

@@ -344,9 +344,9 @@ def test_features_are_computed_once_for_k_candidates_and_change_none(with_skips,
     monkeypatch.setattr(model.vae, "features", lambda *given: calls.update(["features"]) or compute(*given))
     image, mask = np.asarray(Image.fromarray(data.coffee()).resize((32, 32))), half_mask(32, 32)[0, 0].numpy() > 0
     seeds = list(range(10))
-    together = list(PictureSampler(model, batch_size=4)(image, mask, seeds))
+    together = list(PictureSampler(model, batch=4)(image, mask, seeds))
     assert calls["features"] == 1
-    alone = [next(iter(PictureSampler(model, batch_size=4)(image, mask, [seed]))) for seed in seeds]
+    alone = [next(iter(PictureSampler(model, batch=4)(image, mask, [seed]))) for seed in seeds]
     assert calls["features"] == 11
     assert np.abs(np.stack(together) - np.stack(alone)).max() < 1e-5
     plain = [np.asarray(picture) for picture in PictureSampler(without_condition(model))(image, mask, seeds)]

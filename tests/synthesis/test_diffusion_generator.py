@@ -10,6 +10,7 @@ import torch
 
 from harmonygen.models import denoiser
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec, draw_noise
+from harmonygen.models.device import Device, Sampling
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
 
 TOLERANCE = 1  # 8-bit steps: batches of 1, 4 and 10 may add up in another order
@@ -17,9 +18,7 @@ TOLERANCE = 1  # 8-bit steps: batches of 1, 4 and 10 may add up in another order
 
 @pytest.fixture
 def generator(tiny_inverse: Path) -> DiffusionGenerator:
-    return DiffusionGenerator.from_pretrained(
-        tiny_inverse, "cpu", torch.float32, steps=5, batch_size=4, detail="decode"
-    )
+    return DiffusionGenerator.from_pretrained(tiny_inverse, Device("cpu", torch.float32, 4), Sampling(5), "decode")
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_batch_size_changes_no_noise_and_no_composite(generator, make_photo, dra
     made, noise = {}, {}
     for size in (1, 4, 10):
         noises.clear()
-        generator.draw.batch_size = size
+        generator.draw.batch = size
         made[size] = np.stack(list(generator(photo, draw(photo, 10)))).astype(int)
         noise[size] = torch.cat(noises)
     assert noise[1].shape == (10, 4, 4, 5)
@@ -59,7 +58,7 @@ def test_candidates_are_distinct_in_noise_and_pixels(generator, make_photo, draw
 
 def test_a_candidate_does_not_depend_on_its_company(generator, make_photo, draw):
     photo = make_photo(detail="decode")
-    generator.draw.batch_size = 1  # the same batch shape: bit for bit
+    generator.draw.batch = 1  # the same batch shape: bit for bit
     six = list(generator(photo, draw(photo, 6)))
     assert np.array_equal(six[5], next(iter(generator(photo, draw(photo, 6)[5:]))))
     assert np.array_equal(six[2], list(generator(photo, draw(photo, 6)[::-1]))[3])
@@ -71,7 +70,7 @@ def test_the_ancestral_noise_of_later_steps_is_each_candidates_own(generator, ma
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(denoiser, "draw_noise", lambda shape, source, share: torch.ones(shape))
         four = list(generator(photo, draw(photo, 4)))
-        generator.draw.batch_size = 1
+        generator.draw.batch = 1
         alone = list(generator(photo, draw(photo, 4)))
     assert len({composite.tobytes() for composite in four}) == 4
     assert np.abs(np.stack(four).astype(int) - np.stack(alone)).max() <= TOLERANCE
@@ -108,7 +107,7 @@ def test_the_photo_is_encoded_once(generator, make_photo, draw, monkeypatch):
 
 def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost(generator, make_photo, draw, monkeypatch):
     photo = make_photo(detail="decode")
-    generator.draw.batch_size = 2
+    generator.draw.batch = 2
     expected = list(generator(photo, draw(photo, 5)))
     sample, seen = generator.draw.model.sample, []
 
@@ -120,7 +119,7 @@ def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost(generator, m
 
     monkeypatch.setattr(generator.draw.model, "sample", scarce)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    generator.draw.batch_size = 8
+    generator.draw.batch = 8
     made = list(generator(photo, draw(photo, 5)))
     assert seen == [5, 4, 2, 2, 1]
     assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
@@ -155,7 +154,7 @@ def test_a_residual_picture_is_the_photo_plus_the_decoded_change(residual):
 def test_a_residual_sample_leaves_latents_outside_the_mask(residual):
     condition, mask = torch.randn(1, 4, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., 1:3, 1:3] = 1
-    drawn = residual.sample(condition, mask, [1, 2, 3], 3)
+    drawn = residual.sample(condition, mask, [1, 2, 3], Sampling(3))
     assert torch.equal((drawn - condition) * (1 - mask), torch.zeros(3, 4, 4, 4))
     assert ((drawn - condition) * mask).abs().amin(dim=(1, 2, 3)).max() == 0
     assert len({row.numpy().tobytes() for row in drawn}) == 3

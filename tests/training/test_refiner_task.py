@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.device import Sampling
 from harmonygen.models.draw import PictureSampler
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
@@ -75,7 +76,7 @@ def stage1(folder: Path, form: str) -> Denoiser:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_batch_is_harmonized_as_each_composite_alone_would_be(tiny_forward, batch, form):
-    pipeline = FrozenPipeline(stage1(tiny_forward, form), steps=3)
+    pipeline = FrozenPipeline(stage1(tiny_forward, form), Sampling(3))
     together = pipeline(batch["composite"], batch["mask"], SEEDS)
     for i, seed in enumerate(SEEDS):
         alone = pipeline(batch["composite"][i : i + 1], batch["mask"][i : i + 1], [seed])
@@ -88,8 +89,8 @@ def test_a_batch_is_harmonized_as_each_composite_alone_would_be(tiny_forward, ba
 @pytest.mark.parametrize("sampler", ["euler-ancestral", "euler"])
 def test_stage_one_gives_what_harmonizing_gives(tiny_forward, photos, masks, batch, sampler):
     model = stage1(tiny_forward, "residual, harmony-vae")
-    ours = FrozenPipeline(model, 3, sampler)(to_pm1(photos[0])[None], batch["mask"][:1], [5])
-    theirs = next(iter(PictureSampler(model, 3, sampler=sampler)(photos[0], masks[0], [5])))
+    ours = FrozenPipeline(model, Sampling(3, sampler))(to_pm1(photos[0])[None], batch["mask"][:1], [5])
+    theirs = next(iter(PictureSampler(model, Sampling(3, sampler))(photos[0], masks[0], [5])))
     assert np.allclose((ours[0].permute(1, 2, 0).numpy() + 1) / 2, theirs, atol=1e-5)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 import harmonygen
@@ -57,15 +56,13 @@ def changed(settings: ZeroShotSettings) -> list[str]:
     return [name for name in type(settings).model_fields if getattr(settings, name) != getattr(defaults, name)]
 
 
-def load_zero_shot(
-    settings: HarmonizeSettings, pairs: Iterable[Pair], device: str, dtype: torch.dtype
-) -> ZeroShotHarmonizer:
+def load_zero_shot(settings: HarmonizeSettings, pairs: Iterable[Pair], device: Device) -> ZeroShotHarmonizer:
     """Load the models of the method; ``--steps`` are the DDIM steps."""
     zero_shot = settings.zero_shot
     if settings.steps is not None:
         zero_shot = zero_shot.model_copy(update={"inversion_steps": settings.steps})
     return ZeroShotHarmonizer.from_pretrained(
-        settings.model, device, dtype, zero_shot, settings.detail, pairs=pairs, seed=settings.seed
+        settings.model, device.name, device.dtype, zero_shot, settings.detail, pairs=pairs, seed=settings.seed
     )
 
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.device import Device, Sampling
 from harmonygen.models.draw import Picture01, PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, paste, to_u8
@@ -19,6 +19,7 @@ from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail
 
 _THREADS = 2
+_FIVE_STEPS = Sampling(steps=5)
 
 
 class DiffusionGenerator:
@@ -30,12 +31,12 @@ class DiffusionGenerator:
         self,
         model: Denoiser,
         digest: str = "",
-        steps: int = 5,
-        batch_size: int = 16,
+        sampling: Sampling = _FIVE_STEPS,
+        batch: int = 16,
         detail: Detail = "transfer",
         decoded: Decoded = "foreground",
     ) -> None:
-        self.draw, self.digest, self.detail = PictureSampler(model, steps, batch_size, decoded=decoded), digest, detail
+        self.draw, self.digest, self.detail = PictureSampler(model, sampling, batch, decoded), digest, detail
         self.device = model.device.type
         self.resolution, self.multiple = model.spec.resolution, model.factor
 
@@ -43,23 +44,15 @@ class DiffusionGenerator:
     def from_pretrained(
         cls,
         name: str | Path,
-        device: str,
-        dtype: torch.dtype,
-        steps: int,
-        batch_size: int,
+        device: Device,
+        sampling: Sampling,
         detail: Detail,
         decoded: Decoded = "foreground",
     ) -> DiffusionGenerator:
         """Load ``starter`` or a checkpoint folder of an inverse model."""
         folder = locate(name, "inverse")
-        return cls(
-            Denoiser.from_pretrained(folder, "inverse", device, dtype),
-            weights_digest(folder),
-            steps,
-            batch_size,
-            detail,
-            decoded,
-        )
+        model = Denoiser.from_pretrained(folder, "inverse", device.name, device.dtype)
+        return cls(model, weights_digest(folder), sampling, device.batch, detail, decoded)
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite a candidate, at the photo's output size."""

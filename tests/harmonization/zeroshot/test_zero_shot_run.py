@@ -17,6 +17,7 @@ from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import editor as editors
 from harmonygen.models.classifier import ClassifierScorer
+from harmonygen.models.device import Device
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fakes"))
 from fake_editor import ColourScorer, StepEditor, colour_distance
@@ -290,4 +291,4 @@ def test_the_untouched_composite_comes_back_whole_where_that_is_allowed(one, mon
 
 def test_the_method_runs_in_harmonize_alone():
     with pytest.raises(UsageError, match="harmonize first, then work on its folder"):
-        load_harmonizer("zero-shot", "a-folder", None, "cpu", None)
+        load_harmonizer("zero-shot", "a-folder", None, Device.pick("cpu"))
