@@ -19,6 +19,7 @@ from harmonygen.harmonization.results import STRIP, TRACE, beside_path
 from harmonygen.harmonization.settings import HarmonizeSettings, ZeroShotSettings
 from harmonygen.harmonization.zeroshot.harmonizer import Harmonized, ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.loop import Iteration
+from harmonygen.models.device import Device
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo, Sizing, model_size
 from harmonygen.records import Pair
