@@ -145,14 +145,14 @@ def _changes(folder: Path, settings: GainSettings, new: bool = False, test: bool
 
 def _curve(settings: GainSettings, folders: Sequence[Path], base: Path) -> list[dict[str, Any]]:
     """Return points of test fMSE over the curve's images: mean over images and seeds, and each seed's."""
+    import pandas as pd
+
     few = {case.name for case in curve_cases(test_cases(base), settings.curve_images)}
-    points: dict[int, list[float]] = {}
-    for folder in folders:
-        table = pq.read_table(folder / SCORES, columns=["name", "step", "fmse"])
-        rows = [row for row in table.to_pylist() if row["name"] in few and row["fmse"] is not None]
-        for step in sorted({row["step"] for row in rows}):
-            points.setdefault(step, []).append(float(np.mean([row["fmse"] for row in rows if row["step"] == step])))
+    columns = ["name", "step", "fmse"]
+    tables = {seed: pq.read_table(folder / SCORES, columns=columns).to_pandas() for seed, folder in enumerate(folders)}
+    frame = pd.concat(tables, names=["seed"]).query("name in @few").dropna(subset=["fmse"])
+    by_seed = frame.groupby(["step", "seed"])["fmse"].mean()
     return [
-        {"step": step, "fmse": float(np.mean(values)), "by_seed": values, "n": len(few)}
-        for step, values in sorted(points.items())
+        {"step": int(step), "fmse": float(values.mean()), "by_seed": values.tolist(), "n": len(few)}
+        for step, values in by_seed.groupby(level="step")
     ]
