@@ -32,7 +32,7 @@ SHORT = {"brightness": "bri", "warmth": "warm", "warmth_spread": "±", "greennes
 
 def chosen(data: str, composites: bool, count: int, seed: int) -> list[Pair]:
     """Return ``count`` pairs of a data set, drawn at random and in order."""
-    pairs = list(read_composites(data) if composites else read_pairs(data))
+    pairs = list(read_composites(data).as_pairs() if composites else read_pairs(data))
     picked = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [pairs[index] for index in sorted(picked)]
 

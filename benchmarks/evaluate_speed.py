@@ -55,12 +55,11 @@ def processor_seconds() -> float:
 
 def plain_loop(root: Path) -> tuple[float, float, list[dict]]:
     """Score everything in this process, one image after the other; return wall and processor seconds, and the rows."""
-    from harmonygen.data.composites import read_cases
-    from harmonygen.evaluation.cases import score_triplets
+    from harmonygen.evaluation.cases import read_cases, score_triplets
     from harmonygen.evaluation.predictions import match_predictions
     from harmonygen.evaluation.predictors import from_folder
 
-    cases = read_cases(root).cases
+    cases = read_cases(root).composites
     predictors = {"predictions": from_folder(match_predictions(root / "predictions", [case.name for case in cases]))}
     list(score_triplets(cases[:8], predictors))  # everything imported
     began, used = time.perf_counter(), processor_seconds()

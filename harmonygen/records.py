@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+from harmonygen.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
@@ -68,6 +70,34 @@ class Pair:
     subset: str = ""
     originals: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """A composite with its mask and, where the data has it, its real photo.
+
+    ``name`` is unique in a dataset and names what is made of the composite: ``<Subset>/<stem of its file>``, or
+    ``<pair_id>_hg<k>`` for a candidate of a run. Composites of one photo share ``real_id``.
+    """
+
+    name: str
+    subset: str
+    real_id: str
+    composite: ImageSource
+    real: ImageSource | None
+    mask: MaskSource
+    extra: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def photo(self) -> ImageSource:
+        """The real photo; raises InputError if the data has none."""
+        if self.real is None:
+            raise InputError(f"composite '{self.name}' has no real photo: name data that have one for each composite")
+        return self.real
+
+    def as_pair(self) -> Pair:
+        """Return the pair that a harmonizer works on: the composite stands in the photo's place."""
+        return Pair(self.name, self.name, "0", self.composite, self.mask, self.subset, extra=self.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +167,8 @@ class PairSet(Sequence[Pair]):
 
     ``root`` is the dataset's folder (or file). ``layout`` names the reader: ``iharmony4``, ``folders``, ``coco``,
     ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
-    that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``).
+    that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
+    lists of an iHarmony4 tree that were read.
     """
 
     pairs: tuple[Pair, ...]
@@ -145,6 +176,7 @@ class PairSet(Sequence[Pair]):
     root: Path
     bad: tuple[Quarantined, ...] = ()
     left_out: tuple[Quarantined, ...] = ()
+    lists: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -97,10 +97,10 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
         reporter.line(f"{len(result.short_pairs)} pairs got fewer than gamma asks for: no more passed the gates")
     if result.gated or result.unused:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
-    guard = f"{result.compared} photos compared with the test split by hash; " if result.compared else ""
+    reporter.line(f"leak guard: {result.leak_guard}")
     done = "finished before, nothing written" if result.finished_before else f"{result.seconds:.1f} s"
     total = result.originals + result.new
     reporter.line(
-        f"{guard}{result.originals} originals + {result.new} new = {total} training composites, "
+        f"{result.originals} originals + {result.new} new = {total} training composites, "
         f"{result.test} test composites in '{result.folder}' ({done})"
     )

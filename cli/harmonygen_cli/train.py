@@ -75,7 +75,8 @@ def train(
         return
     figures = {**result.losses, **{f"validation_{name}": value for name, value in result.validation.items()}}
     reporter.table(f"{model}: {result.folder}", ["figure", "value"], sorted(figures.items()))
-    reporter.result({"folder": result.folder, "steps": result.steps, "seconds": result.seconds, **figures})
+    facts = {"folder": result.folder, "steps": result.steps, "seconds": result.seconds}
+    reporter.result({**facts, "leak_guard": result.leak_guard, **figures})
 
 
 _NOT_SETTINGS = ("model", "overrides", "recipe", "json_output", "quiet")

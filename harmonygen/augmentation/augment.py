@@ -23,7 +23,6 @@ from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.augmentation.write import Mix, write_mix
 from harmonygen.errors import UsageError, shown
-from harmonygen.records import ImageSource, Pair
 from harmonygen.runs.read import Run, read_run
 from harmonygen.storage import shards
 
@@ -39,7 +38,7 @@ class AugmentResult:
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
     candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
-    ``compared`` photos were hashed by the leak guard.
+    ``compared`` photos were hashed by the leak guard; ``leak_guard`` says in words what it compared.
     ``finished_before`` is true when the folder was whole already and nothing was written.
     """
 
@@ -53,6 +52,7 @@ class AugmentResult:
     unused: int
     short_pairs: tuple[str, ...]
     compared: int
+    leak_guard: str
     seconds: float
     finished_before: bool
 
@@ -69,6 +69,7 @@ class AugmentResult:
             "unused": self.unused,
             "short_pairs": list(self.short_pairs),
             "compared": self.compared,
+            "leak_guard": self.leak_guard,
             "seconds": round(self.seconds, 3),
             "finished_before": self.finished_before,
         }
@@ -139,6 +140,7 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
         unused=mix.picks.unused,
         short_pairs=mix.picks.short_pairs,
         compared=compared,
+        leak_guard=leak_guard.told(mix.dataset.guarded, compared),
         seconds=seconds,
         finished_before=finished_before,
     )
@@ -177,22 +179,15 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
 
 
 def _guard_ids(run: Run, dataset: originals.Originals) -> None:
-    lists = ", ".join(path.name for path in dataset.test_lists)
     made_of = run.real_ids()
-    test_ids = {pair.real_id for pair in dataset.test}
-    leak_guard.refuse_test_ids(made_of | {pair.real_id for pair in dataset.train}, test_ids, lists)
+    leak_guard.refuse_test_ids(made_of | {pair.real_id for pair in dataset.train}, dataset.guarded)
     leak_guard.refuse_other_photos(made_of, dataset.real_ids, str(run.folder))
 
 
 def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:
-    if settings.leak_guard != "hash" or not mix.test:
-        return 0
-    used = [pair for pair in mix.dataset.train if mix.picks.by_pair.get(pair.pair_id)]
-    return leak_guard.refuse_near_duplicates(_photos(used), _photos(mix.test))
-
-
-def _photos(pairs: list[Pair] | tuple[Pair, ...]) -> dict[str, ImageSource]:
-    return {pair.real_id: pair.real for pair in pairs}
+    test = mix.dataset.guarded_photos() if settings.leak_guard == "hash" else {}
+    used = {pair.real_id: pair.real for pair in mix.dataset.train if mix.picks.by_pair.get(pair.pair_id)}
+    return leak_guard.refuse_near_duplicates(used, test) if test else 0
 
 
 def _options(settings: AugmentSettings) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from PIL import Image
 
-from harmonygen.data import iharmony4
+from harmonygen.data import iharmony4, lists
+from harmonygen.data.lists import HeldOut
 from harmonygen.errors import InputError, StorageError, UsageError, shown
-from harmonygen.records import FileSource, Pair, PairSet
+from harmonygen.records import FileSource, ImageSource, Pair, PairSet
 
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -21,7 +22,8 @@ _ORIENTATION = 0x0112  # the EXIF tag
 class Originals:
     """The pairs to augment (of the wanted subset), the test split's pairs, and the lists that name the test split.
 
-    ``real_ids`` are the photos of the whole training list, all subsets.
+    ``real_ids`` are the photos of the whole training list, all subsets. ``guarded`` is what every test list names:
+    the leak guard compares with all of it, also where the test split is read from one list alone.
     """
 
     root: Path
@@ -29,10 +31,16 @@ class Originals:
     test: tuple[Pair, ...]
     test_lists: tuple[Path, ...]
     real_ids: frozenset[str]
+    guarded: HeldOut
 
     def relative(self, path: Path) -> str:
         """Return a file's path relative to the root, with forward slashes."""
         return path.relative_to(self.root).as_posix()
+
+    def guarded_photos(self) -> dict[str, ImageSource]:
+        """Return the photos of all test lists that are on disk, by id."""
+        pairs = iharmony4.pairs_on_disk(self.guarded.names, self.root)
+        return {pair.real_id: pair.real for pair in pairs if photo_path(pair).is_file()}
 
 
 def read_originals(
@@ -40,10 +48,12 @@ def read_originals(
 ) -> Originals:
     """Read an iHarmony4 dataset (or only a list of its composites) with its test split; opens no image.
 
-    The test split is ``test_list``, else ``IHD_test.txt`` or the ``<Subset>_test.txt`` of the root.
+    The test split is ``test_list``, else the test lists that :mod:`harmonygen.data.lists` finds: that of the whole
+    dataset, else those of the subsets.
 
     Raises:
-        UsageError: another layout, no such list or subset, or lines that are not composites.
+        UsageError: another layout, no such list or subset, lines that are not composites, or two spellings of one list
+            that name different composites.
     """
     if not data.exists():
         raise UsageError(f"--data '{data}' does not exist: give a dataset in iHarmony4 layout, a list file, or sample")
@@ -52,20 +62,37 @@ def read_originals(
             f"--data '{data}' is not in iHarmony4 layout: augment needs a harmonization dataset with its composites "
             "(<Subset>/composite_images, masks, real_images), or a .txt or .jsonl list of them"
         )
-    if (data / iharmony4.COMPOSITES).is_dir():
-        subset = subset or data.absolute().name
+    root, own = lists.place_of(data)
+    subset = subset or own
     whole = iharmony4.read_iharmony4(data, list_file)
     _refuse_bad_lines(whole)
     train = tuple(pair for pair in whole if subset in (None, pair.subset))
     if not train:
         found = ", ".join(sorted({pair.subset for pair in whole}))
         raise UsageError(f"--subset '{subset}' is not in '{data}', which has {found}: choose one of these")
-    lists = _test_lists(whole, test_list)
-    read = [iharmony4.read_iharmony4(whole.root, path) for path in lists]
-    for part in read:
-        _refuse_bad_lines(part)
-    test = tuple(pair for part in read for pair in part if subset in (None, pair.subset))
-    return Originals(whole.root, train, test, lists, frozenset(pair.real_id for pair in whole))
+    named = None if test_list is None else [_named_list(root, test_list)]
+    to_read = lists.lists_to_read(root, "test") if named is None else named
+    test = _read_test(root, to_read)
+    return Originals(
+        root=root,
+        train=train,
+        test=tuple(pair for pair in test if subset in (None, pair.subset)),
+        test_lists=tuple(listed.path for listed in to_read),
+        real_ids=frozenset(pair.real_id for pair in whole),
+        guarded=lists.held_out(root, named),
+    )
+
+
+def _read_test(root: Path, to_read: Sequence[lists.ListFile]) -> PairSet:
+    names, faults = lists.read_lists(to_read)
+    test = PairSet(iharmony4.pairs_on_disk(names, root), "iharmony4", root, tuple(faults))
+    _refuse_bad_lines(test)
+    if to_read and not names:
+        raise UsageError(
+            f"no composite is named in {shown(str(listed.path) for listed in to_read)}: name the test composites, one "
+            "a line, or remove the list"
+        )
+    return test
 
 
 def _refuse_bad_lines(pairs: PairSet) -> None:
@@ -73,18 +100,11 @@ def _refuse_bad_lines(pairs: PairSet) -> None:
         raise UsageError(f"{len(pairs.bad)} lines of the list are not composites; the first: {pairs.bad[0].message}")
 
 
-def _test_lists(whole: PairSet, test_list: str | None) -> tuple[Path, ...]:
-    root = whole.root
-    if test_list is not None:
-        found = next((path for path in (Path(test_list), root / test_list) if path.is_file()), None)
-        if found is None:
-            raise UsageError(f"--test-list '{test_list}' is not a file, here or in '{root}': check its path")
-        return (found.absolute(),)
-    if (root / "IHD_test.txt").is_file():
-        return (root / "IHD_test.txt",)
-    subsets = sorted({pair.subset for pair in whole if pair.subset})
-    places = [path for name in subsets for path in (root / f"{name}_test.txt", root / name / f"{name}_test.txt")]
-    return tuple(path for path in places if path.is_file())
+def _named_list(root: Path, test_list: str) -> lists.ListFile:
+    found = next((path for path in (Path(test_list), root / test_list) if path.is_file()), None)
+    if found is None:
+        raise UsageError(f"--test-list '{test_list}' is not a file, here or in '{root}': check its path")
+    return lists.list_at(found, root)
 
 
 def photo_path(pair: Pair) -> Path:

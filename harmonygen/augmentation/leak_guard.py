@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from harmonygen.data.lists import HeldOut
 from harmonygen.data.split import leaks
 from harmonygen.errors import UsageError, shown
 from harmonygen.pictures import phash
@@ -15,19 +16,25 @@ from harmonygen.records import ImageSource
 Progress = Callable[[int, int], None]
 
 
-def refuse_test_ids(train: Iterable[str], test: Iterable[str], test_list: str) -> None:
-    """Refuse photos of the test list among those that training would use.
+def refuse_test_ids(train: Iterable[str], test: HeldOut) -> None:
+    """Refuse photos of the test lists among those that training would use.
 
     Raises:
         UsageError: naming the photos.
     """
-    leaked = set(train) & set(test)
+    leaked = set(train) & test.photos
     if leaked:
+        named = shown((listed.path.name for listed in test.lists), "lists")
         raise UsageError(
-            f"{len(leaked)} photos are in the test list '{test_list}' and would feed the training split: "
+            f"{len(leaked)} photos are in the test list '{named}' and would feed the training split: "
             f"{shown(leaked, 'photos')}: synthesize from the training list (--list-file IHD_train.txt), "
             "or correct the list"
         )
+
+
+def told(test: HeldOut, compared: int) -> str:
+    """Say in words what the guard compared; ``compared`` photos were hashed."""
+    return f"{test.told}; {compared} photos compared by hash" if compared else test.told
 
 
 def refuse_other_photos(candidates: Iterable[str], dataset: Iterable[str], run: str) -> None:

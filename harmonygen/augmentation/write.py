@@ -16,6 +16,7 @@ from harmonygen.augmentation.dataset import Originals, all_files, mask_path, pho
 from harmonygen.augmentation.gamma import GammaPlan
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
+from harmonygen.data.lists import read_lines
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
 from harmonygen.records import Pair
@@ -185,10 +186,12 @@ def _write_lists(mix: Mix) -> None:
     tree.write_lists(mix.out, [row["composite"] for row in mix.manifest()], "train")
     if not mix.test:
         return
-    tree.write_lists(mix.out, [name for pair in mix.test for name in pair.originals], "test")
-    whole = len(mix.test) == len(mix.dataset.test) and len(mix.dataset.test_lists) == 1
-    if whole and mix.dataset.test_lists[0].suffix == ".txt":
-        tree.place(mix.dataset.test_lists[0], mix.out / "IHD_test.txt", "copy")
+    composites = [name for pair in mix.test for name in pair.originals]
+    tree.write_lists(mix.out, composites, "test")
+    if len(mix.dataset.test_lists) == 1 and mix.dataset.test_lists[0].suffix == ".txt":
+        (listed,) = mix.dataset.test_lists
+        if sorted(read_lines(listed)) == sorted(composites):  # of these very paths: kept in the order that it has
+            tree.place(listed, mix.out / "IHD_test.txt", "copy")
 
 
 def write_parquet(mix: Mix, progress: Progress | None = None) -> None:

@@ -1,27 +1,69 @@
-"""Read composites with their masks, the input of harmonization, from every layout that has them.
+"""Read composites with their masks and photos, from every layout that has them.
 
-A composite is a :class:`~harmonygen.records.Pair` whose ``real`` is the composite. Its ``pair_id`` is what its result
-is named by: ``<Subset>/<composite stem>``, unique, so that results map to composites one to one.
+A composite's ``name`` is what its result is named by: ``<Subset>/<composite stem>``, or ``<pair_id>_hg<k>`` for a
+candidate of a run, so that results map to composites one to one.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from harmonygen.data import HUB, SAMPLE, detect_layout, read_pairs
-from harmonygen.data.files import bad, entries, is_run
-from harmonygen.data.ids import check_pairs, refuse_collisions
-from harmonygen.data.iharmony4 import COMPOSITES, default_lists, parse_lines, read_lines, subset_folders
+from harmonygen.data import HUB, SAMPLE, checked, detect_layout, read_pairs
+from harmonygen.data.files import bad, is_run
+from harmonygen.data.folders import read_two_folders
+from harmonygen.data.ids import refuse_collisions, refuse_repeats
+from harmonygen.data.iharmony4 import read_iharmony4
+from harmonygen.data.lists import HeldOut, Role, held_out, place_of, split_of
 from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
+from harmonygen.data.sample import cached_sample
 from harmonygen.errors import UsageError
-from harmonygen.records import CellSource, FileSource, ImageSource, MaskSource, Pair, PairSet, Quarantined
+from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined
+from harmonygen.storage.remote import cache_folder
+
+COMPOSITE = "composite"
+RUN = "run"
+_REMEDY = "name the two folders with --composites and --masks, or give an iHarmony4 folder"
+
+
+@dataclass(frozen=True)
+class CompositeSet:
+    """Composites, the layout they came in, the dataset's root, the rows that name none, and what chose them."""
+
+    composites: tuple[Composite, ...]
+    layout: str
+    root: Path
+    bad: tuple[Quarantined, ...] = ()
+    chosen_by: str = "every row"
+
+    def __len__(self) -> int:
+        return len(self.composites)
+
+    def __iter__(self) -> Iterator[Composite]:
+        return iter(self.composites)
+
+    def as_pairs(self) -> PairSet:
+        """Return the pairs that a harmonizer works on (:meth:`harmonygen.records.Composite.as_pair`)."""
+        return PairSet(tuple(each.as_pair() for each in self), self.layout, self.root, self.bad)
+
+    def by_name(self, subset: str | None = None, limit: int | None = None) -> CompositeSet:
+        """Return the composites of a subset, or the first ``limit`` of them, sorted by name.
+
+        Raises:
+            UsageError: there is none, or two results would have one name.
+        """
+        kept = sorted((each for each in self if subset in (None, each.subset)), key=lambda each: each.name)
+        if not kept:
+            known = ", ".join(sorted({each.subset or "(no subset)" for each in self}))
+            raise UsageError(f"'{self.root}' ({self.layout}) has no composite of subset '{subset}', found {known}")
+        refuse_collisions(((each.name, f"{each.composite} + {each.mask}") for each in kept), "composite name")
+        refuse_repeats((each.name for each in kept), "composite name", "composites")
+        return replace(self, composites=tuple(kept[:limit]))
 
 
 def read_composites(
@@ -30,36 +72,64 @@ def read_composites(
     list_file: str | Path | None = None,
     subset: str | None = None,
     limit: int | None = None,
-) -> PairSet:
-    """Read the composites of a dataset, sorted by id.
-
-    Layouts: iHarmony4 (every composite of the list), the sample, a table of paths with a column ``composite``,
-    Parquet with an image column of that name, and a run folder of ``synthesize`` (candidates that passed the gates).
+) -> CompositeSet:
+    """Read the composites of a dataset, sorted by name (:func:`composites_of`, :meth:`CompositeSet.by_name`).
 
     Raises:
         UsageError: no layout fits, the data have no composites, or two results would have one name.
 
-    >>> [pair.pair_id for pair in read_composites("sample", limit=2)]
+    >>> [each.name for each in read_composites("sample", limit=2)]
     ['Sample/astronaut_flag_1', 'Sample/astronaut_flag_2']
     """
-    layout = RUN if is_run(data) else detect_layout(data)
-    if layout in ("iharmony4", SAMPLE):
-        found = _of_originals(read_pairs(data, list_file=list_file, subset=subset))
-    elif list_file is not None:
+    return composites_of(data, list_file=list_file, subset=subset).by_name(subset, limit)
+
+
+def composites_of(
+    data: str | Path,
+    *,
+    layout: str | None = None,
+    list_file: str | Path | None = None,
+    subset: str | None = None,
+    role: Role = "train",
+    remedy: str = _REMEDY,
+) -> CompositeSet:
+    """Read the composites of a dataset in its own order, and the rows or lines that name none.
+
+    Layouts: iHarmony4 (every composite of the lists of ``role``), the sample, a table of paths with a column
+    ``composite``, Parquet with an image column of that name (the files of ``role``), and a run folder of
+    ``synthesize`` (candidates that passed the gates).
+
+    Args:
+        data: as for :func:`harmonygen.data.read_pairs`, or a run folder.
+        layout: found out if not given.
+        list_file: iHarmony4 layout and sample only: the list to read.
+        subset: read this subset alone, where the layout knows it before reading.
+        role: which lists, or files of a Parquet dataset, are read where none is named.
+        remedy: how the message goes on if the layout has no composites.
+
+    Raises:
+        UsageError: another layout, no composite column, or nothing to read.
+    """
+    layout = layout or (RUN if is_run(data) else detect_layout(data))
+    if list_file is not None and layout not in ("iharmony4", SAMPLE):
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
-    elif layout in (RUN, "parquet"):
-        found = _of_triplets(data, layout)
+    if layout in ("iharmony4", SAMPLE):
+        found = _of_tree(data, layout, list_file, subset, role)
+    elif layout == RUN:
+        found = _of_run(Path(data))
+    elif layout == "parquet":
+        found = _of_parquet(data, role)
     elif layout == "table":
-        found = _of_column(read_pairs(data))
+        found = _of_table(read_pairs(data, layout=layout))
     else:
-        raise UsageError(
-            f"'{data}' is in layout '{layout}', which has photos and masks but no composites: name the two folders "
-            "with --composites and --masks, or give an iHarmony4 folder"
-        )
-    return _sorted(found, subset, limit)
+        raise UsageError(f"'{data}' is in layout '{layout}', which holds no composites: {remedy}")
+    if not found.composites:
+        first = f", the first: {found.bad[0].message}" if found.bad else ""
+        raise UsageError(f"'{data}' holds no composite ({layout}; {len(found.bad)} bad rows{first}): check --data")
+    return found
 
 
-def read_composite_folders(composites: Path, masks: Path, limit: int | None = None) -> PairSet:
+def read_composite_folders(composites: Path, masks: Path, limit: int | None = None) -> CompositeSet:
     """Read a folder of composites with a folder of masks named alike (``a.jpg`` with ``a.png``, or ``a_1.png`` ...).
 
     A result is named by the mask, with the folder it lies in: so it is named by the composite, where it has one mask.
@@ -67,11 +137,14 @@ def read_composite_folders(composites: Path, masks: Path, limit: int | None = No
     Raises:
         UsageError: one is not a folder, or no mask belongs to a composite.
     """
-    from harmonygen.data.folders import read_two_folders
-
     found = read_two_folders(composites, masks)
-    named = [_composite(pair, _stem(Path(str(pair.mask)).relative_to(masks).as_posix()), pair.real) for pair in found]
-    return _sorted(replace(found, pairs=tuple(named)), None, limit)
+    named = [
+        Composite(
+            _stem(Path(str(pair.mask)).relative_to(masks).as_posix()), "", pair.real_id, pair.real, None, pair.mask
+        )
+        for pair in found
+    ]
+    return CompositeSet(tuple(named), found.layout, found.root, found.bad).by_name(None, limit)
 
 
 def _stem(path: str) -> str:
@@ -79,124 +152,42 @@ def _stem(path: str) -> str:
     return PurePosixPath(path).with_suffix("").as_posix()
 
 
-def _composite(pair: Pair, name: str, composite: ImageSource) -> Pair:
-    """Return a pair with its composite in the photo's place, named by the result's name within its subset."""
-    name = f"{pair.subset}/{name}" if pair.subset else name
-    return replace(pair, pair_id=name, real_id=name, real=composite, originals=())
+def _of_pair(pair: Pair, path: Path) -> Composite:
+    """Return the composite of a pair that lies in a file."""
+    name = f"{pair.subset}/{path.stem}" if pair.subset else path.stem
+    return Composite(name, pair.subset, pair.real_id, FileSource(path), pair.real, pair.mask, pair.extra)
 
 
-def _of_originals(pairs: PairSet) -> PairSet:
-    found = (
-        _composite(pair, PurePosixPath(name).stem, FileSource(pairs.root / name))
-        for pair in pairs
-        for name in pair.originals
-    )
-    return replace(pairs, pairs=tuple(found))
+def _of_tree(
+    data: str | Path, layout: str, list_file: str | Path | None, subset: str | None, role: Role
+) -> CompositeSet:
+    pairs = checked(read_iharmony4(dataset_folder(data), list_file, subset, role), subset, None)
+    chosen = ", ".join(path.name for path in pairs.lists) or "every composite on disk"
+    found = (_of_pair(pair, pairs.root / name) for pair in pairs for name in pair.originals)
+    return CompositeSet(tuple(found), layout, pairs.root, pairs.bad, chosen)
 
 
-def _of_triplets(data: str | Path, layout: str) -> PairSet:
-    triplets, faults = read_triplets(data, layout)
-    found = []
-    for triplet in triplets:
-        name, cell = triplet.triplet_id, triplet.composite
-        if layout == "parquet" and isinstance(cell, CellSource):
-            name = f"{cell.path.stem}-{cell.row:06d}"
-        found.append(Pair(name, name, "0", cell, triplet.mask, name.rpartition("/")[0]))
-    return PairSet(tuple(found), layout, Path(data), tuple(faults))
-
-
-def _of_column(pairs: PairSet) -> PairSet:
+def _of_table(pairs: PairSet) -> CompositeSet:
     """Return the composites that a table's column names; rows without one are bad."""
     if not any(COMPOSITE in pair.extra for pair in pairs):
-        raise UsageError(
-            f"'{pairs.root}' has no column '{COMPOSITE}': add it, or name folders with --composites and --masks"
-        )
-    found: list[Pair] = []
+        raise UsageError(f"'{pairs.root}' has no column '{COMPOSITE}': add it, with a path in each row")
+    found: list[Composite] = []
     faults = list(pairs.bad)
     for pair in pairs:
         path = pair.extra.get(COMPOSITE, "")
         if path and "\0" not in path:
-            found.append(_composite(pair, PurePosixPath(path).stem, FileSource(pairs.root.parent / path)))
+            found.append(_of_pair(pair, pairs.root.parent / path))
         else:
             message = f"'{pair.pair_id}' has no path in column {COMPOSITE}: fill it or drop the row"
             faults.append(bad(pair.pair_id, message))
-    return replace(pairs, pairs=tuple(found), bad=tuple(faults))
+    return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults))
 
 
-def _sorted(found: PairSet, subset: str | None, limit: int | None) -> PairSet:
-    """Keep the wanted subset and the first ``limit``, by id, and check that the ids are unique."""
-    kept = sorted((pair for pair in found if subset in (None, pair.subset)), key=lambda pair: pair.pair_id)
-    if not kept:
-        first = f"; the first of {len(found.bad)} bad inputs: {found.bad[0].message}" if found.bad else ""
-        raise UsageError(f"'{found.root}' ({found.layout}) has no composite of subset {subset or 'any'}{first}")
-    check_pairs(kept)
-    return replace(found, pairs=tuple(kept[:limit]))
-
-
-COMPOSITE = "composite"
-
-
-RUN = "run"
-
-
-_TEST_LIST = re.compile(r".+_test\.(txt|jsonl)(\.gz)?", re.IGNORECASE)
-
-
-_TEST_PART = re.compile(r"test-\d{5}-of-\d{5}.*\.parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class Triplet:
-    """One stored composite with its photo and mask; ``triplet_id`` is unique in a dataset, ``subset`` a part of it."""
-
-    triplet_id: str
-    real_id: str
-    real: ImageSource
-    mask: MaskSource
-    composite: ImageSource
-    subset: str = ""
-
-
-def read_triplets(data: str | Path, layout: str | None = None) -> tuple[list[Triplet], list[Quarantined]]:
-    """Read the composites of a dataset, in a stable order, and the rows or lines that name none.
-
-    Args:
-        data: an iHarmony4 root or list file, Parquet (file, folder or ``hf://``), or a run folder of ``synthesize``.
-        layout: ``iharmony4``, ``parquet`` or ``run``; found out by default.
-
-    Raises:
-        UsageError: another layout, no composite column, or nothing to read.
-    """
-    layout = layout or (RUN if is_run(data) else detect_layout(data))
+def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
+    files = parquet_files(download(str(data)) if str(data).startswith(HUB) else Path(data), role)
+    found: list[Composite] = []
     faults: list[Quarantined] = []
-    if layout == RUN:
-        triplets = _of_run(Path(data))
-    elif layout == "parquet":
-        triplets, faults = _of_parquet(data)
-    elif layout == "iharmony4":
-        pairs = read_pairs(data, layout=layout)
-        triplets, faults = list(_of_tree(pairs.pairs, pairs.root)), list(pairs.bad)
-    else:
-        raise UsageError(
-            f"'{data}' is in layout '{layout}', which holds no composites: give an iHarmony4 tree or list, Parquet "
-            "with a composite column or a run folder, or have composites made on the fly (source=on-the-fly)"
-        )
-    if not triplets:
-        raise UsageError(f"'{data}' holds no composite ({layout}; {len(faults)} bad rows): check --data")
-    return triplets, faults
-
-
-def _of_tree(pairs: Sequence[Pair], root: Path) -> Iterator[Triplet]:
-    for pair in pairs:
-        for name in pair.originals:
-            yield Triplet(name, pair.real_id, pair.real, pair.mask, FileSource(root / name), pair.subset)
-
-
-def _of_parquet(data: str | Path) -> tuple[list[Triplet], list[Quarantined]]:
-    root = download(str(data)) if str(data).startswith(HUB) else Path(data)
-    triplets: list[Triplet] = []
-    faults: list[Quarantined] = []
-    for file in parquet_files(root):
+    for file in files:
         columns = read_schema(file).names
         if COMPOSITE not in columns:
             raise UsageError(f"'{file}' has no column '{COMPOSITE}' (found {', '.join(columns)}): rename the column")
@@ -204,20 +195,27 @@ def _of_parquet(data: str | Path) -> tuple[list[Triplet], list[Quarantined]]:
             if isinstance(row, Quarantined):
                 faults.append(row)
             else:
-                triplets.append(_of_row(row))
-    return triplets, faults
+                found.append(_of_row(row))
+    return CompositeSet(
+        tuple(found), "parquet", Path(data), tuple(faults), _split_told(files) if role == "test" else ""
+    )
 
 
-def _of_row(pair: Pair) -> Triplet:
+def _split_told(files: Iterable[Path]) -> str:
+    split = next((split_of(file.name) for file in files), "")
+    return f"split {split}" if split else "every row"
+
+
+def _of_row(pair: Pair) -> Composite:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
     cell = CellSource(pair.real.path, COMPOSITE, pair.real.row)
-    return Triplet(f"{cell.path.name}-{cell.row:06d}", pair.real_id, pair.real, pair.mask, cell, pair.subset)
+    return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
 
 
-def _of_run(run: Path) -> list[Triplet]:
+def _of_run(run: Path) -> CompositeSet:
     """Join each candidate that passed the gates with its pair's photo and mask, part by part."""
-    triplets = []
+    found = []
     for part in parquet_files((run / "candidates").absolute()):
         pairs = run.absolute() / "pairs" / part.name
         rows = {row: number for number, row in enumerate(_column(pairs, "pair_id"))}
@@ -227,10 +225,9 @@ def _of_run(run: Path) -> list[Triplet]:
         ):
             if not gate:
                 real, mask = (CellSource(pairs, name, rows[pair_id]) for name in ("real", "mask"))
-                composite = CellSource(part, COMPOSITE, number)
-                subset = pair_id.rpartition("/")[0]
-                triplets.append(Triplet(f"{pair_id}_hg{k}", real_id, real, mask, composite, subset))
-    return triplets
+                name, subset = f"{pair_id}_hg{k}", pair_id.rpartition("/")[0]
+                found.append(Composite(name, subset, real_id, CellSource(part, COMPOSITE, number), real, mask))
+    return CompositeSet(tuple(found), RUN, run, (), "the candidates that passed the gates")
 
 
 def _column(path: Path, name: str) -> list[Any]:
@@ -239,200 +236,19 @@ def _column(path: Path, name: str) -> list[Any]:
     return list(pq.read_table(path, columns=[name])[name].to_pylist())
 
 
-def photos_of_test_lists(data: str | Path) -> frozenset[str]:
-    """Return the ids of the photos that a dataset's own test lists name; a model never trains on these.
+def dataset_folder(data: str | Path) -> Path:
+    """Return the folder or file of a dataset: of the word ``sample``, where the sample is written out."""
+    return cached_sample(cache_folder()) if str(data) == SAMPLE else Path(data)
 
-    Looked at: ``*_test.txt`` and ``*_test.jsonl`` (``.gz`` too) at an iHarmony4 root and in its subsets' folders; for
-    a list file, beside it; for a run folder, at the root that it was made from.
+
+def held_out_of(data: str | Path) -> HeldOut:
+    """Return what the test lists of a dataset name: a model never trains on these photos.
+
+    Looked at: every test list at the root and in the subsets' folders; for a list file, beside it; for a run folder,
+    at the root that it was made from.
     """
-    root = _root(Path(data))
-    subsets = subset_folders(root)
-    known = {folder.name for folder in subsets}
-    found: set[str] = set()
-    for folder in (root, *subsets) if root.is_dir() else ():
-        lists = [entry.name for entry in entries(folder) if _TEST_LIST.fullmatch(entry.name) and entry.is_file()]
-        for name in lists:
-            head = name.rpartition("_")[0]
-            subset = folder.name if folder.name in known else head if head in known else ""
-            found |= {line.real_id for line in parse_lines(read_lines(folder / name), subset)[0]}
-    return frozenset(found)
-
-
-def _root(data: Path) -> Path:
-    if is_run(data):
-        data = Path(json.loads((data / "plan.json").read_text(encoding="utf-8")).get("data_root") or data)
-    data = data.parent if data.is_file() else data
-    return data.absolute().parent if (data / COMPOSITES).is_dir() else data
-
-
-def is_test_part(data: str | Path) -> bool:
-    """Tell whether ``data`` is a Parquet file of a split named ``test``."""
-    return _TEST_PART.fullmatch(Path(data).name) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One composite to score predictions of: ``name`` is unique, cases of one photo share ``real_id``."""
-
-    name: str
-    subset: str
-    real_id: str
-    composite: ImageSource
-    real: ImageSource
-    mask: MaskSource
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Cases by name, the layout they came in, the dataset's root, and what chose them (a list, or in words)."""
-
-    cases: tuple[Case, ...]
-    layout: str
-    root: Path
-    chosen_by: str
-
-
-def read_cases(
-    data: str | Path = SAMPLE,
-    *,
-    list_file: str | Path | None = None,
-    subset: str | None = None,
-    limit: int | None = None,
-) -> EvaluationSet:
-    """Read the composites of a dataset with their photos, sorted by name.
-
-    iHarmony4 and the sample: those of ``list_file``, else of the test lists; else, where there is no list at all, all
-    on disk. Parquet: the files of split ``test`` if there are any. A run of ``synthesize``: the candidates that passed
-    the gates. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the names.
-
-    Raises:
-        UsageError: no layout fits, no composites, a bad line or row (they are named), or names that collide.
-    """
-    layout = RUN if is_run(data) else detect_layout(data)
-    if layout in ("iharmony4", SAMPLE):
-        found, chosen, faults = _of_lists(data, layout, list_file, subset)
-    elif list_file is not None:
-        raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
-    elif layout in (RUN, "parquet"):
-        found, chosen, faults = _cases_of_triplets(data, layout)
-    elif layout == "table":
-        found, chosen, faults = _of_table(data)
-    else:
-        raise UsageError(
-            f"'{data}' is in layout '{layout}', which holds no composites with their real photos: give an iHarmony4 "
-            "tree or list, a table with a column composite, Parquet with one, or a run folder"
-        )
-    if faults:
-        named = "; ".join(fault.message for fault in faults[:3])
-        raise UsageError(f"{len(faults)} lines or rows of '{data}' name no composite: {named}: mend or drop them")
-    kept = sorted((case for case in found if subset in (None, case.subset)), key=lambda case: case.name)
-    if not kept:
-        known = ", ".join(sorted({case.subset or "(no subset)" for case in found})) or "no composite at all"
-        raise UsageError(f"'{data}' ({layout}) has no composite of subset {subset or 'any'}, found {known}")
-    refuse_collisions(((case.name, str(case.composite)) for case in kept), "composite name")
-    return EvaluationSet(tuple(_spread(kept, limit)), layout, Path(data), chosen)
-
-
-def _spread(cases: list[Case], limit: int | None) -> list[Case]:
-    """Return ``limit`` cases spread evenly over the names: the first ones would be of one subset, or of one photo."""
-    if limit is None or limit >= len(cases):
-        return cases
-    return [cases[index * len(cases) // limit] for index in range(limit)]
-
-
-_Found = tuple[list[Case], str, list[Quarantined]]
-
-
-def _of_lists(data: str | Path, layout: str, list_file: str | Path | None, subset: str | None) -> _Found:
-    path = _sample_root() if layout == SAMPLE else Path(data)
-    if list_file is not None or path.is_file():
-        lists: list[Path | None] = [Path(list_file) if list_file is not None else None]
-    else:
-        lists = [*_test_lists(path, subset)] or [None]
-    cases: dict[str, Case] = {}
-    faults: list[Quarantined] = []
-    for one in lists:
-        pairs = read_pairs(path, layout="iharmony4", list_file=one, subset=subset)
-        faults += list(pairs.bad)
-        for pair in pairs:
-            cases.update((name, _case(pair, FileSource(pairs.root / name))) for name in pair.originals)
-    named = ", ".join(one.name for one in lists if one) or (path.name if path.is_file() else "every composite on disk")
-    return list(cases.values()), named, faults
-
-
-def _sample_root() -> Path:
-    from harmonygen.data.sample import cached_sample
-    from harmonygen.storage.remote import cache_folder
-
-    return cached_sample(cache_folder())
-
-
-def _test_lists(path: Path, subset: str | None) -> list[Path]:
-    """Return the test lists of a root or a subset's folder; none stands for every composite on disk.
-
-    Raises:
-        UsageError: there are training lists alone.
-    """
-    root, subset = (path.absolute().parent, path.absolute().name) if (path / COMPOSITES).is_dir() else (path, subset)
-    whole = root / "IHD_test.txt"
-    if whole.is_file():
-        return [whole.absolute()]
-    wanted = [subset] if subset else [folder.name for folder in subset_folders(root)]
-    places = ((root / f"{name}_test.txt", root / name / f"{name}_test.txt") for name in wanted)
-    found = [next(place.absolute() for place in both if place.is_file()) for both in places if any(map(_is_file, both))]
-    if not found and default_lists(root, subset):
-        raise UsageError(
-            f"'{root}' has training lists but no IHD_test.txt or <Subset>_test.txt: name the list to score with "
-            "--list-file"
-        )
-    return found
-
-
-def _is_file(path: Path) -> bool:
-    return path.is_file()
-
-
-def _case(pair: Pair, composite: FileSource) -> Case:
-    stem = composite.path.stem
-    name = f"{pair.subset}/{stem}" if pair.subset else stem
-    return Case(name, pair.subset, pair.real_id, composite, pair.real, pair.mask)
-
-
-def _cases_of_triplets(data: str | Path, layout: str) -> _Found:
-    parts: Iterable[str | Path] = [data]
-    chosen = "the candidates that passed the gates" if layout == RUN else "every row"
-    if layout == "parquet" and not str(data).startswith(HUB) and Path(data).is_dir():
-        tests = [
-            path for folder in (Path(data), Path(data) / "data") if folder.is_dir() for path in _test_parts(folder)
-        ]
-        parts, chosen = (tests, "split test") if tests else (parts, chosen)
-    triplets: list[Triplet] = []
-    faults: list[Quarantined] = []
-    for part in parts:
-        found, wrong = read_triplets(part, layout)
-        triplets += found
-        faults += wrong
-    return [_of_triplet(triplet, layout) for triplet in triplets], chosen, faults
-
-
-def _test_parts(folder: Path) -> list[Path]:
-    names = [entry.name for entry in entries(folder)]
-    return [folder / name for name in names if name.startswith("test-") and name.endswith(".parquet")]
-
-
-def _of_triplet(triplet: Triplet, layout: str) -> Case:
-    name, cell = triplet.triplet_id, triplet.composite
-    if layout == "parquet" and isinstance(cell, CellSource):
-        name = f"{cell.path.stem}-{cell.row:06d}"
-    return Case(name, triplet.subset, triplet.real_id, triplet.composite, triplet.real, triplet.mask)
-
-
-def _of_table(data: str | Path) -> _Found:
-    pairs = read_pairs(data)
-    lacking = [pair.pair_id for pair in pairs if not pair.extra.get(COMPOSITE)]
-    if lacking:
-        raise UsageError(
-            f"{len(lacking)} rows of '{data}' have no path in column '{COMPOSITE}' ({', '.join(lacking[:3])}): fill it"
-        )
-    found = [_case(pair, FileSource(pairs.root.parent / PurePosixPath(pair.extra[COMPOSITE]))) for pair in pairs]
-    return found, "every row", list(pairs.bad)
+    folder = dataset_folder(data)
+    if is_run(folder):
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        folder = Path(plan.get("data_root") or folder)
+    return held_out(place_of(folder)[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 from harmonygen.errors import UsageError
@@ -97,7 +98,7 @@ def check_pairs(pairs: Iterable[Pair]) -> None:
     """
     pairs = list(pairs)
     refuse_collisions(((pair.pair_id, f"{pair.real} + {pair.mask}") for pair in pairs), "pair id")
-    _refuse_repeats(pairs)
+    refuse_repeats((pair.pair_id for pair in pairs), "pair id", "pairs")
     refuse_collisions(((pair.real_id, _photo_origin(pair)) for pair in pairs), "photo id")
 
 
@@ -106,11 +107,13 @@ def _photo_origin(pair: Pair) -> str:
     return str(pair.real.path.parent) if isinstance(pair.real, CellSource) else str(pair.real)
 
 
-def _refuse_repeats(pairs: list[Pair]) -> None:
-    counts: dict[str, int] = {}
-    for pair in pairs:
-        counts[pair.pair_id] = counts.get(pair.pair_id, 0) + 1
+def refuse_repeats(names: Iterable[str], what: str, of: str) -> None:
+    """Raise UsageError if a name comes twice; ``what`` says what the names are, ``of`` what they stand for.
+
+    >>> refuse_repeats(["a", "b"], "pair id", "pairs")
+    """
+    counts = Counter(names)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
         named = ", ".join(repr(name) for name in repeated[:_NAMED])
-        raise UsageError(f"{len(repeated)} pair id(s) stand for several pairs: {named}: make them unique")
+        raise UsageError(f"{len(repeated)} {what}(s) stand for several {of}: {named}: make them unique")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.data.files import bad, entries
 from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.lists import Split, split_of
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import CellSource, Pair, PairSet, Quarantined
 
@@ -24,7 +25,6 @@ IMAGE_COLUMNS = ("real", "mask")
 ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
 NO_MASK_ID = "0"
 _HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<inside>.+?))?/?")
-_SPLIT = re.compile(r"(?P<split>[A-Za-z0-9_]+)-\d{5}-of-\d{5}.*\.parquet")
 
 
 def matches(path: Path) -> bool:
@@ -33,25 +33,30 @@ def matches(path: Path) -> bool:
     return bool(files) and all(_is_image(read_schema(files[0]), column) for column in IMAGE_COLUMNS)
 
 
-def parquet_files(path: Path) -> list[Path]:
-    """Return the Parquet files of a path: itself, or those in the folder or its ``data`` folder, sorted.
+def parquet_files(path: Path, split: Split = "train") -> list[Path]:
+    """Return the Parquet files of a path: itself, or those of a split in the folder or its ``data`` folder, sorted.
 
-    Where file names bear splits (``train-00000-of-00002.parquet``) and one is ``train``, the others are left out,
-    as the test list is in the iHarmony4 layout. Name a file to read another split.
+    Names bear splits as the Hub spells them (:func:`harmonygen.data.lists.split_of`). For ``train``, test and
+    validation files are left out, as the test list is in the iHarmony4 layout; so are files of no split beside training
+    files. For ``test``, the test files are taken, else the validation files, else those that ``train`` gives. Where
+    that leaves none, all are returned: name a file to read another split.
     """
+    found = all_parquet_files(path)
+    wanted: tuple[Split, ...] = ("train", "") if split == "train" else ("test", "validation", "train", "")
+    chosen = ([file for file in found if split_of(file.name) == word] for word in wanted)
+    return found if path.is_file() else next((files for files in chosen if files), found)
+
+
+def all_parquet_files(path: Path) -> list[Path]:
+    """Return the Parquet files of a path, of whatever split: itself, or those in the folder or its ``data`` folder."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".parquet" else []
     for folder in (path, path / "data"):
         if folder.is_dir():
             found = [folder / entry.name for entry in entries(folder) if entry.name.lower().endswith(".parquet")]
             if found:
-                return [file for file in found if _split(file) == "train"] or found
+                return found
     return []
-
-
-def _split(file: Path) -> str:
-    found = _SPLIT.fullmatch(file.name)
-    return found["split"] if found else ""
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -73,18 +78,19 @@ def _is_image(schema: pa.Schema, column: str) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def read_parquet(data: str | Path) -> PairSet:
+def read_parquet(data: str | Path, split: Split = "train") -> PairSet:
     """Read pairs whose photo and mask are cells of Parquet files.
 
     Args:
         data: a file, a folder (or its ``data`` folder), or ``hf://datasets/<user>/<name>[@revision][/folder]``.
+        split: which files of a folder are read (:func:`parquet_files`).
 
     Raises:
         UsageError: no Parquet file, no image columns, or ids that are refused.
         StorageError: the Hub cannot be reached, or a file cannot be read.
     """
     root = download(str(data)) if str(data).startswith("hf://") else Path(data)
-    files = parquet_files(root)
+    files = parquet_files(root, split)
     if not files:
         raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
     pairs: list[Pair] = []

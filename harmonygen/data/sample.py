@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from harmonygen.data.coco import load_instances, pair_instances
-from harmonygen.data.iharmony4 import COMPOSITES, MASKS, REALS
+from harmonygen.data.composite_names import COMPOSITES, MASKS, REALS
 from harmonygen.data.imaterialist import COLUMNS, PHOTOS, TABLE
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.pictures.images import ImageU8, Mask, decode, encode, read_bytes, read_image

@@ -1,20 +1,58 @@
-"""Score cases: decode composite, photo and mask once, and score what each method made of them."""
+"""Read the composites that are scored, decode each with its photo and mask once, and score what methods made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from harmonygen.data.composites import Case
-from harmonygen.errors import InputError
+from harmonygen.data import SAMPLE
+from harmonygen.data.composites import CompositeSet, composites_of
+from harmonygen.errors import InputError, UsageError
 from harmonygen.evaluation.predictors import Loaded, Predictor
 from harmonygen.evaluation.protocols import ProtocolRules, Target
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.pictures.images import MAX_PIXELS, ImageU8, read_image
 from harmonygen.pictures.masks import load_mask
+from harmonygen.records import Composite
+
+_REMEDY = "give an iHarmony4 tree or list, a table or Parquet with a column composite, or a run folder"
+
+
+def read_cases(
+    data: str | Path = SAMPLE,
+    *,
+    list_file: str | Path | None = None,
+    subset: str | None = None,
+    limit: int | None = None,
+) -> CompositeSet:
+    """Read the composites of a dataset with their photos, sorted by name.
+
+    iHarmony4 and the sample: those of ``list_file``, else of the test lists; else, where there is no list at all, all
+    on disk. Parquet: the test split, else the validation split, else every row. A run of ``synthesize``: the candidates
+    that passed the gates. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the
+    names.
+
+    Raises:
+        UsageError: no layout fits, no composites, a bad line or row (they are named), or names that collide.
+    """
+    found = composites_of(data, list_file=list_file, subset=subset, role="test", remedy=_REMEDY)
+    if found.bad:
+        named = "; ".join(fault.message for fault in found.bad[:3])
+        raise UsageError(f"{len(found.bad)} lines or rows of '{data}' name no composite: {named}: mend or drop them")
+    kept = found.by_name(subset)
+    return replace(kept, composites=_spread(kept.composites, limit))
+
+
+def _spread(cases: tuple[Composite, ...], limit: int | None) -> tuple[Composite, ...]:
+    """Return ``limit`` cases spread evenly over the names: the first ones would be of one subset, or of one photo."""
+    if limit is None or limit >= len(cases):
+        return cases
+    return tuple(cases[index * len(cases) // limit] for index in range(limit))
 
 
 def score_triplets(
-    cases: Iterable[Case],
+    cases: Iterable[Composite],
     predictors: Mapping[str, Predictor],
     rules: ProtocolRules | None = None,
     *,
@@ -24,7 +62,7 @@ def score_triplets(
     """Yield a row of :data:`harmonygen.evaluation.scores.SCHEMA` for each case and method, the raw composite first.
 
     Args:
-        cases: what is scored, as :func:`harmonygen.data.composites.read_cases` gives it.
+        cases: what is scored, as :func:`read_cases` gives it.
         predictors: method -> what it makes of a composite (:mod:`harmonygen.evaluation.predictors`).
         rules: the protocol; ``paper`` with the background as predicted if not given.
         with_ssim: work out SSIM and foreground SSIM too, which is most of the time.
@@ -38,7 +76,11 @@ def score_triplets(
 
 
 def score_case(
-    case: Case, predictors: Mapping[str, Predictor], rules: ProtocolRules, with_ssim: bool, max_pixels: int = MAX_PIXELS
+    case: Composite,
+    predictors: Mapping[str, Predictor],
+    rules: ProtocolRules,
+    with_ssim: bool,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Row]:
     """Return the rows of one case: the raw composite, then each method."""
     target, pictures = pictures_of(case, predictors, rules, max_pixels)
@@ -49,7 +91,7 @@ def score_case(
 
 
 def pictures_of(
-    case: Case, predictors: Mapping[str, Predictor], rules: ProtocolRules, max_pixels: int = MAX_PIXELS
+    case: Composite, predictors: Mapping[str, Predictor], rules: ProtocolRules, max_pixels: int = MAX_PIXELS
 ) -> tuple[Target, dict[str, ImageU8]]:
     """Return what one case is scored against, and the composite and each method's picture at the scored size.
 
@@ -67,7 +109,7 @@ def pictures_of(
     return target, pictures
 
 
-def load_case(case: Case, max_pixels: int = MAX_PIXELS) -> Loaded:
+def load_case(case: Composite, max_pixels: int = MAX_PIXELS) -> Loaded:
     """Decode a case; an empty or full mask is taken as it is.
 
     Raises:
@@ -75,4 +117,4 @@ def load_case(case: Case, max_pixels: int = MAX_PIXELS) -> Loaded:
     """
     composite = read_image(case.composite, max_pixels)
     mask = load_mask(case.mask, composite, "refuse", max_pixels)
-    return Loaded(case, composite, read_image(case.real, max_pixels).image_u8, mask)
+    return Loaded(case, composite, read_image(case.photo, max_pixels).image_u8, mask)

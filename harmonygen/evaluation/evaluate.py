@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import harmonygen
-from harmonygen.data.composites import EvaluationSet, read_cases
+from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
 from harmonygen.errors import InputError
-from harmonygen.evaluation.cases import score_triplets
+from harmonygen.evaluation.cases import read_cases, score_triplets
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.evaluation.predictors import Models, expanded
@@ -83,7 +83,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     check_sizes(job)
     models = job.models()
     plan = _plan(settings, found, job, models)
-    shards = cut(len(found.cases), settings.shard_size or part_size(job))
+    shards = cut(len(found.composites), settings.shard_size or part_size(job))
     out = make_folder(settings.out)
     with locked(out, "evaluate"):
         adopt_json(plan, out, HOW_ONLY, "or choose another --out")
@@ -93,27 +93,27 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
         waiting = [shard for shard in shards if not is_done(job, shard)]
         shown = digest_of([digests, {key: plan["settings"][key] for key in _SHOWN_ONLY}])
         if not waiting and (summary := _finished(out, shown)):
-            return _result(settings, summary, 0, len(found.cases))
+            return _result(settings, summary, 0, len(found.composites))
         sweep(out)
         predictors = job.predictors(models) if job.methods else {}
         scored = _run(settings, job, predictors, waiting, progress)
         table = read_parts(job.folder, shards)
-        scores = gather(table, [COMPOSITE, *predictors], [case.real_id for case in found.cases])
+        scores = gather(table, [COMPOSITE, *predictors], [case.real_id for case in found.composites])
         summary = _summarise(settings, rules, found, scores, bases, scored, time.monotonic() - began)
         summary |= {"plan_digest": plan["plan_digest"], "shown_digest": shown}
         _write_all(settings, job, predictors, scores, table, summary)
-    return _result(settings, summary, scored, len(found.cases) - scored)
+    return _result(settings, summary, scored, len(found.composites) - scored)
 
 
-def _job(settings: EvaluateSettings, found: EvaluationSet, methods: Any, rules: ProtocolRules) -> ScoringJob:
-    names = [case.name for case in found.cases]
+def _job(settings: EvaluateSettings, found: CompositeSet, methods: Any, rules: ProtocolRules) -> ScoringJob:
+    names = [case.name for case in found.composites]
     files = {
         spec.name: match_predictions(spec.predictions, names, spec.match)
         for spec in methods
         if spec.predictions is not None
     }
     return ScoringJob(
-        found.cases,
+        found.composites,
         methods,
         files,
         rules,
@@ -172,12 +172,12 @@ def _listed(faults: Sequence[str]) -> str:
     return "; ".join(faults[:_NAMED]) + more
 
 
-def _plan(settings: EvaluateSettings, found: EvaluationSet, job: ScoringJob, models: Models) -> dict[str, Any]:
+def _plan(settings: EvaluateSettings, found: CompositeSet, job: ScoringJob, models: Models) -> dict[str, Any]:
     """Return ``plan.json``: what is scored, by what rules, with which weights."""
     dumped = settings.model_dump(mode="json")
     what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
     digests = {
-        "inputs_digest": digest_of([case.name for case in found.cases]),
+        "inputs_digest": digest_of([case.name for case in found.composites]),
         "model_digest": digest_of([models.harmonizer(spec).digest for spec in job.methods if spec.model is not None]),
     }
     return {
@@ -188,7 +188,7 @@ def _plan(settings: EvaluateSettings, found: EvaluationSet, job: ScoringJob, mod
         **digests,
         "layout": found.layout,
         "data_root": str(found.root),
-        "images": len(found.cases),
+        "images": len(found.composites),
     }
 
 
@@ -227,7 +227,7 @@ def _run(
 def _summarise(
     settings: EvaluateSettings,
     rules: ProtocolRules,
-    found: EvaluationSet,
+    found: CompositeSet,
     scores: Scores,
     bases: Mapping[str, str],
     scored: int,

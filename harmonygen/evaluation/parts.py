@@ -19,14 +19,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harmonygen.data.composites import Case
 from harmonygen.errors import HarmonygenError, InputError
 from harmonygen.evaluation.cases import score_case
 from harmonygen.evaluation.predictors import Models, Predictor, from_folder
 from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import SCHEMA
 from harmonygen.evaluation.settings import MethodSpec
-from harmonygen.records import SegmentSource
+from harmonygen.records import Composite, SegmentSource
 from harmonygen.runs.job_folder import digest_of
 from harmonygen.storage.shards import PLAN_KEY, Shard, is_whole, write_parquet
 
@@ -37,7 +36,7 @@ PARTS = "parts"
 class ScoringJob:
     """All that scoring needs: no weights and no pixels. A worker process is sent it part by part (:meth:`of`)."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[Composite, ...]
     methods: tuple[MethodSpec, ...]
     files: Mapping[str, Mapping[str, Path]]
     rules: ProtocolRules
@@ -79,7 +78,9 @@ def part_digest(job: ScoringJob, shard: Shard, plan_digest: str) -> str:
     """Return what a part has to bear: a digest of the plan and of the files that its rows come from."""
     stamps = []
     for case in job.cases[shard.start : shard.stop]:
-        sources = [source for source in (case.composite, case.real, case.mask) if not isinstance(source, SegmentSource)]
+        sources = [
+            source for source in (case.composite, case.photo, case.mask) if not isinstance(source, SegmentSource)
+        ]
         stamps += [_stamp(source.path) for source in sources]
         stamps += [_stamp(files[case.name]) for files in job.files.values()]
     _stamp.cache_clear()  # Parquet files were asked for once a cell

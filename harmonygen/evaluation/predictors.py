@@ -7,13 +7,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmonygen.data.composites import Case
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.evaluation.scores import COMPOSITE
 from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image
 from harmonygen.pictures.photo import Sizing, size_photo
-from harmonygen.records import FileSource, Pair
+from harmonygen.records import Composite, FileSource
 from harmonygen.seeds import candidate_seed
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class Loaded:
     """A case with its composite (H, W, 3) uint8, the photo of the same size and the mask (H, W) bool."""
 
-    case: Case
+    case: Composite
     composite: Decoded
     real_u8: ImageU8
     mask: Mask
@@ -101,8 +100,7 @@ class Models:
 
         def predict(loaded: Loaded) -> ImageU8:
             case = loaded.case
-            pair = Pair(case.name, case.name, "0", case.composite, case.mask, case.subset)
-            photo = size_photo(pair, loaded.composite, loaded.mask, sizing)
+            photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
             return harmonizer(photo, candidate_seed(spec.seed, case.name, 0), spec.draws)
 
         return predict

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harmonygen.data.composites import Case, read_cases
-from harmonygen.records import FileSource, ImageSource
+from harmonygen.evaluation.cases import read_cases
+from harmonygen.records import Composite, FileSource, ImageSource
 from harmonygen.report import pages
 from harmonygen.report.curves import COLOURS, differences, learning_curves
 from harmonygen.report.render import data_url
@@ -90,7 +90,7 @@ def _sets(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [("test set", result["test"]), *named]
 
 
-def shown_cases(cases: Sequence[Case], count: int) -> list[Case]:
+def shown_cases(cases: Sequence[Composite], count: int) -> list[Composite]:
     """Return the cases that are shown, of different photos where it can, the same in every run."""
     ordered = sorted(cases, key=lambda case: stable_seed("shown", case.name))
     first = {case.real_id: case for case in reversed(ordered)}
@@ -100,11 +100,11 @@ def shown_cases(cases: Sequence[Case], count: int) -> list[Case]:
 
 def _sheet(base: Path, runs: Mapping[str, Sequence[Path]], count: int) -> dict[str, Any]:
     """Return the sheet's columns and rows: composite, photo, then each arm's picture."""
-    cases = shown_cases(read_cases(base, list_file=base / "IHD_test.txt").cases, count)
+    cases = shown_cases(read_cases(base, list_file=base / "IHD_test.txt").composites, count)
     rows: list[tuple[str, list[ImageSource]]] = []
     for index, case in enumerate(cases):
         arms = [FileSource(folders[0] / "cases" / f"{index}.png") for folders in runs.values()]
-        rows.append((case.name, [case.composite, case.real, *arms]))
+        rows.append((case.name, [case.composite, case.photo, *arms]))
     small = each([source for _, sources in rows for source in sources], thumbnail, _HEIGHT, lambda _count: None)
     return {
         "columns": ["composite", "real photo", *runs],

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import harmonygen
-from harmonygen.data.composites import read_triplets
+from harmonygen.data.composites import composites_of
 from harmonygen.evaluation.bootstrap import Interval, crossed_interval
 from harmonygen.evaluation.metrics import fmse
 from harmonygen.evaluation.protocols import ProtocolRules
@@ -113,18 +113,17 @@ def _difference(figure: str, table: _Table, base: _Table, settings: GainSettings
 def _data_row(settings: GainSettings, arm: Arm) -> dict[str, Any]:
     """Return the size of an arm's training set and how strong its added composites' change is."""
     folder = arm_folder(settings, arm)
-    triplets, _ = read_triplets(folder)
-    return {"composites": len(triplets), "added": _changes(folder, settings, arm.kind != "base")}
+    return {"composites": len(composites_of(folder)), "added": _changes(folder, settings, arm.kind != "base")}
 
 
 def _changes(folder: Path, settings: GainSettings, new: bool = False, test: bool = False) -> dict[str, Any]:
     """Measure the fMSE of a tree's composites (those that an arm added if ``new``; of the test list if ``test``)."""
     if test:
-        sources = [(case.composite, case.real, case.mask) for case in test_cases(folder)]
+        sources = [(case.composite, case.photo, case.mask) for case in test_cases(folder)]
     else:
-        known = {item.triplet_id for item in read_triplets(settings.out / "data" / "base")[0]} if new else set()
-        found = [item for item in read_triplets(folder)[0] if item.triplet_id not in known]
-        sources = [(item.composite, item.real, item.mask) for item in found]
+        known = {item.name for item in composites_of(settings.out / "data" / "base")} if new else set()
+        found = [item for item in composites_of(folder) if item.name not in known]
+        sources = [(item.composite, item.photo, item.mask) for item in found]
     values = []
     every = max(1, len(sources) // _SHOWN_COMPOSITES)
     for composite, real, mask in sources[::every]:

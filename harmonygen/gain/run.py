@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 
 from harmonygen import recipes
-from harmonygen.data.composites import Case, read_cases
 from harmonygen.errors import HarmonygenError
+from harmonygen.evaluation.cases import read_cases
 from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.gain.page import shown_cases
@@ -30,7 +30,7 @@ from harmonygen.harmonization.settings import Method
 from harmonygen.pictures.images import ImageU8, encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.pictures.photo import Sizing, size_photo
-from harmonygen.records import Pair
+from harmonygen.records import Composite
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.settings import resolve
 from harmonygen.storage import shards
@@ -149,7 +149,9 @@ def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Pa
             yield step, checkpoint
 
 
-def _curve(harmonizer: Any, checkpoint: Path, step: int, job: Mapping[str, Any], cases: Sequence[Case]) -> list[Row]:
+def _curve(
+    harmonizer: Any, checkpoint: Path, step: int, job: Mapping[str, Any], cases: Sequence[Composite]
+) -> list[Row]:
     """Score a checkpoint on the curve's images."""
     _load_weights(harmonizer, checkpoint)
     few = curve_cases(cases, job["curve_images"])
@@ -169,7 +171,7 @@ def _load_weights(harmonizer: Any, checkpoint: Path) -> None:
             parameter.data.copy_(found[str(index)])
 
 
-def _final(harmonizer: Any, job: Mapping[str, Any], cases: Sequence[Case], folder: Path) -> list[Row]:
+def _final(harmonizer: Any, job: Mapping[str, Any], cases: Sequence[Composite], folder: Path) -> list[Row]:
     """Score the finished model on the whole test set, and keep the pictures of the shown cases."""
     shown = {case.name: index for index, case in enumerate(shown_cases(cases, job["cases"]))}
     pictures = shards.make_folder(folder / CASES)
@@ -181,32 +183,33 @@ def _final(harmonizer: Any, job: Mapping[str, Any], cases: Sequence[Case], folde
     return rows
 
 
-def _row(case: Case, figures: Row, step: int) -> Row:
+def _row(case: Composite, figures: Row, step: int) -> Row:
     kept = {name: figures[name] for name in ("mse", "psnr", "fmse", "fg_ratio")}
     return {"name": case.name, "subset": case.subset, "photo": case.real_id, "step": step, **kept}
 
 
-def test_cases(base: Path) -> list[Case]:
+def test_cases(base: Path) -> list[Composite]:
     """Return the test composites of a tree."""
-    return list(read_cases(base, list_file=base / "IHD_test.txt").cases)
+    return list(read_cases(base, list_file=base / "IHD_test.txt").composites)
 
 
-def curve_cases(cases: Sequence[Case], count: int) -> list[Case]:
+def curve_cases(cases: Sequence[Composite], count: int) -> list[Composite]:
     """Return ``count`` of the cases, the same in every run: by a hash of their names."""
     return sorted(cases, key=lambda case: stable_seed("curve", case.name))[:count]
 
 
-def scored(harmonizer: Any, cases: Sequence[Case], job: Mapping[str, Any]) -> Iterator[tuple[Case, Row, ImageU8]]:
+def scored(
+    harmonizer: Any, cases: Sequence[Composite], job: Mapping[str, Any]
+) -> Iterator[tuple[Composite, Row, ImageU8]]:
     """Yield each case with its figures (protocol paper) and the picture; without a harmonizer the composite's own."""
     rules = ProtocolRules(background=job["background"])
     for case in cases:
         decoded = read_image(case.composite)
         mask = read_mask(case.mask, decoded)
-        target = rules.target(decoded.image_u8, read_image(case.real).image_u8, mask)
+        target = rules.target(decoded.image_u8, read_image(case.photo).image_u8, mask)
         picture = decoded.image_u8
         if harmonizer is not None:
-            pair = Pair(case.name, case.name, "0", case.composite, case.mask, case.subset)
-            photo = size_photo(pair, decoded, mask, Sizing(harmonizer.resolution, harmonizer.multiple))
+            photo = size_photo(case.as_pair(), decoded, mask, Sizing(harmonizer.resolution, harmonizer.multiple))
             picture = harmonizer(photo, candidate_seed(0, case.name, 0), job["draws"])
         figures = score(rules.prediction(picture, target, case.name), target, with_ssim=False)
         yield case, full_row(case.name, case.subset, COMPOSITE, figures, target), picture

@@ -74,15 +74,16 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
         raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
     both = replace(dataset, train=(*dataset.train, *dataset.test))
     refuse_missing(both)
-    names = ", ".join(path.name for path in dataset.test_lists)
-    leak_guard.refuse_test_ids({p.real_id for p in dataset.train}, {p.real_id for p in dataset.test}, names)
+    train = {pair.real_id: pair.real for pair in dataset.train}
+    leak_guard.refuse_test_ids(train, dataset.guarded)
+    compared = 0
     if settings.leak_guard == "hash":
-        train, test = ({pair.real_id: pair.real for pair in side} for side in (dataset.train, dataset.test))
-        leak_guard.refuse_near_duplicates(train, test)
+        compared = leak_guard.refuse_near_duplicates(train, dataset.guarded_photos())
     run = Run(out, (), pa.table({}), frozenset(), "")
     nothing, gamma = picks.Picks({}, 0, (), 0), plan_gamma(0.0, pairs_and_composites(dataset))
     write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing, ""))
-    return {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
+    counts = {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
+    return {**counts, "leak_guard": leak_guard.told(dataset.guarded, compared)}
 
 
 def _count(pairs: Sequence[Pair]) -> int:

@@ -106,8 +106,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
 
 def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     if settings.composites is not None and settings.masks is not None:
-        return read_composite_folders(settings.composites, settings.masks, settings.limit)
-    return read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+        return read_composite_folders(settings.composites, settings.masks, settings.limit).as_pairs()
+    found = read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    return found.as_pairs()
 
 
 def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> HarmonizationMethod:

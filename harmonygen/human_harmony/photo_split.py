@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen.data import detect_layout, iharmony4, read_pairs
+from harmonygen.data.lists import held_out, place_of
+from harmonygen.data.parquet import read_parquet
 from harmonygen.data.split import bare_id, leaks, near_duplicate_groups, read_split, split_groups
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import prepare
@@ -99,7 +101,7 @@ def test_photos(data: Path) -> dict[str, int | None]:
     """Return the photos of a test list or folder with their hashes, None where the image is not on disk.
 
     Raises:
-        UsageError: not a list or dataset, or an iHarmony4 folder without ``IHD_test.txt``.
+        UsageError: not a list or dataset, or an iHarmony4 folder without a test list.
     """
     photos = {pair.real_id: pair for pair in _test_pairs(data)}
     here = {
@@ -111,11 +113,14 @@ def test_photos(data: Path) -> dict[str, int | None]:
 
 
 def _test_pairs(data: Path) -> Sequence[Pair]:
-    if data.is_dir() and detect_layout(data) == "iharmony4":
-        listed = data / "IHD_test.txt"
-        if not listed.is_file():
-            raise UsageError(f"--leak-check '{data}' has no IHD_test.txt: name the list of its test composites")
-        return iharmony4.read_iharmony4(data, listed)
+    layout = detect_layout(data)
+    if layout == "parquet":
+        return read_parquet(data, "test")
+    if data.is_dir() and layout == "iharmony4":
+        test = held_out(place_of(data)[0])
+        if not test.names:
+            raise UsageError(f"--leak-check '{data}': {test.told}: name the list of its test composites")
+        return iharmony4.pairs_on_disk(test.names, test.root)
     return read_pairs(data)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from harmonygen.data import read_pairs
-from harmonygen.data.composites import is_test_part, photos_of_test_lists, read_triplets
-from harmonygen.errors import UsageError
+from harmonygen.data.composites import composites_of, held_out_of
+from harmonygen.data.lists import HeldOut, is_held_out
+from harmonygen.errors import UsageError, shown
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
 from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
@@ -27,23 +28,39 @@ from harmonygen.training.stored import StoredComposites
 Log = Callable[[str], None]
 _GIGABYTE = 1e9
 _NAMED = 10
+_REMEDY = (
+    "give an iHarmony4 tree or list, a table or Parquet with a composite column or a run folder, or have composites "
+    "made on the fly (source=on-the-fly)"
+)
 
 
-def read_samples(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+def read_samples(settings: TrainSettings, log: Log, test: HeldOut | None = None) -> tuple[Samples, Samples]:
     """Return the samples to train on and those of the held-out photos.
+
+    ``test`` is what the data set's test lists name (:func:`harmonygen.data.composites.held_out_of`), read if not given.
 
     Raises:
         UsageError: nothing to read, photos of a test list alone, or an exclusion or split that fits nothing.
         TooManyBadInputsError: more photos are bad than ``max_bad_fraction`` allows.
     """
-    if is_test_part(settings.data):
-        raise UsageError(f"'{settings.data}' is a test split: a model never trains on it; give the training split")
-    return (_stored if settings.source == "stored" else _on_the_fly)(settings, log)
+    _refuse_test_files(settings, [Path(settings.data)])
+    test = held_out_of(settings.data) if test is None else test
+    return (_stored if settings.source == "stored" else _on_the_fly)(settings, log, test)
 
 
-def _on_the_fly(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+def _refuse_test_files(settings: TrainSettings, files: Iterable[Path]) -> None:
+    found = sorted({path.name for path in files if is_held_out(path)})
+    if found:
+        raise UsageError(
+            f"'{settings.data}' is a test split ({shown(found, 'files')}): a model never trains on it; give the "
+            "training split"
+        )
+
+
+def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
     pairs = read_pairs(settings.data, layout=settings.layout)
-    kept = chosen(select_split(pairs, settings.split_file, settings.split), settings, log)
+    _refuse_test_files(settings, [pair.real.path for pair in pairs])
+    kept = chosen(select_split(pairs, settings.split_file, settings.split), settings, log, test)
     bad, size = _bad(settings, len(kept)), sizing(settings)
     photos: Sequence[TrainingPhoto]
     if size.bytes_of(len(kept)) > settings.photo_memory_gb * _GIGABYTE:
@@ -62,12 +79,13 @@ def _on_the_fly(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
     return OnTheFlyComposites(train, settings, "train"), OnTheFlyComposites(held, settings, "validation", augment=False)
 
 
-def _stored(settings: TrainSettings, log: Log) -> tuple[Samples, Samples]:
+def _stored(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
     if settings.split_file is not None:
         raise UsageError("--split-file splits photos; stored composites have lists: give the training list as --data")
-    triplets, faults = read_triplets(settings.data, settings.layout)
-    _say_bad([row.message for row in faults], log)
-    kept = chosen(triplets, settings, log)
+    found = composites_of(settings.data, layout=settings.layout, remedy=_REMEDY)
+    _refuse_test_files(settings, [each.photo.path for each in found])
+    _say_bad([row.message for row in found.bad], log)
+    kept = chosen(found.composites, settings, log, test)
     train, held = hold_out(kept, settings.validation_fraction)
     bad = _bad(settings, len(kept))
     photos = len({item.real_id for item in train}), len({item.real_id for item in held})
@@ -89,15 +107,14 @@ def _say_bad(messages: Sequence[str], log: Log) -> None:
         log(f"left out: {len(messages) - _NAMED} more")
 
 
-def chosen(items: Sequence[OfPhotoT], settings: TrainSettings, log: Log) -> list[OfPhotoT]:
+def chosen(items: Sequence[OfPhotoT], settings: TrainSettings, log: Log, test: HeldOut) -> list[OfPhotoT]:
     """Leave out the photos that the settings exclude, and those of the data set's own test lists.
 
     Raises:
         UsageError: a name excluded is of no photo here, or nothing is left.
     """
     kept = _without(items, settings.exclude)
-    test = photos_of_test_lists(settings.data)
-    trained = [item for item in kept if item.real_id not in test]
+    trained = [item for item in kept if item.real_id not in test.photos]
     if not trained:
         raise UsageError(
             f"all {len(kept)} inputs of '{settings.data}' are of photos in its test list: a model never trains on "

@@ -41,7 +41,10 @@ MODEL = "model"
 
 @dataclass
 class TrainResult:
-    """Where the finished model lies, and what was measured; ``main`` is false in all processes but one."""
+    """Where the finished model lies, and what was measured; ``main`` is false in all processes but one.
+
+    ``leak_guard`` says with which test lists the photos were compared.
+    """
 
     folder: Path
     steps: int
@@ -50,6 +53,7 @@ class TrainResult:
     validation: Losses
     history: list[dict[str, Any]] = field(default_factory=list)
     main: bool = True
+    leak_guard: str = ""
 
 
 def new_accelerator(settings: TrainSettings) -> Accelerator:

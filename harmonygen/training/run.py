@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 from accelerate.utils import set_seed
 
+from harmonygen.data.composites import held_out_of
 from harmonygen.errors import UsageError
 from harmonygen.models.device import keep_memory
 from harmonygen.training.autoencoder import AutoencoderTask
@@ -50,7 +52,9 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
     if accelerator.is_main_process and not settings.resume_from_checkpoint:
         shutil.rmtree(quarantine, ignore_errors=True)
     accelerator.wait_for_everyone()
-    data, held_out = read_samples(settings, say)
+    test = held_out_of(settings.data)
+    say(f"leak guard: {test.told}")
+    data, held_out = read_samples(settings, say, test)
     set_seed(settings.seed)  # of the new weights; samples and noise have seeds of their own
     task = build(settings, data)
     say(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
@@ -58,7 +62,7 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
     bad = len(list(quarantine.glob("*.json")))
     if bad:
         say(f"{bad} inputs could not be read and were left out: see '{quarantine}'")
-    return result
+    return replace(result, leak_guard=test.told)
 
 
 def build(settings: TrainSettings, data: Samples) -> Task:

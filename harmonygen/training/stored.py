@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from harmonygen.data.composites import Triplet
 from harmonygen.errors import InputError, TooManyBadInputsError
 from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.records import Composite, FileSource
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sizing, to_pm1
 from harmonygen.training.photos import BadSamples, Sources, crop_corner, cut, ids_digest, read_pixels, shrink_mask
@@ -61,6 +61,14 @@ class _ArrayCache:
         return made
 
 
+def known_by(item: Composite) -> str:
+    """Return what checkpoints and quarantine call a composite: its file, its file and row, or its name in a run."""
+    source = item.composite
+    if isinstance(source, FileSource):
+        return "/".join(source.path.parts[-3 if item.subset else -2 :])
+    return item.name.replace(source.path.stem, source.path.name, 1)
+
+
 class StoredComposites(Dataset[Batch]):
     """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1, decoded on demand.
 
@@ -70,22 +78,22 @@ class StoredComposites(Dataset[Batch]):
 
     def __init__(
         self,
-        triplets: Sequence[Triplet],
+        composites: Sequence[Composite],
         settings: TrainSettings,
         name: str,
         augment: bool = True,
         bad: BadSamples | None = None,
     ) -> None:
-        self.triplets, self.settings, self.name, self.augment, self.bad = triplets, settings, name, augment, bad
-        self.order = EpochOrder(len(triplets), settings.seed, name)
-        self.sources = Sources(s for item in triplets for s in (item.real, item.mask, item.composite))
+        self.composites, self.settings, self.name, self.augment, self.bad = composites, settings, name, augment, bad
+        self.order = EpochOrder(len(composites), settings.seed, name)
+        self.sources = Sources(s for item in composites for s in (item.photo, item.mask, item.composite))
         self._known_bad: set[int] = set()
         self._kept = _ArrayCache(settings.photo_memory_gb * 1e9 / max(settings.dataloader_num_workers, 1))
 
     @property
     def digest(self) -> str:
         """Sixteen hex digits over the composites' ids in order."""
-        return ids_digest(item.triplet_id for item in self.triplets)
+        return ids_digest(map(known_by, self.composites))
 
     def __getitem__(self, index: int) -> Batch:
         """Return sample ``index``, the same whenever it is asked for.
@@ -94,22 +102,22 @@ class StoredComposites(Dataset[Batch]):
             TooManyBadInputsError: too many are bad, in all or in a row.
         """
         tried = 0
-        while tried < min(MOST_BAD_IN_A_ROW, len(self.triplets)):
+        while tried < min(MOST_BAD_IN_A_ROW, len(self.composites)):
             item = self.order(index + tried)
             tried += 1
             if item in self._known_bad:
                 continue
             try:
-                return self._sample(self.triplets[item], index)
+                return self._sample(self.composites[item], index)
             except InputError as error:
                 self._known_bad.add(item)
                 if self.bad:
-                    self.bad.record(self.triplets[item].triplet_id, error)
+                    self.bad.record(known_by(self.composites[item]), error)
         raise TooManyBadInputsError(f"{tried} composites in a row could not be read from sample {index} on: mend them")
 
-    def _sample(self, triplet: Triplet, index: int) -> Batch:
+    def _sample(self, item: Composite, index: int) -> Batch:
         settings, rng = self.settings, numpy_rng("stored", self.settings.seed, self.name, index)
-        whole_real, whole_mask, whole_composite = self._shrunk(triplet)
+        whole_real, whole_mask, whole_composite = self._shrunk(item)
         corner = crop_corner(whole_mask, settings.resolution, rng, self.augment and settings.crop == "random")
         flipped = bool(self.augment and settings.random_flip and rng.random() < 0.5)
         pictures = (whole_real, whole_composite)
@@ -118,22 +126,22 @@ class StoredComposites(Dataset[Batch]):
         tensor = torch.from_numpy(square[None].astype(np.float32))
         return {"real": to_pm1(real), "composite": to_pm1(composite), "mask": tensor}
 
-    def _shrunk(self, triplet: Triplet) -> tuple[ImageU8, Mask, ImageU8]:
+    def _shrunk(self, item: Composite) -> tuple[ImageU8, Mask, ImageU8]:
         """Return photo, mask and composite at the size that crops are cut from."""
-        real, mask, full = self._kept.get((triplet.real, triplet.mask), lambda: self._read_photo(triplet))
-        (made,) = self._kept.get(triplet.composite, lambda: self._read_composite(triplet, full))
+        real, mask, full = self._kept.get((item.photo, item.mask), lambda: self._read_photo(item))
+        (made,) = self._kept.get(item.composite, lambda: self._read_composite(item, full))
         return real, mask, made
 
-    def _read_photo(self, triplet: Triplet) -> Arrays:
-        decoded, mask = read_pixels(self.sources, triplet.real, triplet.mask)
+    def _read_photo(self, item: Composite) -> Arrays:
+        decoded, mask = read_pixels(self.sources, item.photo, item.mask)
         size = sizing(self.settings).of(*mask.shape)
-        shrunk = shrink_mask(mask, size, str(triplet.mask))
+        shrunk = shrink_mask(mask, size, str(item.mask))
         return resize(decoded.image_u8, *size), shrunk, np.array(mask.shape)
 
-    def _read_composite(self, triplet: Triplet, full: npt.NDArray[np.int64]) -> Arrays:
-        made = self.sources.image(triplet.composite).image_u8
+    def _read_composite(self, item: Composite, full: npt.NDArray[np.int64]) -> Arrays:
+        made = self.sources.image(item.composite).image_u8
         height, width = full.tolist()
         if made.shape[:2] != (height, width):
             found = f"{made.shape[1]}x{made.shape[0]}, its photo {width}x{height}"
-            raise InputError(f"composite '{triplet.composite}' is {found}: make it again at the photo's size")
+            raise InputError(f"composite '{item.composite}' is {found}: make it again at the photo's size")
         return (resize(made, *sizing(self.settings).of(height, width)),)

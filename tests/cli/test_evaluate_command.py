@@ -54,9 +54,9 @@ def test_a_recipe_of_the_paper_runs_in_its_small_form_with_the_published_numbers
 def test_two_folders_are_compared_from_the_command_line(quick, capfd):
     for name in ("one", "two"):
         (quick / name).mkdir()
-    from harmonygen.data.composites import read_cases
+    from harmonygen.evaluation.cases import read_cases
 
-    for case in read_cases("sample").cases:
+    for case in read_cases("sample").composites:
         picture = Image.open(case.composite.path)
         stem = case.name.rpartition("/")[2]
         picture.save(quick / "one" / f"{stem}.png")

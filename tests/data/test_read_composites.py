@@ -46,19 +46,19 @@ def tree(tmp_path, pictures):
 
 def test_every_composite_of_the_list_is_named_by_its_subset_and_stem(tree):
     found = read_composites(tree)
-    assert [pair.pair_id for pair in found] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2", "Hday2night/d90-2_1_1"]
-    assert [Path(str(pair.real)).name for pair in found] == ["f1_1_1.jpg", "f1_1_2.jpg", "d90-2_1_1.jpg"]
-    assert {Path(str(pair.real)).parent.name for pair in found} == {"composite_images"}
-    assert [Path(str(pair.mask)).name for pair in found] == ["f1_1.png", "f1_1.png", "d90-2_1.png"]
-    assert all(Path(str(pair.real)).is_file() and Path(str(pair.mask)).is_file() for pair in found)
+    assert [each.name for each in found] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2", "Hday2night/d90-2_1_1"]
+    assert [Path(str(each.composite)).name for each in found] == ["f1_1_1.jpg", "f1_1_2.jpg", "d90-2_1_1.jpg"]
+    assert {Path(str(each.composite)).parent.name for each in found} == {"composite_images"}
+    assert [Path(str(each.mask)).name for each in found] == ["f1_1.png", "f1_1.png", "d90-2_1.png"]
+    assert all(Path(str(each.composite)).is_file() and Path(str(each.mask)).is_file() for each in found)
 
 
 def test_subset_list_and_limit_choose(tree):
     (tree / "few.txt").write_text("Hday2night/composite_images/d90-2_1_9.jpg\n")
-    assert [pair.pair_id for pair in read_composites(tree, subset="Hday2night")] == ["Hday2night/d90-2_1_1"]
-    assert [pair.pair_id for pair in read_composites(tree, list_file="few.txt")] == ["Hday2night/d90-2_1_9"]
-    assert [pair.pair_id for pair in read_composites(tree / "few.txt")] == ["Hday2night/d90-2_1_9"]
-    assert [pair.pair_id for pair in read_composites(tree, limit=2)] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2"]
+    assert [each.name for each in read_composites(tree, subset="Hday2night")] == ["Hday2night/d90-2_1_1"]
+    assert [each.name for each in read_composites(tree, list_file="few.txt")] == ["Hday2night/d90-2_1_9"]
+    assert [each.name for each in read_composites(tree / "few.txt")] == ["Hday2night/d90-2_1_9"]
+    assert [each.name for each in read_composites(tree, limit=2)] == ["HFlickr/f1_1_1", "HFlickr/f1_1_2"]
     with pytest.raises(UsageError, match="HCOCO"):
         read_composites(tree, subset="HCOCO")
 
@@ -79,7 +79,7 @@ def test_two_folders_are_matched_by_name_and_named_by_the_mask(tmp_path, picture
         save(tmp_path / "cut" / f"{name}.png", mask)
     save(tmp_path / "pasted" / "lonely.jpg", photos[0])
     found = read_composite_folders(tmp_path / "pasted", tmp_path / "cut")
-    assert [(pair.pair_id, Path(str(pair.real)).name) for pair in found] == [
+    assert [(each.name, Path(str(each.composite)).name) for each in found] == [
         ("a", "a.jpg"),
         ("b_1", "b.jpg"),
         ("b_2", "b.jpg"),
@@ -111,7 +111,7 @@ def test_a_table_names_them_in_a_column(tmp_path, pictures):
     with (tmp_path / "table.csv").open("w", newline="") as opened:
         csv.writer(opened).writerows([("real", "mask", "composite", "pair_id"), *rows])
     found = read_composites(tmp_path / "table.csv")
-    assert [(pair.pair_id, str(pair.real)) for pair in found] == [
+    assert [(each.name, str(each.composite)) for each in found] == [
         ("x1", str(tmp_path / "x1.png")),
         ("x2", str(tmp_path / "x2.png")),
     ]
@@ -134,8 +134,8 @@ def test_parquet_gives_the_cells_of_every_row(tmp_path, pictures):
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=columns), tmp_path / "train-00000-of-00001.parquet")
     found = read_composites(tmp_path)
-    assert [pair.pair_id for pair in found] == [f"train-00000-of-00001-{row:06d}" for row in range(3)]
-    for pair, photo in zip(found, photos, strict=True):
-        assert np.array_equal(read_image(pair.real).image_u8, photo)
+    assert [each.name for each in found] == [f"train-00000-of-00001-{row:06d}" for row in range(3)]
+    for each, photo in zip(found, photos, strict=True):
+        assert np.array_equal(read_image(each.composite).image_u8, photo)
     with pytest.raises(UsageError, match="lists are for iharmony4 only"):
         read_composites(tmp_path, list_file="x.txt")

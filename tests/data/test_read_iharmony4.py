@@ -12,7 +12,9 @@ from PIL import Image
 from skimage import data as pictures
 
 from harmonygen.data import read_pairs
-from harmonygen.data.iharmony4 import CompositeName, pairs_from_names, read_lines
+from harmonygen.data.composite_names import CompositeName
+from harmonygen.data.iharmony4 import pairs_from_names
+from harmonygen.data.lists import read_lines
 from harmonygen.errors import InputError, UsageError
 from harmonygen.pictures.images import read_image
 from harmonygen.pictures.masks import read_mask

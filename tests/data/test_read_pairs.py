@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harmonygen.data import LAYOUTS, PairSet, detect_layout, read_pairs
-from harmonygen.data.iharmony4 import read_lines
+from harmonygen.data.lists import read_lines
 from harmonygen.data.sample import TEST_PHOTOS, cached_sample, read_sample, sample_version, write_sample
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.pictures.images import read_image

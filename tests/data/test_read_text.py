@@ -6,7 +6,7 @@ import pytest
 
 from harmonygen.data import files
 from harmonygen.data.files import read_text
-from harmonygen.data.iharmony4 import read_lines
+from harmonygen.data.lists import read_lines
 from harmonygen.errors import UsageError
 
 

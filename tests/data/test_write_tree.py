@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonygen.data.iharmony4 import CompositeName
+from harmonygen.data.composite_names import CompositeName
 from harmonygen.data.write_tree import image_suffix, new_composite, new_variant, place, write_lists
 from harmonygen.errors import StorageError, UsageError
 

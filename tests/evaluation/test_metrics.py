@@ -14,9 +14,8 @@ from skimage.color import rgb2lab
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from harmonygen import metrics
-from harmonygen.data.composites import read_cases
 from harmonygen.errors import InputError, UsageError
-from harmonygen.evaluation.cases import pictures_of
+from harmonygen.evaluation.cases import pictures_of, read_cases
 from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import score
 
@@ -139,7 +138,7 @@ def published(shared, tmp_path, largest):
     root = next(tmp_path.rglob("published_fullres_metrics.csv")).parent
     with open(root / "published_fullres_metrics.csv", newline="") as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
-    for case in read_cases(root).cases:
+    for case in read_cases(root).composites:
         row = rows[case.name.rpartition("/")[2]]
         if int(row["height"]) * int(row["width"]) <= largest:
             yield case, row

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.data.composites import photos_of_test_lists, read_triplets
+from harmonygen.data.composites import composites_of
+from harmonygen.data.lists import held_out
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.evaluation.bootstrap import crossed_interval
 from harmonygen.gain import sets as gain_data
@@ -112,12 +113,12 @@ def test_arms_share_the_test_set_and_train_on_none_of_its_photos(finished: tuple
     lists = {(tree / "IHD_test.txt").read_text() for tree in trees}
     assert len(lists) == 1
     for tree in trees:
-        trained = {item.real_id for item in read_triplets(tree)[0]}
+        trained = {item.real_id for item in composites_of(tree).composites}
         assert len(trained) == 4
-        assert not trained & photos_of_test_lists(tree)
-    base, jitter = ({item.triplet_id for item in read_triplets(tree)[0]} for tree in (trees[0], trees[2]))
+        assert not trained & held_out(tree).photos
+    base, jitter = ({item.name for item in composites_of(tree).composites} for tree in (trees[0], trees[2]))
     assert base < jitter
-    for item in read_triplets(trees[2])[0]:
+    for item in composites_of(trees[2]).composites:
         mask = np.asarray(Image.open(str(item.mask)).convert("L")) > 127
         made, real = read_image(item.composite).image_u8, read_image(item.real).image_u8
         assert (made[~mask] == real[~mask]).all()
@@ -144,7 +145,7 @@ def extra_study(study: GainSettings, **changes: Any) -> GainSettings:
 
 def names_of(tree: Path) -> set[str]:
     """The photos that a tree trains on, by their file names."""
-    return {item.real_id.rpartition("/")[2] for item in read_triplets(tree)[0]}
+    return {item.real_id.rpartition("/")[2] for item in composites_of(tree).composites}
 
 
 def test_extra_arms_add_as_many_composites_as_gamma_asks_of_photos_that_are_in_neither_set(study: GainSettings) -> None:
@@ -153,14 +154,14 @@ def test_extra_arms_add_as_many_composites_as_gamma_asks_of_photos_that_are_in_n
     arms = {arm.name: arm for arm in arms_of(study)}
     assert list(arms)[2:5] == ["extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1"]
     sides = gain_data.split_pairs(study)
-    own = {item.triplet_id for item in read_triplets(base)[0]}
+    own = {item.name for item in composites_of(base).composites}
     for name in ("extra-inverse-1", "extra-inverse-0.5", "extra-color-transfer-1", "extra-jitter-1"):
         tree = make_arm(study, arms[name], lambda _line: None)
         before = snapshot(tree)
         assert make_arm(study, arms[name], lambda _line: None) == tree
         assert snapshot(tree) == before
-        found = read_triplets(tree)[0]
-        added = [item for item in found if item.triplet_id not in own]
+        found = composites_of(tree).composites
+        added = [item for item in found if item.name not in own]
         assert len(found) - len(added) == len(own) == 6
         assert len(added) == (3 if name.endswith("0.5") else 6)
         assert {item.real_id.rpartition("/")[2] for item in added} == {pair.real_id for pair in sides.left}
@@ -271,7 +272,7 @@ def test_a_tree_with_composites_is_taken_as_its_lists_have_it(
     for name in ("IHD_train.txt", "IHD_test.txt"):
         assert sorted((made / name).read_text().split()) == sorted((data / name).read_text().split())
     assert all((made / line).is_file() for line in (made / "IHD_test.txt").read_text().split())
-    assert len(read_triplets(make_arm(study, arms_of(study)[1], lambda _line: None))[0]) == 16
+    assert len(composites_of(make_arm(study, arms_of(study)[1], lambda _line: None)).composites) == 16
     (data / "IHD_test.txt").rename(tmp_path / "IHD_test.txt")
     try:
         lists = list(data.glob("*/*_test.txt"))

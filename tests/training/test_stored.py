@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
-from harmonygen.data.composites import read_triplets
+from harmonygen.data.composites import composites_of
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
@@ -25,7 +25,7 @@ from harmonygen.training.data_sets import read_samples
 from harmonygen.training.photos import BadSamples
 from harmonygen.training.run import train
 from harmonygen.training.settings import ClassifierTraining
-from harmonygen.training.stored import EpochOrder, StoredComposites
+from harmonygen.training.stored import EpochOrder, StoredComposites, known_by
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def stored(of):
     """The stored composites of a data set, all of them for training."""
 
     def make(data, bad=None, augment=True, **changes):
-        return StoredComposites(read_triplets(data)[0], of(data, **changes), "train", augment, bad)
+        return StoredComposites(composites_of(data).composites, of(data, **changes), "train", augment, bad)
 
     return make
 
@@ -94,10 +94,10 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 def test_every_composite_of_a_tree_or_list_is_a_sample(tree):
-    names = [item.triplet_id for item in read_triplets(tree)[0]]
+    names = [item.name for item in composites_of(tree).composites]
     assert len(names) == len(set(names)) == 12
     (tree / "some.txt").write_text("HFlickr/composite_images/f1_1_2.png\nHFlickr/composite_images/f0_1_0.png\n")
-    assert [str(item.composite) for item in read_triplets(tree / "some.txt")[0]] == [
+    assert [str(item.composite) for item in composites_of(tree / "some.txt").composites] == [
         str(tree / "HFlickr/composite_images/f0_1_0.png"),
         str(tree / "HFlickr/composite_images/f1_1_2.png"),
     ]
@@ -107,13 +107,13 @@ def test_a_sample_is_the_stored_composite_with_its_photo(stored, tree):
     data = stored(tree, crop="square", random_flip=False)
     met = Counter()
     for index in range(12):
-        sample, item = data[index], data.triplets[data.order(index)]
+        sample, item = data[index], data.composites[data.order(index)]
         inside = sample["mask"].bool().expand(3, -1, -1)
         assert sample["real"].shape == sample["composite"].shape == (3, 32, 32)
         photo = np.asarray(Image.open(item.real.path).resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float32)
         assert torch.allclose(sample["real"], torch.from_numpy(photo / 127.5 - 1).permute(2, 0, 1), atol=1e-6)
         assert sample["composite"][inside].mean() < sample["real"][inside].mean()
-        met[item.triplet_id] += 1
+        met[item.name] += 1
     assert set(met.values()) == {1}
 
 
@@ -175,9 +175,9 @@ def test_a_run_its_export_and_its_augmentation_give_the_same_composites(
     )
     synthesize(run)
     export(ExportSettings(run=run.out, out=tmp_path / "tree"))
-    of_run, of_tree = read_triplets(run.out)[0], read_triplets(tmp_path / "tree")[0]
+    of_run, of_tree = composites_of(run.out).composites, composites_of(tmp_path / "tree").composites
     assert 0 < len(of_run) == len(of_tree) <= 12
-    assert len({item.triplet_id for item in of_run}) == len(of_run)
+    assert len({item.name for item in of_run}) == len(of_run)
 
     more = run.model_copy(update={"data": str(tmp_path / "tree"), "out": tmp_path / "more", "seed": 9, "k": 6})
     synthesize(more)
@@ -185,11 +185,11 @@ def test_a_run_its_export_and_its_augmentation_give_the_same_composites(
         data=str(tmp_path / "tree"), candidates=more.out, out=tmp_path / "mixed", format="parquet", gamma=0.5
     )
     result = augment(mixed)
-    assert len(read_triplets(tmp_path / "mixed")[0]) == result.originals + result.new
+    assert len(composites_of(tmp_path / "mixed").composites) == result.originals + result.new
 
     def pixels(data) -> Counter:
         samples = stored(data, crop="square", random_flip=False)
-        return Counter(samples[index]["composite"].numpy().tobytes() for index in range(len(samples.triplets)))
+        return Counter(samples[index]["composite"].numpy().tobytes() for index in range(len(samples.composites)))
 
     assert pixels(run.out) == pixels(tmp_path / "tree")
     assert len(pixels(run.out)) == len(of_run)
@@ -199,7 +199,7 @@ def test_a_run_its_export_and_its_augmentation_give_the_same_composites(
 def test_a_bad_composite_is_recorded_once_and_the_next_stands_in_for_it(stored, tree, tmp_path):
     clean = stored(tree)
     victim = clean.order(5)
-    clean.triplets[victim].composite.path.write_bytes(b"broken")
+    clean.composites[victim].composite.path.write_bytes(b"broken")
     bad = BadSamples(tmp_path / "quarantine", 12, 0.1)
     data = stored(tree, bad)
     batches = list(DataLoader(data, 4, sampler=IndexRange(0, 36), num_workers=2, multiprocessing_context="fork"))
@@ -210,13 +210,13 @@ def test_a_bad_composite_is_recorded_once_and_the_next_stands_in_for_it(stored, 
         if clean.order(index) != victim:
             assert torch.equal(composites[index], clean[index]["composite"])
     assert victim != clean.order(6)
-    assert [row.id for row in bad.rows()] == [clean.triplets[victim].triplet_id]
+    assert [row.id for row in bad.rows()] == [known_by(clean.composites[victim])]
     assert "not an image" in bad.rows()[0].message
 
 
 def test_a_composite_of_another_size_than_its_photo_is_bad(stored, tree, tmp_path):
     data = stored(tree, BadSamples(tmp_path / "quarantine", 12, 0.5))
-    path = data.triplets[data.order(0)].composite.path
+    path = data.composites[data.order(0)].composite.path
     Image.open(path).resize((50, 50)).save(path)
     data[0]
     assert "is 50x50, its photo 128x96" in data.bad.rows()[0].message
@@ -254,9 +254,9 @@ def test_training_on_stored_composites_resumes_exactly_with_a_bad_file(tree, of,
 
 def test_held_out_photos_share_no_composite_with_training(tree, of):
     data, held_out = read_samples(of(tree), quiet)
-    photos = [{item.real_id for item in part.triplets} for part in (data, held_out)]
+    photos = [{item.real_id for item in part.composites} for part in (data, held_out)]
     assert not photos[0] & photos[1]
-    assert len(data.triplets) + len(held_out.triplets) == 12
+    assert len(data.composites) + len(held_out.composites) == 12
     assert data.digest != held_out.digest
 
 
@@ -265,7 +265,7 @@ def test_photos_of_a_test_list_are_never_trained_on(tree, of):
     (tree / "IHD_test.txt").write_text("\n".join(lines[:3]) + "\n")
     said: list[str] = []
     data, held_out = read_samples(of(tree), said.append)
-    assert {item.real_id for item in (*data.triplets, *held_out.triplets)} == {f"HFlickr/f{i}" for i in (1, 2, 3)}
+    assert {item.real_id for item in (*data.composites, *held_out.composites)} == {f"HFlickr/f{i}" for i in (1, 2, 3)}
     assert any(line.startswith("left out: 3 inputs whose photos are in a test list") for line in said)
     for source in ("stored", "on-the-fly"):
         with pytest.raises(UsageError, match=r"all .* are of photos in its test list"):
