@@ -11,17 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from harmonygen.data import HUB, SAMPLE, detect_layout, read_pairs
-from harmonygen.data.files import bad, entries, is_run
+from harmonygen.data.files import bad, entries
 from harmonygen.data.ids import check_pairs, refuse_collisions
 from harmonygen.data.iharmony4 import COMPOSITES, default_lists, parse_lines, read_lines, subset_folders
 from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, FileSource, ImageSource, MaskSource, Pair, PairSet, Quarantined
+from harmonygen.runs.read import Run, is_run
 
 
 def read_composites(
@@ -34,7 +32,8 @@ def read_composites(
     """Read the composites of a dataset, sorted by id.
 
     Layouts: iHarmony4 (every composite of the list), the sample, a table of paths with a column ``composite``,
-    Parquet with an image column of that name, and a run folder of ``synthesize`` (candidates that passed the gates).
+    Parquet with an image column of that name, and a run folder of ``synthesize`` (the candidates that may be used:
+    :meth:`~harmonygen.runs.read.Run.usable`).
 
     Raises:
         UsageError: no layout fits, the data have no composites, or two results would have one name.
@@ -215,28 +214,16 @@ def _of_row(pair: Pair) -> Triplet:
     return Triplet(f"{cell.path.name}-{cell.row:06d}", pair.real_id, pair.real, pair.mask, cell, pair.subset)
 
 
-def _of_run(run: Path) -> list[Triplet]:
-    """Join each candidate that passed the gates with its pair's photo and mask, part by part."""
+def _of_run(folder: Path) -> list[Triplet]:
+    """Join each candidate that may be used with its pair's photo and mask, in the order of the run's files."""
+    run = Run.open(folder.absolute())
+    photos = [run.pair_sources(part) for part in range(len(run.parts))]
     triplets = []
-    for part in parquet_files((run / "candidates").absolute()):
-        pairs = run.absolute() / "pairs" / part.name
-        rows = {row: number for number, row in enumerate(_column(pairs, "pair_id"))}
-        columns = ("pair_id", "real_id", "k", "gate")
-        for number, (pair_id, real_id, k, gate) in enumerate(
-            zip(*(_column(part, name) for name in columns), strict=True)
-        ):
-            if not gate:
-                real, mask = (CellSource(pairs, name, rows[pair_id]) for name in ("real", "mask"))
-                composite = CellSource(part, COMPOSITE, number)
-                subset = pair_id.rpartition("/")[0]
-                triplets.append(Triplet(f"{pair_id}_hg{k}", real_id, real, mask, composite, subset))
+    for row in run.usable().select(["pair_id", "real_id", "k", "part", "row"]).to_pylist():
+        name, (real, mask) = row["pair_id"], photos[row["part"]][row["pair_id"]]
+        composite = run.composite_source(row)
+        triplets.append(Triplet(f"{name}_hg{row['k']}", row["real_id"], real, mask, composite, name.rpartition("/")[0]))
     return triplets
-
-
-def _column(path: Path, name: str) -> list[Any]:
-    if name not in read_schema(path).names:
-        raise UsageError(f"'{path}' has no column '{name}': it is no part of a run of synthesize")
-    return list(pq.read_table(path, columns=[name])[name].to_pylist())
 
 
 def photos_of_test_lists(data: str | Path) -> frozenset[str]:
@@ -302,8 +289,8 @@ def read_cases(
     """Read the composites of a dataset with their photos, sorted by name.
 
     iHarmony4 and the sample: those of ``list_file``, else of the test lists; else, where there is no list at all, all
-    on disk. Parquet: the files of split ``test`` if there are any. A run of ``synthesize``: the candidates that passed
-    the gates. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the names.
+    on disk. Parquet: the files of split ``test`` if there are any. A run of ``synthesize``: the candidates that may
+    be used. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the names.
 
     Raises:
         UsageError: no layout fits, no composites, a bad line or row (they are named), or names that collide.
@@ -400,7 +387,7 @@ def _case(pair: Pair, composite: FileSource) -> Case:
 
 def _cases_of_triplets(data: str | Path, layout: str) -> _Found:
     parts: Iterable[str | Path] = [data]
-    chosen = "the candidates that passed the gates" if layout == RUN else "every row"
+    chosen = "the candidates that passed the gates or a review" if layout == RUN else "every row"
     if layout == "parquet" and not str(data).startswith(HUB) and Path(data).is_dir():
         tests = [
             path for folder in (Path(data), Path(data) / "data") if folder.is_dir() for path in _test_parts(folder)
