@@ -115,8 +115,11 @@ def write_run(run: Path, pairs: list[tuple[str, str, str, int]]) -> None:
         (run / folder).mkdir(parents=True)
     most = {subset: _most(pairs, subset) for subset in {pair[0] for pair in pairs}}
     settings = SynthesizeSettings(data="sample", out=run).model_dump(mode="json")
-    (run / "plan.json").write_text(json.dumps({"verb": "synthesize", "plan_digest": "scale", "settings": settings}))
     count = -(-len(pairs) // SHARD)
+    shards = [{"index": index} for index in range(count)]
+    plan = {"verb": "synthesize", "plan_digest": "scale", "classifier_digest": "c"}
+    (run / "plan.json").write_text(json.dumps({**plan, "settings": settings, "shards": shards}))
+    (run / "summary.json").write_text("{}")
     picture, mask = _png(), _mask()
     for index in range(count):
         shard = Shard(index, count, index * SHARD, min((index + 1) * SHARD, len(pairs)))
@@ -146,7 +149,8 @@ def _candidate(pair: tuple[str, str, str, int], k: int, picture: bytes) -> dict:
 def _pair(pair: tuple[str, str, str, int], mask: bytes) -> dict:
     subset, photo, mask_id, _ = pair
     names = {"pair_id": f"{subset}/{photo}_{mask_id}", "real_id": f"{subset}/{photo}", "mask_id": mask_id}
-    cells = {"real": None, "mask": image_cell(mask, "m.png"), "source": "", "mask_source": "", "originals": "[]"}
+    real = {"bytes": None, "path": "/gone.jpg"}
+    cells = {"real": real, "mask": image_cell(mask, "m.png"), "source": "", "mask_source": "", "originals": "[]"}
     return {**names, **cells, "subset": subset, "width": SIDE, "height": SIDE, "fg_ratio": 0.25, "scores": "[]"}
 
 

@@ -6,7 +6,7 @@ at the edge of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class HarmonygenError(Exception):
@@ -46,12 +46,21 @@ class StorageError(HarmonygenError):
 _SHOWN = 5  # ids in a message
 
 
-def shown(ids: Iterable[str], of: str = "") -> str:
-    """Return the first five ids for a message, and how many there are.
+def shown(ids: Iterable[str], of: str = "", most: int = _SHOWN) -> str:
+    """Return the first ids in order of their names for a message, each once, and how many more there are.
 
     >>> shown(["b", "a"]), shown("abcdefg", "photos")
     ('a, b', 'a, b, c, d, e and 2 more photos')
     """
-    ordered = sorted(set(ids))
-    more = len(ordered) - _SHOWN
-    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more {of}".rstrip() if more > 0 else "")
+    return listed(sorted(set(ids)), of, most)
+
+
+def listed(texts: Sequence[str], of: str = "", most: int = _SHOWN, between: str = ", ") -> str:
+    """Return the first texts for a message, as they are ordered, and how many more there are.
+
+    >>> listed(["b: gone", "a: empty", "c: gone"], most=2, between="; ")
+    'b: gone; a: empty; and 1 more'
+    """
+    more = len(texts) - most
+    end = "" if between == ", " else between.rstrip(" ")
+    return between.join(texts[:most]) + (f"{end} and {more} more {of}".rstrip() if more > 0 else "")

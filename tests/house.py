@@ -88,6 +88,7 @@ NEIGHBOURS = {
     ("settings", "recipes"),
     ("records", "errors"),
     ("pictures", "storage"),
+    ("data", "runs"),
 }
 """Rooms of one floor of which the first may import the second, and not the reverse."""
 

@@ -23,7 +23,7 @@ from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.augmentation.write import Mix, write_mix
 from harmonygen.errors import UsageError, shown
-from harmonygen.runs.read import Run, read_run
+from harmonygen.runs.read import Run
 from harmonygen.storage import shards
 
 Progress = Callable[[int, int], None]
@@ -165,7 +165,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     """Plan the whole augmentation and make every refusal that needs no photo decoded; writes nothing."""
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     gamma = _arithmetic(settings, dataset)
-    run = read_run(settings.candidates)
+    run = Run.open(settings.candidates)
     _guard_ids(run, dataset)
     needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
     chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)

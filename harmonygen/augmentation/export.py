@@ -7,18 +7,16 @@ Photos and masks without composites (a folder, a COCO file) become a dataset tha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import pyarrow.parquet as pq
 
 import harmonygen
 from harmonygen.augmentation.settings import ExportSettings
 from harmonygen.data import write_tree as tree
 from harmonygen.errors import StorageError, UsageError, shown
-from harmonygen.runs.read import Run, read_composites, read_run, usable
+from harmonygen.runs.read import PairImages, Run
 from harmonygen.storage import shards
 
 Progress = Callable[[int, int], None]
@@ -27,7 +25,7 @@ _PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "s
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written: pairs and composites; ``gated`` candidates had failed a gate and were left out."""
+    """What was written: pairs and composites; ``gated`` candidates may not be used and were left out."""
 
     folder: Path
     pairs: int
@@ -37,13 +35,13 @@ class ExportResult:
 
 
 def export(settings: ExportSettings, progress: Progress | None = None) -> ExportResult:
-    """Write the run's candidates that passed the gates (or only the selected ones) as an iHarmony4 tree.
+    """Write the run's candidates that may be used (or only the selected ones) as an iHarmony4 tree.
 
     Raises:
         UsageError: not a finished run, nothing to write, or a folder that holds something else.
         StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
     """
-    run = read_run(settings.run)
+    run = Run.open(settings.run)
     chosen, gated = wanted(run, settings.which)
     refuse_names(run)
     plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
@@ -60,17 +58,16 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
 
 
 def wanted(run: Run, which: str) -> tuple[list[dict[str, Any]], int]:
-    """Return the rows that an export takes (``all`` that passed, or ``selected``), and how many did not pass.
+    """Return the rows that an export takes (``all`` that may be used, or ``selected``), and how many may not be used.
 
     Raises:
         UsageError: there is none.
     """
-    table = run.candidates
-    passed = table.filter(usable(table))
-    rows: list[dict[str, Any]] = [row for row in passed.to_pylist() if which == "all" or row["selected"]]
+    usable = run.usable()
+    rows: list[dict[str, Any]] = [row for row in usable.to_pylist() if which == "all" or row["selected"]]
     if not rows:
         raise UsageError(f"no candidate of '{run.folder}' passed the gates: loosen them with harmonygen select")
-    return rows, table.num_rows - passed.num_rows
+    return rows, run.rows().num_rows - usable.num_rows
 
 
 def refuse_names(run: Run) -> None:
@@ -80,9 +77,8 @@ def refuse_names(run: Run) -> None:
         UsageError: naming the first mask or photos.
     """
     owner: dict[str, str] = {}
-    for part in run.parts:
-        columns = ["real_id", "mask_id", "subset"]
-        for row in pq.read_table(run.folder / "pairs" / part.name, columns=columns).to_pylist():
+    for part in range(len(run.parts)):
+        for row in run.pairs(part):
             if "_" in row["mask_id"]:
                 raise UsageError(
                     f"mask '{row['mask_id']}' of {row['real_id']} has an underscore, where the layout cuts names: "
@@ -96,9 +92,8 @@ def refuse_names(run: Run) -> None:
 
 
 def _identity(settings: ExportSettings, run: Run) -> dict[str, Any]:
-    selection = run.folder / "selection.json"
-    chosen = json.loads(selection.read_text()) if selection.is_file() else None
-    return {"run": run.plan_digest, "which": settings.which, "link": settings.link, "selection": chosen}
+    chosen = {"which": settings.which, "link": settings.link, "selection": run.reselected or None}
+    return {"run": run.plan_digest, **chosen}
 
 
 def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
@@ -134,9 +129,8 @@ def write_pairs_and_composites(
         by_part.setdefault(row["part"], []).append(row)
     manifest: list[dict[str, Any]] = []
     for part, own in sorted(by_part.items()):
-        path = run.folder / "pairs" / run.parts[part].name
-        names = _write_pairs(out, link, path, {row["pair_id"] for row in own})
-        for picked, encoded in read_composites(run, own):
+        names = _write_pairs(out, link, run, part, {row["pair_id"] for row in own})
+        for picked, encoded in run.composites(own):
             pair = names[picked["pair_id"]]
             composite = _composite_name(pair["mask"], picked["k"], tree.image_suffix(encoded, picked["pair_id"]))
             shards.write_bytes(shards.make_folder((out / composite).parent) / Path(composite).name, encoded)
@@ -154,29 +148,28 @@ def _composite_name(mask: str, k: int, suffix: str) -> str:
     return str(path.parent.parent / tree.COMPOSITES / f"{path.stem}_{k}{suffix}")
 
 
-def _write_pairs(out: Path, link: tree.Link, path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _write_pairs(out: Path, link: tree.Link, run: Run, part: int, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
     """Write the photos and masks of a shard; return each pair's names for the manifest."""
+    pairs = {row["pair_id"]: row for row in run.pairs(part)}
     names = {}
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1, columns=_PAIR_COLUMNS):
-        row = batch.to_pylist()[0]
-        if row["pair_id"] not in wanted:
-            continue
+    for pair_id, images in run.images(part, wanted):
+        row = pairs[pair_id]
         subset, photo = row["subset"] or "photos", row["real_id"].rpartition("/")[2]
-        cell = row["real"]
-        suffix = Path(cell["path"]).suffix.lower() if cell["bytes"] is None else ".png"
-        real = f"{subset}/{tree.REALS}/{photo}{suffix}"
+        real = f"{subset}/{tree.REALS}/{photo}{images.path.suffix.lower()}"
         mask = f"{subset}/{tree.MASKS}/{photo}_{row['mask_id']}.png"
         for name in (real, mask):
             shards.make_folder((out / name).parent)
-        if cell["bytes"] is None:
-            if not Path(cell["path"]).is_file():
-                raise StorageError(f"photo '{cell['path']}' of {row['pair_id']} is gone: bring it back, then repeat")
-            tree.place(Path(cell["path"]), out / real, link)
-        else:
-            shards.write_bytes(out / real, cell["bytes"])
-        shards.write_bytes(out / mask, row["mask"]["bytes"])
-        names[row["pair_id"]] = {"real": real, "mask": mask, "subset": subset, "pair_id": row["pair_id"]}
+        _write_photo(out / real, link, images, pair_id)
+        shards.write_bytes(out / mask, images.mask)
+        names[pair_id] = {"real": real, "mask": mask, "subset": subset, "pair_id": pair_id}
     return names
 
 
-_PAIR_COLUMNS = ["pair_id", "real_id", "mask_id", "subset", "real", "mask"]
+def _write_photo(path: Path, link: tree.Link, images: PairImages, pair_id: str) -> None:
+    """Write a pair's photo: its bytes if the run holds them, else the file that it is on disk."""
+    if images.real is not None:
+        shards.write_bytes(path, images.real)
+    elif images.path.is_file():
+        tree.place(images.path, path, link)
+    else:
+        raise StorageError(f"photo '{images.path}' of {pair_id} is gone: bring it back, then repeat the command")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from harmonygen import seeds
 from harmonygen.errors import UsageError, shown
-from harmonygen.runs.read import Run, rows_by_pair, usable
+from harmonygen.runs.read import Run, rows_by_pair
 
 Rule = Literal["random", "top", "selected"]
 
@@ -40,9 +40,9 @@ def pick(scores: Sequence[float], count: int, rule: Rule, seed: int, pair_id: st
 class Picks:
     """Picked candidate rows by pair (metadata only).
 
-    ``gated`` candidates had failed a gate or a review; ``skipped_pairs`` were quarantined by the run; ``unused``
-    candidates are of pairs that were not asked for; ``short_pairs`` got fewer than gamma asks for, since no more
-    passed the gates.
+    ``gated`` candidates may not be used (a gate or a reviewer refused them); ``skipped_pairs`` were quarantined by the
+    run; ``unused`` candidates are of pairs that were not asked for; ``short_pairs`` got fewer than gamma asks for, as
+    no more may be used.
     """
 
     by_pair: dict[str, list[dict[str, Any]]]
@@ -62,19 +62,19 @@ def pick_all(
 ) -> Picks:
     """Pick ``needed[pair_id]`` candidates for every pair.
 
-    ``random`` and ``top`` choose among all that passed the gates, ``selected`` at random among those that the run's
-    rule selected. Pairs that the run has quarantined get none and are told; candidates that failed a gate, or that a
-    reviewer rejected, are not eligible.
+    ``random`` and ``top`` choose among all that may be used (:meth:`~harmonygen.runs.read.Run.usable`), ``selected``
+    at random among those of them that the run's rule selected. Pairs that the run has quarantined get none and are
+    named.
 
     Raises:
         UsageError: pairs without any candidate, or with fewer eligible ones than needed: the ids and the K needed.
     """
-    table = run.candidates
-    rows: dict[str, list[int]] = {**{pair_id: [] for pair_id in run.emptied}, **rows_by_pair(table)}
+    table, quarantined = run.rows(), {row.id for row in run.quarantine()}
+    rows: dict[str, list[int]] = {**{pair_id: [] for pair_id in run.emptied()}, **rows_by_pair(table)}
     wanted = {pair_id: count for pair_id, count in needed.items() if count}
-    skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in run.quarantined)
-    _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in run.quarantined])
-    allowed = pc.and_(usable(table), table["selected"]) if rule == "selected" else usable(table)
+    skipped = tuple(pair_id for pair_id in wanted if pair_id not in rows and pair_id in quarantined)
+    _refuse_without(run, [pair_id for pair_id in wanted if pair_id not in rows and pair_id not in quarantined])
+    allowed = pc.and_(table["usable"], table["selected"]) if rule == "selected" else table["usable"]
     passed, scores = allowed.to_pylist(), table["p_composite"].to_pylist()
     eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
     short = tuple(pair_id for pair_id, own in eligible.items() if len(own) < wanted[pair_id])

@@ -20,7 +20,7 @@ from harmonygen.data.lists import read_lines
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
 from harmonygen.records import Pair
-from harmonygen.runs.read import Run, in_file_order, read_composites, read_pair_images
+from harmonygen.runs.read import PairImages, Run, in_file_order
 from harmonygen.storage import shards
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
@@ -150,7 +150,7 @@ def _write_composites(mix: Mix) -> Iterator[int]:
     done = len(mix.picked) - len(left)
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(_THREADS) as threads:
-        for picked, encoded in read_composites(mix.run, left):
+        for picked, encoded in mix.run.composites(left):
             running.add(threads.submit(_write_composite, mix.out / mix.name_of(picked), encoded))
             if len(running) >= 2 * _THREADS:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -239,13 +239,13 @@ def _original_rows(mix: Mix, pairs: Iterable[Pair], skip: int) -> Iterator[Row]:
 
 
 def _new_rows(mix: Mix, picked: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    part, images = -1, {}
-    for candidate, encoded in read_composites(mix.run, picked):
+    part, images = -1, dict[str, PairImages]()
+    for candidate, encoded in mix.run.composites(picked):
         if candidate["part"] != part:
             part = candidate["part"]
-            images = read_pair_images(mix.run, part)
+            images = dict(mix.run.images(part))
         row = mix.new_row(candidate)
-        real, mask = images[candidate["pair_id"]]
+        real, _, mask = images[candidate["pair_id"]]
         path = mix.dataset.root / row["real"]
         yield {
             **row,

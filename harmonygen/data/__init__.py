@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import StorageError, UsageError, listed
 from harmonygen.records import PairSet
 
 __all__ = ["LAYOUTS", "SAMPLE", "PairSet", "detect_layout", "read_pairs"]
@@ -181,4 +181,4 @@ def _glance(path: Path) -> str:
     from harmonygen.data.files import entries
 
     found = [f"{entry.name}{'/' if entry.is_dir() else ''}" for entry in entries(path)]
-    return (", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")) or "nothing"
+    return listed(found, most=8) or "nothing"

@@ -10,12 +10,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from harmonygen.data import HUB, SAMPLE, checked, detect_layout, read_pairs
-from harmonygen.data.files import bad, is_run
+from harmonygen.data.files import bad
 from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
@@ -24,6 +21,7 @@ from harmonygen.data.parquet import download, parquet_files, read_rows, read_sch
 from harmonygen.data.sample import cached_sample
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined
+from harmonygen.runs.read import Run, is_run
 from harmonygen.storage.remote import cache_folder
 
 COMPOSITE = "composite"
@@ -97,7 +95,7 @@ def composites_of(
 
     Layouts: iHarmony4 (every composite of the lists of ``role``), the sample, a table of paths with a column
     ``composite``, Parquet with an image column of that name (the files of ``role``), and a run folder of
-    ``synthesize`` (candidates that passed the gates).
+    ``synthesize`` (the candidates that may be used).
 
     Args:
         data: as for :func:`harmonygen.data.read_pairs`, or a run folder.
@@ -213,27 +211,16 @@ def _of_row(pair: Pair) -> Composite:
     return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
 
 
-def _of_run(run: Path) -> CompositeSet:
-    """Join each candidate that passed the gates with its pair's photo and mask, part by part."""
+def _of_run(folder: Path) -> CompositeSet:
+    """Join each candidate that may be used with its pair's photo and mask, in the order of the run's files."""
+    run = Run.open(folder.absolute())
+    photos = [run.pair_sources(part) for part in range(len(run.parts))]
     found = []
-    for part in parquet_files((run / "candidates").absolute()):
-        pairs = run.absolute() / "pairs" / part.name
-        rows = {row: number for number, row in enumerate(_column(pairs, "pair_id"))}
-        columns = ("pair_id", "real_id", "k", "gate")
-        for number, (pair_id, real_id, k, gate) in enumerate(
-            zip(*(_column(part, name) for name in columns), strict=True)
-        ):
-            if not gate:
-                real, mask = (CellSource(pairs, name, rows[pair_id]) for name in ("real", "mask"))
-                name, subset = f"{pair_id}_hg{k}", pair_id.rpartition("/")[0]
-                found.append(Composite(name, subset, real_id, CellSource(part, COMPOSITE, number), real, mask))
-    return CompositeSet(tuple(found), RUN, run, (), "the candidates that passed the gates")
-
-
-def _column(path: Path, name: str) -> list[Any]:
-    if name not in read_schema(path).names:
-        raise UsageError(f"'{path}' has no column '{name}': it is no part of a run of synthesize")
-    return list(pq.read_table(path, columns=[name])[name].to_pylist())
+    for row in run.usable().select(["pair_id", "real_id", "k", "part", "row"]).to_pylist():
+        pair_id, (real, mask) = row["pair_id"], photos[row["part"]][row["pair_id"]]
+        name, subset = f"{pair_id}_hg{row['k']}", pair_id.rpartition("/")[0]
+        found.append(Composite(name, subset, row["real_id"], run.composite_source(row), real, mask))
+    return CompositeSet(tuple(found), RUN, folder, (), "the candidates that passed the gates or a review")
 
 
 def dataset_folder(data: str | Path) -> Path:

@@ -129,8 +129,3 @@ class Listing:
     def path(self, stem: str) -> Path:
         """Return the image with this stem; if there is none, the path it ought to have."""
         return self.folder / self._names.get(stem, f"{stem}{self._preferred[0]}")
-
-
-def is_run(data: str | Path) -> bool:
-    """Tell whether ``data`` is a run folder of ``synthesize``."""
-    return (Path(data) / "plan.json").is_file() and (Path(data) / "candidates").is_dir()

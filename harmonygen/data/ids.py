@@ -12,11 +12,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, listed
 from harmonygen.records import CellSource, Pair
 
 MAX_BYTES = 200  # a file name holds 255; the rest is for `_<mask>_<variant>` and the suffix
-_NAMED = 5  # how many faulty ids a message names
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CLEANED = re.compile(r"[^\w.+=@,()-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -64,8 +63,8 @@ def refuse_unsafe(ids: Iterable[str], what: str) -> None:
     """Raise UsageError naming the first ids that are refused; ``what`` says what they are ids of."""
     faults = [(text, why) for text in ids if (why := fault(text))]
     if faults:
-        named = "; ".join(f"{text[:80]!r} {why}" for text, why in faults[:_NAMED])
-        raise UsageError(f"{len(faults)} {what}(s) cannot name a file: {named}: rename them{_more(faults)}")
+        named = listed([f"{text[:80]!r} {why}" for text, why in faults], between="; ")
+        raise UsageError(f"{len(faults)} {what}(s) cannot name a file: {named}: rename them")
 
 
 def refuse_collisions(named: Iterable[tuple[str, str]], what: str) -> None:
@@ -81,13 +80,9 @@ def refuse_collisions(named: Iterable[tuple[str, str]], what: str) -> None:
             clashes.append(f"{owner[0]!r} ({owner[1]}) and {name!r} ({origin})")
     if clashes:
         raise UsageError(
-            f"{len(clashes)} {what}(s) collide (also where case alone differs): {'; '.join(clashes[:_NAMED])}: "
-            f"rename one of each{_more(clashes)}"
+            f"{len(clashes)} {what}(s) collide (also where case alone differs): {listed(clashes, between='; ')}: "
+            "rename one of each"
         )
-
-
-def _more(faults: list[str] | list[tuple[str, str]]) -> str:
-    return f" (and {len(faults) - _NAMED} more)" if len(faults) > _NAMED else ""
 
 
 def check_pairs(pairs: Iterable[Pair]) -> None:
@@ -115,5 +110,5 @@ def refuse_repeats(names: Iterable[str], what: str, of: str) -> None:
     counts = Counter(names)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
-        named = ", ".join(repr(name) for name in repeated[:_NAMED])
+        named = listed([repr(name) for name in repeated])
         raise UsageError(f"{len(repeated)} {what}(s) stand for several {of}: {named}: make them unique")

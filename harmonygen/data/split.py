@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, listed, shown
 from harmonygen.pictures.phash import MAX_DISTANCE, Hashes, near_pairs
 from harmonygen.seeds import stable_seed
 
@@ -19,7 +19,6 @@ Split = Literal["train", "test"]
 TEST_FRACTION = 7404 / 73146
 """iHarmony4's test composites of all its composites, 65,742 + 7,404 (REFERENCE section 1)."""
 _BLOCK = 256  # rows compared at a time: 256 x 45,000 distances, 12 MB, and their matches
-_SHOWN = 5  # pairs in a message
 
 
 def near_duplicate_groups(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> list[int]:
@@ -146,10 +145,9 @@ def _choose(sizes: Sequence[int], wanted: int) -> Iterator[int]:
 
 def _refuse_conflicts(found: Sequence[Conflict]) -> None:
     if found:
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise UsageError(
             f"the given split puts near-duplicate photos on both sides in {len(found)} groups: "
-            f"{', '.join(map(str, found[:_SHOWN]))}{more}: move them to one side, or take them out of the data"
+            f"{listed([*map(str, found)])}: move them to one side, or take them out of the data"
         )
 
 
@@ -164,7 +162,7 @@ def read_split(train: Path | None, test: Path | None) -> dict[str, Split]:
     both = [name for name in tests if name in given]
     if both:
         raise UsageError(
-            f"{len(both)} photos are in '{train}' and in '{test}': {', '.join(both[:_SHOWN])}: take them out of one"
+            f"{len(both)} photos are in '{train}' and in '{test}': {shown(both, 'photos')}: take them out of one"
         )
     return {**given, **dict.fromkeys(tests, "test")}
 

@@ -18,7 +18,7 @@ from typing import Any
 import harmonygen
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
-from harmonygen.errors import InputError
+from harmonygen.errors import InputError, listed
 from harmonygen.evaluation.cases import read_cases, score_triplets
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
@@ -168,8 +168,7 @@ def _size(source: ImageSource) -> tuple[int, int]:
 
 
 def _listed(faults: Sequence[str]) -> str:
-    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-    return "; ".join(faults[:_NAMED]) + more
+    return listed(faults, most=_NAMED, between="; ")
 
 
 def _plan(settings: EvaluateSettings, found: CompositeSet, job: ScoringJob, models: Models) -> dict[str, Any]:

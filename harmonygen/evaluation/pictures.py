@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.data import read_pairs
-from harmonygen.data.files import is_run
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.cases import pictures_of
 from harmonygen.evaluation.page import CaseView, Shot, draw_sheet, write_page
@@ -25,6 +24,7 @@ from harmonygen.pictures.masks import load_mask, resize_mask
 from harmonygen.records import Pair
 from harmonygen.report.plots import curve, share_above
 from harmonygen.report.raster import to_png
+from harmonygen.runs.read import is_run
 from harmonygen.storage.shards import write_bytes
 
 SHEET, CURVE = "sheet.png", "fg_ratio.png"

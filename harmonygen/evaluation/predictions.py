@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from harmonygen.data.files import walk_images
-from harmonygen.errors import InputError, UsageError
+from harmonygen.errors import InputError, UsageError, listed
 
 _EDGES = re.compile(r"(?<![^\W_])(?=[^\W_])|(?<=[^\W_])(?![^\W_])")
 _NAMED = 20  # how many faulty names a message holds
@@ -56,22 +56,17 @@ def match_predictions(folder: Path, names: Sequence[str], match: str = "*") -> d
 def _refuse(folder: Path, doubtful: Sequence[str], missing: Sequence[str]) -> None:
     if doubtful:
         raise InputError(
-            f"{len(doubtful)} names in '{folder}' are ambiguous: {_first(doubtful, '; ')}: keep one file a composite, "
-            "or say which with a pattern (--match '*_harmonized.png')"
+            f"{len(doubtful)} names in '{folder}' are ambiguous: {listed(doubtful, most=_NAMED, between='; ')}: "
+            "keep one file a composite, or say which with a pattern (--match '*_harmonized.png')"
         )
     if missing:
         raise InputError(
-            f"'{folder}' lacks predictions of {len(missing)} composites: {_first(missing, ', ')}: add them"
+            f"'{folder}' lacks predictions of {len(missing)} composites: {listed(missing, most=_NAMED)}: add them"
         )
 
 
 def _both(paths: Sequence[str]) -> str:
     return " and ".join(repr(path) for path in sorted(paths)[:3])
-
-
-def _first(texts: Sequence[str], between: str) -> str:
-    more = f"{between}and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return between.join(texts[:_NAMED]) + more
 
 
 def _pictures(folder: Path, match: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ from harmonygen.gain.settings import GainSettings
 from harmonygen.pictures import phash
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
-from harmonygen.runs.read import Run, read_run, rows_by_pair
+from harmonygen.runs.read import Run, rows_by_pair
 from harmonygen.settings import Rule
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
@@ -297,7 +297,7 @@ def mix(settings: GainSettings, run: Path, pick: Literal["random", "selected"], 
     Raises:
         UsageError: none passed, or photos of one name.
     """
-    made = read_run(run)
+    made = Run.open(run)
     refuse_names(made)
     rows = _even(made, pick, count, settings.seed)
     if not rows:
@@ -312,9 +312,9 @@ def mix(settings: GainSettings, run: Path, pick: Literal["random", "selected"], 
 
 def _even(run: Run, pick: Literal["random", "selected"], count: int, seed: int) -> list[dict[str, Any]]:
     """Pick ``count`` rows: one of every pair, then a second, and so on while there are any; the last round by lot."""
-    pairs = list(rows_by_pair(run.candidates))
+    pairs = list(rows_by_pair(run.rows()))
     taken: dict[tuple[str, int], dict[str, Any]] = {}
-    for each in range(1, run.candidates.num_rows + 1):
+    for each in range(1, run.rows().num_rows + 1):
         picked = picks.pick_all(run, dict.fromkeys(pairs, each), 1.0, pick, seed, allow_fewer=True)
         new = {(row["pair_id"], row["k"]): row for rows in picked.by_pair.values() for row in rows}
         fresh = [key for key in new if key not in taken]

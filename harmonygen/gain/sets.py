@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from harmonygen.augmentation import leak_guard
 from harmonygen.augmentation import pick as picks
@@ -31,7 +30,7 @@ from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource, Pair
-from harmonygen.runs.read import Run, read_run
+from harmonygen.runs.read import Run
 from harmonygen.storage import shards
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
@@ -79,7 +78,7 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
     compared = 0
     if settings.leak_guard == "hash":
         compared = leak_guard.refuse_near_duplicates(train, dataset.guarded_photos())
-    run = Run(out, (), pa.table({}), frozenset(), "")
+    run = Run(out, {}, ())  # no run: nothing is mixed in
     nothing, gamma = picks.Picks({}, 0, (), 0), plan_gamma(0.0, pairs_and_composites(dataset))
     write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing, ""))
     counts = {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
@@ -100,7 +99,7 @@ def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
         run = settings.out / "candidates" / f"originals-{side}"
         say(f"{side}: {settings.originals.k} composites ({settings.originals.generator}) of each of {len(pairs)} masks")
         synthesize(transfers(settings, table, run, settings.per_photo))
-        made = read_run(run)
+        made = Run.open(run)
         rows, gated = wanted(made, "selected")
         refuse_names(made)
         written = write_pairs_and_composites(out, "sym", made, rows)

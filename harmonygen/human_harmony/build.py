@@ -33,11 +33,12 @@ from harmonygen.human_harmony.rows import CONFIGS, Triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
-from harmonygen.runs.decisions import read_decisions, to_rows
+from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad
-from harmonygen.runs.job_folder import adopt_json, digest_of, read_plan
+from harmonygen.runs.job_folder import adopt_json, digest_of
+from harmonygen.runs.read import Run
 from harmonygen.storage import shards
-from harmonygen.synthesis.reselect import SELECTION, reselect
+from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
@@ -194,26 +195,20 @@ def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
     if settings.decisions is None:
         return
     decisions = read_decisions(settings.decisions)
-    if to_rows(decisions.of) != _selection(run).get("decisions", []):
+    if decisions.of != Run.look(run).decisions:
         with stages("review", "shards") as progress:
             reselect(run, decisions=decisions, progress=progress)
 
 
-def _selection(run: Path) -> dict[str, Any]:
-    path = run / SELECTION
-    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return held
-
-
 def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Sequence[dict[str, Any]]) -> Triplets:
-    plan, selection = read_plan(work / RUN), _selection(work / RUN)
+    run = Run.open(work / RUN)
     constants = {
-        "classifier_digest": selection.get("classifier_digest", plan["classifier_digest"]),
-        "run": plan["plan_digest"],
+        "classifier_digest": run.selection["classifier_digest"],
+        "run": run.plan_digest,
         "license": settings.license,
     }
-    whole = digest_of({"build": digest, "run": plan["plan_digest"], "selection": selection})
-    return Triplets(work / RUN, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
+    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected})
+    return Triplets(run, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
 
 
 def _finished(out: Path, digest: str) -> bool:

@@ -17,14 +17,14 @@ from harmonygen.data import read_pairs
 from harmonygen.data.write_parquet import write_readme
 from harmonygen.errors import InputError
 from harmonygen.human_harmony import prepare
-from harmonygen.human_harmony.rows import SPLITS, Triplets, margins, read_light
+from harmonygen.human_harmony.rows import SPLITS, Triplets, margins
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.pictures.images import load_upright, open_checked, read_bytes
 from harmonygen.pictures.masks import decode_segmentation, fg_ratio, to_mask
 from harmonygen.records import MaskSource, SegmentSource
 from harmonygen.report import contact_sheet, plots
 from harmonygen.report.raster import to_png
-from harmonygen.runs.read import count_scores
+from harmonygen.runs.counts import count_scores
 from harmonygen.storage import shards
 
 ASSETS = "assets"
@@ -37,9 +37,9 @@ _COLUMNS = 6
 class Counted:
     """What a build's rows come to, without their pictures.
 
-    ``photos`` counts pairs by split, of ``distinct`` photos; ``layers`` are scores by outcome (selected, passed,
-    gated); ``near_ties`` pairs have a margin under the threshold; ``unselected`` pairs have no selected candidate;
-    ``ratios`` by pair.
+    ``photos`` counts pairs by split, of ``distinct`` photos; ``layers`` are scores by outcome (selected; passed: may
+    be used too; gated: refused by a gate or a reviewer); ``near_ties`` pairs have a margin under the threshold;
+    ``unselected`` pairs have no selected candidate; ``ratios`` by pair.
     """
 
     photos: dict[str, int]
@@ -61,12 +61,13 @@ def count(triplets: Triplets, near_tie: float) -> Counted:
     distinct: set[str] = set()
     scored: list[dict[str, Any]] = []
     for part in triplets.parts():
-        light = [row for row in read_light(part) if triplets.split_of.get(row["pair_id"])]
+        rows = triplets.run.part_rows(part).to_pylist()
+        light = [row for row in rows if triplets.split_of.get(row["pair_id"])]
         gaps |= margins(light)
         distinct |= {row["real_id"] for row in light}
         chosen |= {row["pair_id"] for row in light if row["selected"]}
         for row in light:
-            layers["selected" if row["selected"] else "gated" if row["gate"] else "passed"].append(row["p_composite"])
+            layers["selected" if row["selected"] else "passed" if row["usable"] else "gated"].append(row["p_composite"])
             scored.append({name: row[name] for name in ("reason", "selected", "p_composite", "fmse", "structure")})
     splits = [triplets.split_of[pair_id] for pair_id in gaps]
     return Counted(
@@ -144,7 +145,8 @@ def write_pictures(out: Path, counted: Counted, reference: tuple[str, Sequence[f
         Picture(
             f"{ASSETS}/scores.png",
             "Histogram of the scores of all candidates",
-            "Scores of all candidates: selected (blue), passed the gates (grey), refused by a gate (orange).",
+            "Scores of all candidates: selected (blue), usable but not selected (grey), refused by a gate or by a "
+            "reviewer (orange).",
         ),
     ]
 

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from harmonygen.augmentation import export
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
@@ -22,8 +20,8 @@ from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.records import Quarantined
 from harmonygen.report import plots, write_report
 from harmonygen.report.dropped import dropped_rows, dropped_sheet
-from harmonygen.runs.job_folder import read_plan, versions
-from harmonygen.runs.read import read_run
+from harmonygen.runs.job_folder import versions
+from harmonygen.runs.read import Run
 from harmonygen.storage import shards
 from harmonygen.storage.parquet_cells import image_schema
 
@@ -63,7 +61,7 @@ def write_dataset(
             if settings.reference
             else None
         )
-        quarantined = [*bad, *_run_quarantine(triplets.run)]
+        quarantined = [*bad, *triplets.run.quarantine()]
         shards.write_parquet(out / "quarantine.parquet", shards.quarantine_table(quarantined))
         figures = _figures(settings, triplets, counted, written, left_out, photos_read, len(quarantined), reference)
         shards.write_json(out / "summary.json", _summary(settings, figures, counted, split, triplets))
@@ -98,7 +96,7 @@ def _write_tree(
     settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
 ) -> list[manifest.PublishedFile]:
     """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split."""
-    run = read_run(triplets.run)
+    run = triplets.run
     export.refuse_names(run)
     rows, _ = export.wanted(run, "selected")
     rows = [row for row in rows if triplets.split_of.get(row["pair_id"])]
@@ -113,10 +111,6 @@ def _write_tree(
     lists += [path for subset in triplets.subsets() for path in (out / subset).glob("*.txt")]
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     return [manifest.entry(out, path) for path in [*sorted(lists), *files]]
-
-
-def _run_quarantine(run: Path) -> list[Quarantined]:
-    return [Quarantined(**row) for row in pq.read_table(run / "quarantine.parquet").to_pylist()]
 
 
 def _write_dropped(out: Path, work: Path) -> None:
@@ -138,7 +132,6 @@ def _figures(
     quarantined: int,
     reference: tuple[str, list[float]] | None,
 ) -> CardFigures:
-    plan = read_plan(triplets.run)
     review = _review_of(triplets.run)
     rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
     return CardFigures(
@@ -155,7 +148,7 @@ def _figures(
         unselected=counted.unselected,
         above=plots.share_above(counted.ratios, LEVEL),
         reference=(reference[0], plots.share_above(reference[1], LEVEL)) if reference else None,
-        made=human_card.made_by(settings, plan, review),
+        made=human_card.made_by(settings, triplets.run.plan, review),
         command=human_card.command(settings),
         license=settings.license,
         unit="photos" if counted.distinct == sum(counted.photos.values()) else "pairs of photo and mask",
@@ -163,12 +156,10 @@ def _figures(
     )
 
 
-def _review_of(run: Path) -> dict[str, int]:
+def _review_of(run: Run) -> dict[str, int]:
     """Return how many candidates a review accepted and rejected, nothing if there was none."""
-    from harmonygen.report.rows import read_json
-
-    selection = read_json(run / "summary.json").get("selection", {})
-    return {name: selection[name] for name in ("accepted", "rejected")} if "accepted" in selection else {}
+    made = list(run.decisions.values())
+    return {"accepted": made.count("accept"), "rejected": made.count("reject")} if made else {}
 
 
 def _summary(

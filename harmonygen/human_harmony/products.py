@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harmonygen.data.split import bare_id, read_ids
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, shown
 from harmonygen.human_harmony.settings import ProductRule
 from harmonygen.human_harmony.verdict import ProductFilter, Verdict
 from harmonygen.pictures.images import ImageU8, Mask
 
 Strategy = Literal["heuristic", "person-detector", "list", "none"]
-
-_SHOWN = 5  # ids in a message
 
 
 def load_product_filter(
@@ -92,8 +90,7 @@ class ListFilter:
         """
         unknown = sorted(self.ids - {bare_id(real_id) for real_id in real_ids})
         if unknown:
-            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
             raise UsageError(
                 f"{len(unknown)} of {len(self.ids)} ids of the product list '{self.name}' are not in the data: "
-                f"{', '.join(unknown[:_SHOWN])}{more}: correct the list, or take them out of it"
+                f"{shown(unknown)}: correct the list, or take them out of it"
             )

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, config_folder
 from harmonygen.errors import StorageError
 from harmonygen.human_harmony import prepare
+from harmonygen.runs.read import PairImages, Run
 from harmonygen.runs.tables import CANDIDATE_COLUMNS
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
@@ -41,7 +41,7 @@ COLUMNS: dict[str, str] = {
     **_FROM_PHOTO,
     "license": "string",
 }
-"""Columns of both configurations; ``margin`` is the pair's best score minus its second best, gated ones left out."""
+"""Columns of both configurations; ``margin`` is the best score of a pair's usable candidates minus the second best."""
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
@@ -53,15 +53,15 @@ Written = dict[str, dict[str, SplitInfo]]
 class Triplets:
     """What the rows are made from: the run, the split of each pair, and the columns that are the same for all rows."""
 
-    run: Path
+    run: Run
     work: Path
     split_of: Mapping[str, str]
     constants: Mapping[str, str | None]
     digest: str
 
-    def parts(self) -> list[Path]:
-        """Return the run's candidate files in order."""
-        return sorted((self.run / "candidates").glob("part-*.parquet"))
+    def parts(self) -> range:
+        """Return the shards of the run."""
+        return range(len(self.run.parts))
 
     def subsets(self) -> set[str]:
         """Return the subsets of the prepared photos."""
@@ -99,22 +99,15 @@ def write_triplets(triplets: Triplets, out: Path, progress: Progress | None = No
     return written
 
 
-def read_light(part: Path) -> list[Row]:
-    """Return the rows of a candidates file without their pictures."""
-    names = [name for name in CANDIDATE_COLUMNS if name != "composite"]
-    rows: list[Row] = pq.ParquetFile(part).read(columns=names).to_pylist()
-    return rows
-
-
 def margins(rows: list[Row]) -> dict[str, float | None]:
-    """Return each pair's best score minus its second best, of candidates that passed the gates; None of fewer than two.
+    """Return each pair's best score minus its second best, of its usable candidates; None if there are fewer than two.
 
-    >>> margins([{"pair_id": "a", "gate": "", "p_composite": p} for p in (0.5, 0.75, 0.25)])
+    >>> margins([{"pair_id": "a", "usable": True, "p_composite": p} for p in (0.5, 0.75, 0.25)])
     {'a': 0.25}
     """
     scores: dict[str, list[float]] = {}
     for row in rows:
-        scores.setdefault(row["pair_id"], []).extend([] if row["gate"] else [row["p_composite"]])
+        scores.setdefault(row["pair_id"], []).extend([row["p_composite"]] if row["usable"] else [])
     best = {pair_id: sorted(own, reverse=True)[:2] for pair_id, own in scores.items()}
     return {pair_id: own[0] - own[1] if len(own) > 1 else None for pair_id, own in best.items()}
 
@@ -127,24 +120,24 @@ def _photo_columns(work: Path) -> dict[str, Row]:
 
 
 def _new_rows(
-    triplets: Triplets, part: Path, split: str, ahead: dict[str, int], photos: Mapping[str, Row]
+    triplets: Triplets, part: int, split: str, ahead: dict[str, int], photos: Mapping[str, Row]
 ) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a part and split that are not written yet, with their configuration.
 
     ``ahead`` counts, by configuration, the rows that are written already; it is counted down. A part whose rows are
     all written is not read but for its light columns.
     """
-    light = read_light(part)
+    light = triplets.run.part_rows(part).to_pylist()
     here = [triplets.split_of.get(row["pair_id"]) == split for row in light]
     counts = {"default": sum(map(_and_selected, light, here)), "candidates": sum(here)}
     if all(ahead[config] >= counts[config] for config in CONFIGS):
         for config in CONFIGS:
             ahead[config] -= counts[config]
         return
-    gaps, images = margins(light), _pair_images(triplets.run / "pairs" / part.name)
-    for row, wanted, composite in zip(light, here, _composites(part), strict=True):
-        if not wanted:
-            continue
+    gaps = margins(light)
+    images = {pair_id: _cells(pair_id, both) for pair_id, both in triplets.run.images(part)}
+    for row, encoded in triplets.run.composites(row for row, wanted in zip(light, here, strict=True) if wanted):
+        composite = image_cell(encoded, row["composite"]["path"])
         for config in CONFIGS if row["selected"] else CONFIGS[1:]:
             if ahead[config]:
                 ahead[config] -= 1
@@ -158,25 +151,13 @@ def _and_selected(row: Row, wanted: bool) -> bool:
     return wanted and bool(row["selected"])
 
 
-def _composites(part: Path) -> Iterator[dict[str, Any]]:
-    """Yield the composite cells of a candidates file, one row in memory at a time."""
-    for batch in pq.ParquetFile(part, pre_buffer=False).iter_batches(batch_size=1, columns=["composite"]):
-        yield batch.column("composite")[0].as_py()
+def _cells(pair_id: str, images: PairImages) -> dict[str, dict[str, Any]]:
+    """Return a pair's photo and mask as image cells; a photo that is used as it is on disk is read from there."""
+    real = _file_cell(images.path) if images.real is None else image_cell(images.real, images.path.name)
+    return {"real": real, "mask": image_cell(images.mask, f"{pair_id.replace('/', '_')}.png")}
 
 
-def _pair_images(path: Path) -> dict[str, dict[str, Any]]:
-    """Return a shard's photos and masks as image cells by pair; a photo used as it is on disk is read from there."""
-    try:
-        rows = pq.read_table(path, columns=["pair_id", "real", "mask"]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the command") from error
-    return {row["pair_id"]: {"real": _with_bytes(row["real"]), "mask": row["mask"]} for row in rows}
-
-
-def _with_bytes(cell: dict[str, Any]) -> dict[str, Any]:
-    if cell["bytes"] is not None:
-        return cell
-    path = Path(cell["path"])
+def _file_cell(path: Path) -> dict[str, Any]:
     try:
         return image_cell(path.read_bytes(), path.name)
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, listed
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -29,7 +29,6 @@ _USUAL = (
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
-_SHOWN = 4
 _LANDMARKS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("classifier", "a ResNet's weights (conv1, layer1 ...)", ("conv1.weight", "layer1.0.conv1.weight")),
     ("harmony-vae", "a Harmony-VAE's weights (conditional_encoder ...)", ("conditional_encoder.conv_in.weight",)),
@@ -115,7 +114,7 @@ def find_weights(source: Path, part: str = "") -> Path:
         if usual or len(files) == 1:
             return (usual or files)[0]
         if files:
-            raise CheckpointError(f"'{folder}' holds {_listed([path.name for path in files])}: give the file by --from")
+            raise CheckpointError(f"'{folder}' holds {listed([path.name for path in files])}: give the file by --from")
     raise CheckpointError(f"'{source}' holds no weights ({', '.join(_SUFFIXES)}): check --from")
 
 
@@ -162,7 +161,7 @@ def _one_set(raw: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"'{path}' holds several sets of weights ({', '.join(sets)}): save the one you mean alone"
         )
-    keys = f" with {_listed([str(name) for name in raw])}" if isinstance(raw, Mapping) else ""
+    keys = f" with {listed([str(name) for name in raw])}" if isinstance(raw, Mapping) else ""
     raise CheckpointError(f"'{path}' holds a {type(raw).__name__}{keys}: a dict of named tensors is needed")
 
 
@@ -190,7 +189,7 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[str, str]:
     for kind, words, names in _LANDMARKS:
         if all(name in state for name in names):
             return kind, words
-    return "", f"weights of an unknown network ({_listed(list(state))})"
+    return "", f"weights of an unknown network ({listed(list(state))})"
 
 
 def check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
@@ -209,14 +208,9 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wha
         "unexpected": [name for name in state if name not in expected],
         "of another shape": list(shapes.values()),
     }
-    said = [f"{len(names)} {fault}: {_listed(names)}" for fault, names in faults.items() if names]
+    said = [f"{len(names)} {fault}: {listed(names)}" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(f"the weights do not fit {what}: {'; '.join(said)}")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _first_line(error: Exception) -> str:

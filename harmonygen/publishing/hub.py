@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 
 from harmonygen.data.manifest import PublishedFile
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import StorageError, UsageError, listed
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub_calls import Caller, Token
 from harmonygen.publishing.hub_files import Difference, HubFile, difference, groups
@@ -198,10 +198,9 @@ class Hub:
             each.path for each in _footer_sample(entries) if not self._same_footer(folder, each, revision)
         ]
         if wrong:
-            shown = ", ".join(f"'{path}'" for path in wrong[:5])
             raise StorageError(
-                f"'{revision}' of '{self.repo}' does not hold what was sent ({len(wrong)} files differ: {shown}): "
-                "main was not touched; repeat the command, which sends them again"
+                f"'{revision}' of '{self.repo}' does not hold what was sent ({len(wrong)} files differ: "
+                f"{listed(wrong)}): main was not touched; repeat the command, which sends them again"
             )
 
     def _readme(self, revision: str) -> bytes:

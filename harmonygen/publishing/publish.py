@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harmonygen.data.manifest import PublishedFile
-from harmonygen.errors import HarmonygenError, StorageError, UsageError
+from harmonygen.errors import HarmonygenError, StorageError, UsageError, listed
 from harmonygen.publishing.front_matter import Card
 from harmonygen.publishing.hub import MAIN, Hub, Refs
 from harmonygen.publishing.hub_calls import Token, find_token, tamed_library
@@ -155,9 +155,8 @@ def _check_options(settings: PublishSettings) -> None:
 def _refuse_faults(verified: Verified) -> Card:
     faults = verified.faults
     if faults or verified.card is None:
-        listed = "\n".join(f"  - {fault}" for fault in faults[:_SHOWN_FAULTS])
-        more = f"\n  ... and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
-        raise UsageError(f"'{verified.folder}' cannot be published, {len(faults)} faults:\n{listed}{more}")
+        named = listed([*map(str, faults)], most=_SHOWN_FAULTS, between="\n  - ")
+        raise UsageError(f"'{verified.folder}' cannot be published, {len(faults)} faults:\n  - {named}")
     return verified.card
 
 

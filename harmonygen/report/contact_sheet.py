@@ -34,8 +34,8 @@ Small = Mapping[ImageSource, Image.Image]
 def contact_sheet(folder: Path, rows: int = 10, columns: int = 10) -> Image.Image:
     """Draw a run or dataset as one RGB picture: ``rows`` pairs spread over the scores, ``columns`` candidates each.
 
-    Candidates come by falling score and are captioned with it, the selected in blue with a star, a gated one with its
-    gate. Every cell is 144 pixels square.
+    Candidates come by falling score and are captioned with it: the selected in blue with a star, one that may not be
+    used in grey, with its gate. Every cell is 144 pixels square.
 
     Raises:
         UsageError: not a run folder or dataset, or fewer than 1 row or column.
@@ -86,7 +86,7 @@ def _draw_row(sheet: Image.Image, top: int, row: PairRow, columns: int, small: S
     draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, INK)
     for column, tile in enumerate(row.ranked()[:columns], start=1):
         picture = small.get(tile.picture) if tile.picture is not None else None
-        colour = _CHOSEN if tile.selected else _FAINT if tile.gate else INK
+        colour = _CHOSEN if tile.selected else INK if tile.usable else _FAINT
         draw_cell(sheet, (GAP + column * (PICTURE + GAP), top), picture, _caption(tile), colour)
 
 

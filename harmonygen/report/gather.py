@@ -6,20 +6,20 @@ got.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, shown
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
-from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns, read_json
-from harmonygen.storage.shards import unpack_quarantine
+from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns
+from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY
+from harmonygen.runs.read import Run, is_run
+from harmonygen.storage.shards import read_json
 
-_PAIR_COLUMNS = ("pair_id", "subset", "width", "height", "fg_ratio", "scores")
 _FACTS = ("harmonygen", "verb", "layout", "data_root", "plan_digest", "inputs_digest", "model_digest")
 
 
@@ -32,9 +32,9 @@ def gather(folder: Path) -> Gathered:
         UsageError: the folder is none of these.
         StorageError: a file of it cannot be read.
     """
-    if (folder / "plan.json").is_file() and (folder / "pairs").is_dir():
-        return _gather_run(folder)
-    if (folder / "work" / "synthesize" / "pairs").is_dir():
+    if is_run(folder):
+        return _gather_run(Run.look(folder))
+    if is_run(folder / "work" / "synthesize"):
         return _gather_build(folder)
     if (folder / datasets.MANIFEST).is_file():
         return _with_facts(folder, datasets.tree_rows(folder))
@@ -51,38 +51,33 @@ def _found(folder: Path) -> str:
         return "does not exist"
     if not folder.is_dir():
         return "is a file"
-    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"holds {', '.join(names[:6])}{more}" if names else "is empty"
+    names = shown(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    return f"holds {names}" if names else "is empty"
 
 
-def _gather_run(folder: Path) -> Gathered:
-    parts = sorted((folder / "pairs").glob("part-*.parquet"))
-    plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
-    rows = [row for part in parts for row in _run_rows(part, folder / "candidates" / part.name)]
-    planned = len(plan.get("shards", parts))
-    notes = []
-    if len(parts) < planned:
-        notes.append(
-            f"The run is not finished: {len(parts)} of {planned} shards are done. The same command goes on with it."
-        )
-    rate, seconds = summary.get("candidates_per_second"), summary.get("seconds")
+def _gather_run(run: Run) -> Gathered:
+    summary, done = read_json(run.folder / SUMMARY), len(run.parts)
+    notes = (
+        f"The run is not finished: {done} of {run.planned} shards are done. Repeat the same command to resume it."
+        if done < run.planned
+        else ""
+    )
     return Gathered(
         "run",
-        _name(folder),
-        tuple(rows),
-        _facts(plan, summary),
-        _quarantine(folder, parts),
-        rate,
-        seconds,
-        tuple(notes),
+        _name(run.folder),
+        tuple(row for part in range(done) for row in _run_rows(run, part)),
+        _facts(run.plan, summary),
+        tuple(run.quarantine()),
+        summary.get("candidates_per_second"),
+        summary.get("seconds"),
+        (notes,) if notes else (),
     )
 
 
 def _gather_build(folder: Path) -> Gathered:
     """Gather the run inside a build: its photos that the dataset has, with the build's facts and what it left out."""
-    run = _gather_run(folder / "work" / "synthesize")
-    plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
+    run = _gather_run(Run.look(folder / "work" / "synthesize"))
+    plan, summary = read_json(folder / PLAN), read_json(folder / SUMMARY)
     inner = {title: run.facts[title] for title in ("Model", "Selection", "Versions") if title in run.facts}
     split = folder / "work" / "split.parquet"
     shares = read_columns(split, ("pair_id", "split")) if split.is_file() else []
@@ -92,47 +87,45 @@ def _gather_build(folder: Path) -> Gathered:
         name=_name(folder),
         rows=tuple(row for row in run.rows if row.pair_id not in leaks),
         facts={**_facts(plan, {}), **inner},
-        quarantine=_quarantine(folder, ()) or run.quarantine,
+        quarantine=_quarantine(folder) or run.quarantine,
         left_out=read_left_out(folder / "work", summary.get("left_out", {})),
     )
 
 
-def _run_rows(pairs: Path, candidates: Path) -> Iterable[PairRow]:
-    pictures = _pictures(candidates)
-    for index, pair in enumerate(read_columns(pairs, _PAIR_COLUMNS)):
-        tiles = [_tile(score, pictures.get((pair["pair_id"], score["k"]))) for score in json.loads(pair["scores"])]
-        real, mask = (CellSource(pairs, column, index) for column in ("real", "mask"))
-        ratio = number(pair["fg_ratio"])
+def _run_rows(run: Run, part: int) -> Iterator[PairRow]:
+    """Yield the pairs of a shard; a candidate that was not kept has no picture."""
+    kept = run.part_rows(part).select(["pair_id", "k", "part", "row"]).to_pylist()
+    pictures = {(row["pair_id"], row["k"]): run.composite_source(row) for row in kept}
+    sources, scores = run.pair_sources(part), run.pair_scores(part)
+    for pair in run.pairs(part):
+        name = pair["pair_id"]
+        tiles = [_tile(score, pictures.get((name, score["k"]))) for score in scores[name]]
         size = pair["width"] or 0, pair["height"] or 0
-        yield PairRow(pair["pair_id"], pair["subset"] or "", real, mask, tuple(tiles), *size, ratio)
+        yield PairRow(name, pair["subset"] or "", *sources[name], tuple(tiles), *size, number(pair["fg_ratio"]))
 
 
 def _tile(score: Mapping[str, Any], picture: CellSource | None) -> Tile:
-    p_composite, fmse = number(score.get("p_composite")), number(score.get("fmse"))
-    gate, reason = score.get("gate") or "", score.get("reason") or ""
-    review = score.get("review") or ""
-    return Tile(int(score["k"]), picture, p_composite, bool(score.get("selected")), gate, reason, fmse, review=review)
+    return Tile(
+        int(score["k"]),
+        picture,
+        number(score.get("p_composite")),
+        bool(score.get("selected")),
+        score.get("gate") or "",
+        score.get("reason") or "",
+        number(score.get("fmse")),
+        review=score.get("review") or "",
+    )
 
 
-def _pictures(candidates: Path) -> dict[tuple[str, int], CellSource]:
-    """Return where the picture of each (pair, k) of a shard is."""
-    if not candidates.is_file():
-        return {}
-    rows = read_columns(candidates, ("pair_id", "k"))
-    return {(row["pair_id"], row["k"]): CellSource(candidates, "composite", i) for i, row in enumerate(rows)}
-
-
-def _quarantine(folder: Path, parts: Iterable[Path]) -> tuple[Quarantined, ...]:
-    """Read the run's quarantine; of an unfinished run, what its shards carry."""
-    path = folder / "quarantine.parquet"
-    if path.is_file():
-        return tuple(Quarantined(**row) for row in read_columns(path, ("id", "stage", "error", "message")))
-    shards = (folder / "candidates" / part.name for part in parts)
-    return tuple(row for shard in shards if shard.is_file() for row in unpack_quarantine(shard))
+def _quarantine(folder: Path) -> tuple[Quarantined, ...]:
+    """Read the quarantine of a build, if it is there."""
+    path = folder / QUARANTINE
+    rows = read_columns(path, ("id", "stage", "error", "message")) if path.is_file() else []
+    return tuple(Quarantined(**row) for row in rows)
 
 
 def _with_facts(folder: Path, rows: tuple[PairRow, ...]) -> Gathered:
-    plan, summary = read_json(folder / "plan.json"), read_json(folder / "summary.json")
+    plan, summary = read_json(folder / PLAN), read_json(folder / SUMMARY)
     return Gathered("dataset", _name(folder), rows, _facts(plan, summary))
 
 

@@ -149,7 +149,7 @@ def figures(gathered: Gathered) -> list[tuple[str, str]]:
         (f"{len(tiles):,}", "candidates made"),
         (f"{sum(tile.picture is not None for tile in tiles):,}", "kept"),
         (f"{sum(tile.selected for tile in tiles):,}", "selected"),
-        (f"{sum(bool(tile.gate) for tile in tiles):,}", "refused by a gate"),
+        (f"{sum(bool(tile.gate) and not tile.usable for tile in tiles):,}", "refused by a gate"),
         (f"{len(gathered.quarantine):,}", "quarantined"),
         *([(f"{gathered.left_out.total:,}", "photos left out")] if gathered.left_out else []),
         *rate,
@@ -169,7 +169,7 @@ def _scores(tiles: Sequence[Tile], layer: str) -> list[float]:
 
 
 def _layer(tile: Tile) -> str:
-    return "selected" if tile.selected else "gated" if tile.gate else "passed"
+    return "selected" if tile.selected else "passed" if tile.usable else "gated"
 
 
 def _curve(gathered: Gathered) -> Markup | None:

@@ -21,8 +21,9 @@ from harmonygen.records import ImageSource
 from harmonygen.report import pages
 from harmonygen.report.gather import gather
 from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, written
-from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching, read_json
+from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
+from harmonygen.runs.read import Run, is_run
 
 FILENAME = "review.html"
 MAX_CANDIDATES = 20_000
@@ -80,13 +81,11 @@ def write_review(
 
 def identify(folder: Path) -> Identity:
     """Read what decisions on a run, or on the run inside a build, must name."""
-    inner = folder / "work" / "synthesize"
-    run = inner if (inner / "pairs").is_dir() and not (folder / "pairs").is_dir() else folder
-    plan, selection = read_json(run / "plan.json"), read_json(run / "selection.json")
-    keep = plan.get("settings", {}).get("keep", "all")
+    run = Run.look(folder if is_run(folder) else folder / "work" / "synthesize")
+    keep = run.plan["settings"]["keep"]
     notes = (f"This run kept '{keep}' of its candidates, so select cannot choose anew: synthesize with --keep all.",)
-    count = int(selection.get("count", 1))
-    return Identity(folder.resolve().name, plan.get("plan_digest", ""), count, notes if keep != "all" else ())
+    count = int(run.selection["count"])
+    return Identity(folder.resolve().name, run.plan_digest, count, notes if keep != "all" else ())
 
 
 def in_line(row: PairRow) -> PairRow:
@@ -100,8 +99,7 @@ def in_line(row: PairRow) -> PairRow:
 
 
 def _place(tile: Tile) -> tuple[int, int, bool, float, int]:
-    gated = bool(tile.gate) and not tile.selected
-    group = 0 if tile.review == "reject" else 1 if tile.selected else 3 if gated else 2
+    group = 0 if tile.review == "reject" else 1 if tile.selected else 2 if tile.usable else 3
     rank = tile.reason.rpartition(" rank ")[2]
     score = tile.p_composite
     return group, int(rank) if rank.isdecimal() else 0, score is None, -(score or 0.0), tile.k

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.errors import StorageError
 from harmonygen.records import ImageSource, Quarantined
+from harmonygen.runs.read import is_usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Tile:
     fmse: float | None = None
     label: str = ""
     review: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used; of a built dataset's row, whose review is not known, what was selected may be."""
+        return self.selected or is_usable(self.gate, self.review)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ class PairRow:
 
     @property
     def gates(self) -> list[str]:
-        """The gate each refused tile failed, in order of ``k``."""
-        return [tile.gate for tile in self.tiles if tile.gate]
+        """The gate that each refused tile failed, in order of ``k``."""
+        return [tile.gate for tile in self.tiles if tile.gate and not tile.usable]
 
     def ranked(self) -> list[Tile]:
         """Tiles by falling score, a tie by ``k``; those without a score last."""
@@ -127,17 +132,6 @@ class Gathered:
 def number(value: Any) -> float | None:
     """Return a finite float, or None for what is null, NaN or infinite."""
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one if there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read '{path}' ({error}): repeat the command that wrote the folder") from error
-    return value if isinstance(value, dict) else {}
 
 
 def read_columns(path: Path, columns: Iterable[str]) -> list[dict[str, Any]]:

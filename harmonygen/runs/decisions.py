@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import harmonygen
-from harmonygen.errors import UsageError
+from harmonygen.errors import UsageError, listed
 from harmonygen.storage.shards import write_json
 
 Decision = Literal["accept", "reject"]
@@ -123,9 +123,8 @@ def _is_row(row: Any) -> bool:
 
 
 def _named(unknown: Sequence[tuple[str, int]], pairs: Collection[str]) -> str:
-    names = [_name(key) if key[0] in pairs else f"pair '{key[0]}'" for key in unknown[:3]]
-    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-    return ", ".join(dict.fromkeys(names)) + more
+    names = [_name(key) if key[0] in pairs else f"pair '{key[0]}'" for key in unknown]
+    return listed(list(dict.fromkeys(names)), most=3)
 
 
 def _name(key: Iterable[Any]) -> str:

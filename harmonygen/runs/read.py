@@ -1,187 +1,344 @@
-"""Read a finished run: its candidates without their images, which rows count, and the images when they are needed."""
+"""Read a run of `synthesize`: its candidates, which of them may be used, and their pictures when they are needed.
+
+Every verb that takes a run reads it here, so that all of them refuse the same folders and use the same candidates.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.runs.decisions import REJECTED
+from harmonygen.records import CellSource, Quarantined
+from harmonygen.runs.decisions import Decision, from_rows
+from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
+from harmonygen.runs.tables import CANDIDATE_COLUMNS
+from harmonygen.storage.parquet_cells import IMAGE
+from harmonygen.storage.shards import file_metadata, read_json, unpack_quarantine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERB = "synthesize"
+SELECTION = "selection.json"
+"""What `select` and `score` chose by; a run that was never selected again has none."""
+SELECTION_KEY = b"harmonygen.selection"
+"""Footer key of a shard: the digest of the selection that it holds."""
+
+PAIRS, CANDIDATES = "pairs", "candidates"
+_PATTERN = "part-*-of-*.parquet"
+_LIGHT = (*(name for name, kind in CANDIDATE_COLUMNS.items() if kind != IMAGE), "composite.path")
+"""The columns that are read of all candidates: of ``composite`` the file name alone, since its bytes are the run."""
+_PAIR_LIGHT = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio")
 
 
-def count_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Sum up scores and outcomes: selected, dropped by reason, P(composite), medians of fMSE and structure."""
-    reasons = Counter(row["reason"].partition(" rank")[0] for row in scores if row["reason"])
-    p, fmse, structure = ([row[name] for row in scores] for name in ("p_composite", "fmse", "structure"))
-    return {
-        "selected": sum(row["selected"] for row in scores),
-        "dropped": dict(sorted(reasons.items())),
-        "p_composite": {
-            "mean": _figure(np.mean, p),
-            "median": _figure(np.median, p),
-            "min": _figure(np.min, p),
-            "max": _figure(np.max, p),
-        },
-        "fmse_median": _figure(np.median, fmse),
-        "structure_median": _figure(np.median, structure),
-    }
+def is_run(folder: str | Path) -> bool:
+    """Tell whether a folder holds a run of `synthesize`, finished or not."""
+    plan = Path(folder) / PLAN
+    try:
+        return plan.is_file() and bool(read_plan(plan.parent, VERB))
+    except UsageError:
+        return False
 
 
-def _figure(of: Callable[[Sequence[float]], Any], values: Sequence[float]) -> float | None:
-    """Return a statistic of values, or None (JSON has no NaN) of none."""
-    return float(of(values)) if values else None
+def is_usable(gate: str, review: str) -> bool:
+    """Tell whether a candidate may be used: it passed the gates or a reviewer accepted it, and none rejected it.
+
+    Args:
+        gate: the first gate that it failed, "" if it passed all.
+        review: what a reviewer decided of it: ``accept``, ``reject`` or "".
+
+    >>> is_usable("", ""), is_usable("fmse-low", "accept"), is_usable("fmse-low", ""), is_usable("", "reject")
+    (True, True, False, False)
+    """
+    return review == "accept" or (not gate and review != "reject")
 
 
-def read_scores(out: Path) -> Iterator[dict[str, Any]]:
-    """Yield the scores of every candidate made, kept or not."""
-    for path in sorted((out / "pairs").glob("part-*.parquet")):
-        for packed in pq.read_table(path, columns=["scores"]).column("scores").to_pylist():
-            yield from json.loads(packed)
+class PairImages(NamedTuple):
+    """The encoded photo and mask of a pair.
 
-
-COLUMNS = (
-    "pair_id",
-    "real_id",
-    "k",
-    "seed",
-    "width",
-    "height",
-    "p_composite",
-    "selected",
-    "gate",
-    "reason",
-    "model_digest",
-    "clipped",
-    "fmse",
-    "structure",
-    "drift",
-    "composite.path",
-)
-"""The columns that planning reads: of ``composite`` the file name alone, since its bytes are the run's size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished synthesis run: its candidates (:data:`COLUMNS` + ``part`` and ``row``) and quarantined pair ids.
-
-    ``emptied`` are the pairs none of whose candidates was kept (``--keep N``, and all failed a gate).
+    ``real`` is None if the photo is used as it is on disk, in the file ``path``; else ``path`` is a file name alone.
     """
 
+    real: bytes | None
+    path: Path
+    mask: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run of `synthesize` as it is on disk: its plan and the candidate files of its finished shards, in order."""
+
     folder: Path
+    plan: Mapping[str, Any]
     parts: tuple[Path, ...]
-    candidates: pa.Table
-    quarantined: frozenset[str]
-    plan_digest: str
-    emptied: frozenset[str] = frozenset()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Read a finished run.
+
+        Raises:
+            UsageError: the folder holds no run of `synthesize`, one that is not finished, or one whose selection is
+                half done.
+        """
+        run = cls.look(folder)
+        run.refuse_unfinished()
+        run._refuse_half_selected()
+        return run
+
+    @classmethod
+    def look(cls, folder: str | Path) -> Run:
+        """Read what there is of a run, finished or not.
+
+        Raises:
+            UsageError: the folder holds no run of `synthesize`, or its plan is cut short.
+        """
+        folder = Path(folder)
+        plan = read_plan(folder, VERB)
+        if missing := [name for name in ("settings", "shards") if name not in plan]:
+            raise UsageError(f"'{folder / PLAN}' lacks {' and '.join(missing)}: repeat the {VERB} command")
+        parts = sorted((folder / CANDIDATES).glob(_PATTERN))
+        return cls(folder, plan, tuple(part for part in parts if (folder / PAIRS / part.name).is_file()))
+
+    @property
+    def planned(self) -> int:
+        """The number of shards that the run is cut into."""
+        return len(self.plan["shards"])
+
+    def refuse_unfinished(self) -> None:
+        """Refuse a run that lacks shards or its summary.
+
+        Raises:
+            UsageError: saying what is there and how to finish the run.
+        """
+        lacking = "" if (self.folder / SUMMARY).is_file() else f", {SUMMARY} is not"
+        if len(self.parts) < self.planned or lacking:
+            raise UsageError(
+                f"the run '{self.folder}' is not finished ({len(self.parts)} of {self.planned} shards are there"
+                f"{lacking}): repeat its {VERB} command to resume it"
+            )
+
+    def _refuse_half_selected(self) -> None:
+        allowed = {digest_of(self.selection).encode(), *(() if self.reselected else (None,))}
+        others = 0
+        for part in self.parts:
+            with _reading(part):
+                others += file_metadata(part).get(SELECTION_KEY) not in allowed
+        if others:
+            raise UsageError(
+                f"the selection of the run '{self.folder}' is half done ({others} of {len(self.parts)} shards hold "
+                f"another one than {SELECTION}): repeat the select or score command to finish it"
+            )
+
+    @property
+    def plan_digest(self) -> str:
+        """The digest of everything that decides what the run makes."""
+        return str(self.plan.get("plan_digest", ""))
+
+    @cached_property
+    def reselected(self) -> dict[str, Any]:
+        """What `select` or `score` chose by, as :data:`SELECTION` says; empty if the run was never selected again."""
+        return read_json(self.folder / SELECTION)
+
+    @cached_property
+    def selection(self) -> dict[str, Any]:
+        """The rule, gates, count, seed, classifier and decisions in force: those of `select`, else the plan's."""
+        if self.reselected:
+            return self.reselected
+        settings = self.plan["settings"]
+        first = {"rule": settings["rule"], "gates": settings["gates"], "count": 1, "seed": settings["seed"]}
+        return {**first, "classifier_digest": self.plan["classifier_digest"]}
+
+    @cached_property
+    def decisions(self) -> dict[tuple[str, int], Decision]:
+        """What a reviewer decided, by pair id and k."""
+        return from_rows(self.reselected.get("decisions", []), f"'{self.folder / SELECTION}'")
+
+    def rows(self) -> pa.Table:
+        """Return every candidate that is kept, without its image.
+
+        The columns are those of the candidate files, with ``composite`` holding the file name alone, and ``part`` and
+        ``row`` (where the candidate lies), ``review`` (``accept``, ``reject`` or "") and ``usable``
+        (:func:`is_usable`).
+
+        Raises:
+            UsageError: a file lacks columns.
+            StorageError: a file cannot be read.
+        """
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> pa.Table:
+        return pa.concat_tables([self.part_rows(part) for part in range(len(self.parts))])
+
+    def part_rows(self, part: int) -> pa.Table:
+        """Return the rows of one shard, as :meth:`rows` returns those of all."""
+        table = _read(self.parts[part], _LIGHT)
+        keys = zip(table["pair_id"].to_pylist(), table["k"].to_pylist(), strict=True)
+        review = [str(self.decisions.get(key, "")) for key in keys]
+        usable = [is_usable(*both) for both in zip(table["gate"].to_pylist(), review, strict=True)]
+        count = table.num_rows
+        added = {
+            "row": pa.array(range(count), pa.int64()),
+            "part": pa.array([part] * count, pa.int32()),
+            "review": pa.array(review, pa.string()),
+            "usable": pa.array(usable, pa.bool_()),
+        }
+        for name, column in added.items():
+            table = table.append_column(name, column)
+        return table
+
+    def usable(self) -> pa.Table:
+        """Return the rows of the candidates that may be used: by the one rule, :func:`is_usable`."""
+        return self.rows().filter(self.rows()["usable"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return :meth:`rows` as a data frame; ``composite`` is the candidate's file name."""
+        table = self.rows()
+        names = pa.array([cell["path"] for cell in table["composite"].to_pylist()], pa.string())
+        frame: pd.DataFrame = table.set_column(
+            table.schema.get_field_index("composite"), "composite", names
+        ).to_pandas()
+        return frame
+
+    def pairs(self, part: int) -> list[dict[str, Any]]:
+        """Return ids, size and foreground ratio of a shard's pairs, in the order in which they are stored."""
+        rows: list[dict[str, Any]] = _read(self.pair_file(part), _PAIR_LIGHT).to_pylist()
+        return rows
+
+    def pair_scores(self, part: int) -> dict[str, list[dict[str, Any]]]:
+        """Return score, gate values and outcome of every candidate that a shard made, kept or not, by pair id."""
+        rows = _read(self.pair_file(part), ("pair_id", "scores")).to_pylist()
+        return {row["pair_id"]: json.loads(row["scores"]) for row in rows}
+
+    def scores(self) -> Iterator[dict[str, Any]]:
+        """Yield score, gate values and outcome of every candidate that the run made, kept or not."""
+        for part in range(len(self.parts)):
+            for scores in self.pair_scores(part).values():
+                yield from scores
 
     def real_ids(self) -> set[str]:
         """Return the ids of the photos that have candidates."""
-        return set(pc.unique(self.candidates["real_id"]).to_pylist())
+        return set(pc.unique(self.rows()["real_id"]).to_pylist())
+
+    def emptied(self) -> set[str]:
+        """Return the pairs none of whose candidates was kept (``--keep N``, and all failed a gate)."""
+        made = {name for part in range(len(self.parts)) for name in self._column(part, "pair_id")}
+        return made - set(pc.unique(self.rows()["pair_id"]).to_pylist())
+
+    def quarantine(self) -> list[Quarantined]:
+        """Return what could not be used; of an unfinished run, what its shards say."""
+        path = self.folder / QUARANTINE
+        if path.is_file():
+            return [Quarantined(**row) for row in _read(path, ("id", "stage", "error", "message")).to_pylist()]
+        return [row for part in self.parts for row in unpack_quarantine(part)]
+
+    def images(self, part: int, wanted: Collection[str] | None = None) -> Iterator[tuple[str, PairImages]]:
+        """Yield photo and mask of the pairs of a shard by pair id, one pair in memory at a time.
+
+        Args:
+            part: the shard.
+            wanted: pair ids; all by default.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        path = self.pair_file(part)
+        with _reading(path):
+            batches = pq.ParquetFile(path, pre_buffer=False).iter_batches(
+                batch_size=1, columns=["pair_id", "real", "mask"]
+            )
+            for row in (batch.to_pylist()[0] for batch in batches):
+                if wanted is None or row["pair_id"] in wanted:
+                    yield row["pair_id"], _images(row)
+
+    def composites(self, picked: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+        """Yield picked rows with their encoded composites in file order, one composite in memory at a time."""
+        by_part: dict[int, dict[int, Mapping[str, Any]]] = {}
+        for row in picked:
+            by_part.setdefault(row["part"], {})[row["row"]] = row
+        for part in sorted(by_part):
+            yield from _read_cells(self.parts[part], by_part[part])
+
+    def composite_source(self, row: Mapping[str, Any]) -> CellSource:
+        """Return where the composite of a row is."""
+        return CellSource(self.parts[row["part"]], "composite", row["row"])
+
+    def pair_sources(self, part: int) -> dict[str, tuple[CellSource, CellSource]]:
+        """Return where the photo and the mask of each pair of a shard are."""
+        path = self.pair_file(part)
+        ids = enumerate(self._column(part, "pair_id"))
+        return {pair_id: (CellSource(path, "real", row), CellSource(path, "mask", row)) for row, pair_id in ids}
+
+    def pair_file(self, part: int) -> Path:
+        """Return the file of a shard's pairs."""
+        return self.folder / PAIRS / self.parts[part].name
+
+    def _column(self, part: int, name: str) -> list[Any]:
+        return list(_read(self.pair_file(part), (name,))[name].to_pylist())
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run's plan, quarantine and candidate rows, without the images.
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a run is read into StorageError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the {VERB} command") from error
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a file of a run.
 
     Raises:
-        UsageError: not a run folder, or a run that is not finished.
+        UsageError: the file lacks one.
+        StorageError: it cannot be read.
     """
-    parts = tuple(sorted((folder / "candidates").glob("part-*-of-*.parquet")))
-    plan = folder / "plan.json"
-    if not plan.is_file() or not parts:
-        raise UsageError(f"'{folder}' holds no candidates: run harmonygen synthesize --out '{folder}' first")
-    expected = int(parts[0].stem.rpartition("-")[2])
-    if len(parts) != expected:
-        raise UsageError(
-            f"the run '{folder}' is not finished: {len(parts)} of {expected} shards are there: "
-            "repeat its synthesize command, it goes on where it stopped"
-        )
-    tables = [_read_part(path, index) for index, path in enumerate(parts)]
-    digest = str(json.loads(plan.read_text()).get("plan_digest", ""))
-    candidates = pa.concat_tables(tables)
-    emptied = _pair_ids(folder, parts) - set(pc.unique(candidates["pair_id"]).to_pylist())
-    return Run(folder, parts, candidates, _quarantined(folder), digest, frozenset(emptied))
+    with _reading(path):
+        file = pq.ParquetFile(path)
+        present = file.schema_arrow.names
+        if missing := [name for name in columns if name.partition(".")[0] not in present]:
+            raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of {VERB}")
+        return file.read(columns=list(columns)).replace_schema_metadata(None)
 
 
-def _pair_ids(folder: Path, parts: Sequence[Path]) -> set[str]:
-    """Return the pairs that the run made candidates of."""
-    files = [folder / "pairs" / part.name for part in parts]
-    tables = [pq.read_table(path, columns=["pair_id"])["pair_id"] for path in files if path.is_file()]
-    return {pair_id for column in tables for pair_id in column.to_pylist()}
-
-
-def _read_part(path: Path, index: int) -> pa.Table:
-    try:
-        table = pq.ParquetFile(path).read(columns=list(COLUMNS)).replace_schema_metadata(None)
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
-    if missing := [name for name in COLUMNS if name.partition(".")[0] not in table.column_names]:
-        raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no candidate file of harmonygen")
-    rows = pa.array(range(table.num_rows), pa.int64())
-    return table.append_column("row", rows).append_column("part", pa.array([index] * table.num_rows, pa.int32()))
-
-
-def _quarantined(folder: Path) -> frozenset[str]:
-    path = folder / "quarantine.parquet"
-    return frozenset(pq.read_table(path, columns=["id"])["id"].to_pylist()) if path.is_file() else frozenset()
-
-
-def usable(candidates: pa.Table) -> pa.ChunkedArray:
-    """Tell of each row whether it may be used: it passed the gates or a reviewer accepted it, and none rejected it."""
-    kept = pc.or_(pc.equal(candidates["gate"], ""), candidates["selected"])
-    return pc.and_(kept, pc.not_equal(candidates["reason"], REJECTED))
-
-
-def rows_by_pair(candidates: pa.Table) -> dict[str, list[int]]:
-    """Return row numbers of the table by pair, in order of ``k``."""
-    ordered = pc.sort_indices(candidates, [("pair_id", "ascending"), ("k", "ascending")])
-    rows: dict[str, list[int]] = {}
-    pair_ids = candidates["pair_id"].take(ordered)
-    for row, pair_id in zip(ordered.to_pylist(), pair_ids.to_pylist(), strict=True):
-        rows.setdefault(pair_id, []).append(row)
-    return rows
-
-
-def in_file_order(picked: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return picked rows in the order that :func:`read_composites` yields them."""
-    return sorted(picked, key=lambda row: (row["part"], row["row"]))
-
-
-def read_composites(run: Run, picked: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    """Yield each picked row with its encoded composite, one row group of the run in memory at a time."""
-    by_part: dict[int, dict[int, Mapping[str, Any]]] = {}
-    for row in picked:
-        by_part.setdefault(row["part"], {})[row["row"]] = row
-    for part in sorted(by_part):
-        yield from _read_cells(run.parts[part], by_part[part])
+def _images(row: Mapping[str, Any]) -> PairImages:
+    return PairImages(row["real"]["bytes"], Path(row["real"]["path"]), row["mask"]["bytes"])
 
 
 def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    file = pq.ParquetFile(path)
+    """Yield picked rows of a file; row groups without any are not read."""
+    file = pq.ParquetFile(path, pre_buffer=False)
     start = 0
     for group in range(file.metadata.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        here = sorted(row for row in picked if start <= row < start + rows)
-        if here:
-            cells = file.read_row_group(group, columns=["composite"]).column("composite")
-            for row in here:
-                yield picked[row], cells[row - start].as_py()["bytes"]
-        start += rows
+        stop = start + file.metadata.row_group(group).num_rows
+        last = max((row for row in picked if start <= row < stop), default=-1)
+        batches = file.iter_batches(batch_size=1, row_groups=[group], columns=["composite"])
+        for row, batch in zip(range(start, last + 1), batches, strict=False):
+            if row in picked:
+                yield picked[row], batch.column("composite")[0].as_py()["bytes"]
+        start = stop
 
 
-def read_pair_images(run: Run, part: int) -> dict[str, tuple[bytes | None, bytes]]:
-    """Return a shard's ``(real, mask)`` bytes by pair; real is None where the photo was used as it is on disk."""
-    path = run.folder / "pairs" / run.parts[part].name
-    try:
-        rows = pq.read_table(path, columns=["pair_id", "real", "mask"]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
-    return {row["pair_id"]: (row["real"] and row["real"]["bytes"], row["mask"]["bytes"]) for row in rows}
+def rows_by_pair(rows: pa.Table) -> dict[str, list[int]]:
+    """Return the places of a table's rows by pair id, in order of ``k``."""
+    ordered = pc.sort_indices(rows, [("pair_id", "ascending"), ("k", "ascending")])
+    places: dict[str, list[int]] = {}
+    pair_ids = rows["pair_id"].take(ordered)
+    for place, pair_id in zip(ordered.to_pylist(), pair_ids.to_pylist(), strict=True):
+        places.setdefault(pair_id, []).append(place)
+    return places
+
+
+def in_file_order(picked: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return picked rows in the order in which :meth:`Run.composites` yields them."""
+    return sorted(picked, key=lambda row: (row["part"], row["row"]))

@@ -123,6 +123,21 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one if there is no such file.
+
+    Raises:
+        StorageError: the file cannot be read or is damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read '{path}' ({error}): repeat the command that wrote the folder") from error
+    return value if isinstance(value, dict) else {}
+
+
 def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] | None = None, **options: Any) -> None:
     """Write a Parquet file whole: temporary file, footer and row count checked, synced, renamed."""
     if metadata:

@@ -24,8 +24,10 @@ from harmonygen.models.classifier import Scorer
 from harmonygen.pictures.images import to_rgb
 from harmonygen.pictures.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
-from harmonygen.runs.decisions import Decision, Decisions, from_rows, refuse_foreign, to_rows
-from harmonygen.runs.job_folder import digest_of, read_plan
+from harmonygen.runs.counts import count_scores
+from harmonygen.runs.decisions import Decision, Decisions, refuse_foreign, to_rows
+from harmonygen.runs.job_folder import SUMMARY, digest_of
+from harmonygen.runs.read import SELECTION, SELECTION_KEY, Run
 from harmonygen.runs.tables import score_row
 from harmonygen.settings import Rule
 from harmonygen.storage.shards import (
@@ -33,6 +35,7 @@ from harmonygen.storage.shards import (
     QUARANTINE_KEY,
     file_metadata,
     locked,
+    read_json,
     refuse_others,
     sweep,
     write_json,
@@ -43,8 +46,6 @@ from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
 
-SELECTION = "selection.json"
-SELECTION_KEY = b"harmonygen.selection"
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards in all)."""
 
@@ -85,23 +86,21 @@ def reselect(
         UsageError: not a finished synthesize run, or one that keeps fewer candidates than the rule can choose from;
             decisions of another run, or about candidates that it does not have.
     """
-    plan = read_plan(out)
-    if not (out / "summary.json").is_file():
-        raise UsageError(f"'{out}' is not finished: run its synthesize command again first")
-    choice = _Choice.of(plan, _last(out, plan), rule, gates, count, seed, scorer_digest, decisions)
+    run = Run.look(out)  # a selection that was stopped half-way is finished here
+    run.refuse_unfinished()
+    choice = _Choice.of(run, rule, gates, count, seed, scorer_digest, decisions)
     if decisions is not None:
-        refuse_foreign(decisions, str(plan.get("plan_digest", "")), _candidates(out))
+        refuse_foreign(decisions, run.plan_digest, _candidates(run))
     with locked(out, "reselect"):
         refuse_others(out, "reselect")
         sweep(out)
         parts = [_Rewritten(0, 0, 0, 0, 0)]
-        files = sorted((out / "candidates").glob("part-*.parquet"))
-        for path in files:
-            parts.append(_rewrite(path, out / "pairs" / path.name, choice, scorer))
+        for part, path in enumerate(run.parts):
+            parts.append(_rewrite(path, run.pair_file(part), choice, scorer))
             if progress:
-                progress(len(parts) - 1, len(files))
-        if any(part.rewritten for part in parts) or _last(out, plan) != choice.to_json():
-            _sum_up(out, choice)
+                progress(part + 1, len(run.parts))
+        if any(part.rewritten for part in parts) or run.selection != choice.to_json():
+            _sum_up(run, choice)
             write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
     review = Decisions("", "", choice.decisions)
     rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
@@ -109,10 +108,9 @@ def reselect(
     return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
 
 
-def _candidates(out: Path) -> set[tuple[str, int]]:
+def _candidates(run: Run) -> set[tuple[str, int]]:
     """Return (pair id, k) of every candidate of a run."""
-    tables = (pq.read_table(path, columns=["pair_id", "k"]) for path in (out / "candidates").glob("part-*.parquet"))
-    return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
+    return set(zip(*(run.rows()[name].to_pylist() for name in ("pair_id", "k")), strict=True))
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,7 @@ class _Choice:
     @classmethod
     def of(
         cls,
-        plan: dict[str, Any],
-        last: dict[str, Any],
+        run: Run,
         rule: Rule | None,
         gates: GateSettings | None,
         count: int | None,
@@ -138,7 +135,8 @@ class _Choice:
         scorer_digest: str,
         decisions: Decisions | None,
     ) -> _Choice:
-        keep, k = plan["settings"]["keep"], int(plan["settings"]["k"])
+        settings, last = run.plan["settings"], run.selection
+        keep, k = settings["keep"], int(settings["k"])
         if keep != "all":
             raise UsageError(
                 f"the run keeps only '{keep}' of its {k} candidates: run synthesize with --keep all to select anew"
@@ -150,7 +148,7 @@ class _Choice:
             keep_count(str(wanted), k),
             seed if seed is not None else int(last["seed"]),
             scorer_digest or last["classifier_digest"],
-            from_rows(last.get("decisions", []), SELECTION) if decisions is None else decisions.of,
+            run.decisions if decisions is None else decisions.of,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -179,16 +177,6 @@ class _Choice:
 def _changed(held: dict[str, Any], gates: GateSettings | None) -> GateSettings:
     """Return the gates that the run holds, with those that ``gates`` was given explicitly."""
     return GateSettings.model_validate({**held, **(gates.model_dump(exclude_unset=True) if gates else {})})
-
-
-def _last(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    """Return the selection that the run holds now: selection.json, else its plan's."""
-    if (out / SELECTION).is_file():
-        held: dict[str, Any] = json.loads((out / SELECTION).read_text(encoding="utf-8"))
-        return held
-    settings = plan["settings"]
-    first = {"rule": settings["rule"], "gates": settings["gates"], "count": 1, "seed": settings["seed"]}
-    return {**first, "classifier_digest": plan["classifier_digest"]}
 
 
 class _Rewritten(NamedTuple):
@@ -273,15 +261,14 @@ def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
     return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed)
 
 
-def _sum_up(out: Path, choice: _Choice) -> None:
+def _sum_up(run: Run, choice: _Choice) -> None:
     """Bring summary.json and report.html up to date."""
     from harmonygen.report import write_report
-    from harmonygen.runs.read import count_scores, read_scores
 
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    path = run.folder / SUMMARY
     held = {name: value for name, value in choice.to_json().items() if name != "decisions"}
     review = Decisions("", "", choice.decisions)
     counts = {"accepted": review.count("accept"), "rejected": review.count("reject")}
     selection = {**held, **(counts if choice.decisions else {})}
-    write_json(out / "summary.json", {**summary, **count_scores(list(read_scores(out))), "selection": selection})
-    write_report(out)
+    write_json(path, {**read_json(path), **count_scores(list(run.scores())), "selection": selection})
+    write_report(run.folder)

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harmonygen.records import Quarantined
+from harmonygen.runs.counts import count_scores
 from harmonygen.runs.job_folder import QUARANTINE, REPORT, SUMMARY, versions
-from harmonygen.runs.read import count_scores, read_scores
+from harmonygen.runs.read import Run
 from harmonygen.storage.shards import (
     file_metadata,
     is_whole,
@@ -52,7 +53,7 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
     """Count a run: candidates, what was dropped and why, scores, rates, versions."""
     from harmonygen.synthesis.shard import SECONDS_KEY  # brings torch, which an evaluation of pictures needs not
 
-    scores = list(read_scores(out))
+    scores = list(Run.look(out).scores())
     seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)
     return {
         "generator": plan.settings.generator,

@@ -1,6 +1,6 @@
-import json
 import os
 import re
+import sys
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
@@ -22,6 +22,10 @@ from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.storage.parquet_cells import image_schema
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
+
+from small_run import finish
+
 WIDTH, HEIGHT, K = 64, 48, 4
 TRAIN = {  # pair -> original composites: subset A has N1 = 3, N2 = 5; subset B has N1 = 1, N2 = 3
     "A/a1_1": 2,
@@ -42,7 +46,7 @@ CANDIDATE = {
     "p_composite": "float64",
     "selected": "bool",
     **dict.fromkeys(("gate", "generator", "model_digest", "params_digest"), "string"),
-    **dict.fromkeys(("clipped", "fmse", "structure", "drift"), "float64"),
+    **dict.fromkeys(("clipped", "fmse", "structure", "drift", "shift_r", "shift_g", "shift_b"), "float64"),
     "reason": "string",
 }
 PAIR = {"pair_id": "string", "real_id": "string", "real": "image", "mask": "image"}
@@ -145,8 +149,7 @@ def write_run(run, rows, shards=2):
             for pair_id in own
         ]
         pq.write_table(pa.Table.from_pylist(pair_rows, schema=image_schema(PAIR)), run / "pairs" / name)
-    (run / "plan.json").write_text(json.dumps({"verb": "synthesize", "plan_digest": "run-1"}))
-    return run
+    return finish(run)
 
 
 def all_candidates(pairs=TRAIN, count=K):
@@ -434,11 +437,11 @@ def test_candidates_of_other_photos(settings):
 
 def test_an_unfinished_run(settings):
     (settings.candidates / "candidates" / "part-00001-of-00002.parquet").unlink()
-    refused(settings, "not finished: 1 of 2 shards")
+    refused(settings, r"not finished \(1 of 2 shards are there\)")
 
 
 def test_a_folder_that_is_no_run(settings, tmp_path):
-    refused(with_(settings, candidates=tmp_path), "holds no candidates")
+    refused(with_(settings, candidates=tmp_path), "is not a run folder")
 
 
 def test_a_dataset_in_another_layout(settings, tmp_path):
@@ -578,11 +581,7 @@ def test_candidates_of_the_sample_go_into_the_sample(tmp_path):
             {**candidate("A/a1_1", k), **own, "pair_id": pair.pair_id, "mask_id": pair.mask_id, "composite": made}
             for k in range(2)
         ]
-    run = tmp_path / "run"
-    (run / "candidates").mkdir(parents=True)
-    table = pa.Table.from_pylist(rows, schema=image_schema(CANDIDATE))
-    pq.write_table(table, run / "candidates" / "part-00000-of-00001.parquet")
-    (run / "plan.json").write_text('{"plan_digest": "sample-run"}')
+    run = write_run(tmp_path / "run", rows, 1)
     settings = AugmentSettings(data="sample", candidates=run, out=tmp_path / "out")
     result = augment(settings)
     assert result.originals == result.new == 2 * len(real)

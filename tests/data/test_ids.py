@@ -36,7 +36,9 @@ def test_collisions_are_named_with_their_files():
 
 def test_only_the_first_five_faults_are_named(tmp_path):
     pairs = [_pair(f"p{n}", f"{n}", tmp_path) for n in range(7)] * 2
-    with pytest.raises(UsageError, match=r"^7 pair id\(s\) stand for several pairs: 'p0', 'p1', 'p2', 'p3', 'p4':"):
+    with pytest.raises(
+        UsageError, match=r"^7 pair id\(s\) stand for several pairs: 'p0', 'p1', 'p2', 'p3', 'p4' and 2 more:"
+    ):
         check_pairs(pairs)
 
 

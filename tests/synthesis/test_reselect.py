@@ -11,10 +11,10 @@ import pytest
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import ExportSettings
 from harmonygen.errors import UsageError
-from harmonygen.runs import reselect as module
 from harmonygen.runs.decisions import Decisions, to_rows
-from harmonygen.runs.read import read_run, usable
+from harmonygen.runs.read import Run
 from harmonygen.storage.shards import locked
+from harmonygen.synthesis import reselect as module
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.synthesize import synthesize
@@ -270,8 +270,7 @@ def test_a_review_of_another_run_or_of_unknown_candidates_changes_nothing(run, t
 def test_what_a_reviewer_rejected_is_neither_exported_nor_picked(run, rows_of, tmp_path):
     made = reviewed(run, rows_of(run))
     reselect(run, decisions=made, gates=GateSettings(min_fmse=9999))
-    table = read_run(run).candidates
-    rows = table.filter(usable(table)).to_pylist()
+    rows = Run.open(run).usable().to_pylist()
     assert [(row["pair_id"], row["k"]) for row in rows] == [key for key, word in made.of.items() if word == "accept"]
     export(ExportSettings(run=run, out=tmp_path / "dataset"))
     assert len(list((tmp_path / "dataset").rglob("composite_images/*"))) == 1

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harmonygen.data import read_pairs
-from harmonygen.runs import shard as shards_of
+from harmonygen.synthesis import shard as shards_of
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import run_shard
 from harmonygen.synthesis.synthesize import prepare

@@ -16,8 +16,8 @@ from PIL import Image
 from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
 from harmonygen.records import PairSet
-from harmonygen.runs import synthesize as module
 from harmonygen.storage.shards import locked
+from harmonygen.synthesis import synthesize as module
 from harmonygen.synthesis.generators.lut import LutGenerator
 from harmonygen.synthesis.synthesize import synthesize
 

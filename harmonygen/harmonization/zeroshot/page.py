@@ -18,9 +18,9 @@ from harmonygen.errors import UsageError
 from harmonygen.report import pages
 from harmonygen.report.gather import flatten
 from harmonygen.report.render import FILENAME, MAX_CANDIDATES, Progress, ReportResult, data_url
-from harmonygen.report.rows import read_columns, read_json
+from harmonygen.report.rows import read_columns
 from harmonygen.report.thumbnails import QUALITY, Thumbnail
-from harmonygen.storage.shards import make_folder, write_bytes
+from harmonygen.storage.shards import make_folder, read_json, write_bytes
 
 TRACES = "*.trace.json"
 _STRIP = ".strip.jpg"

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harmonygen.data.files import read_text
-from harmonygen.errors import InputError, UsageError
+from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.harmonization.zeroshot.words import Description, by_hand, shortened
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
@@ -76,11 +76,9 @@ class CaptionDescriber:
             except InputError as error:
                 faults.append(f"line {line}: {error}")
         if faults:
-            more = f"\n  and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
             raise UsageError(
                 f"caption file '{path}' has {len(faults)} faulty lines, correct them or take them out:\n  "
-                + "\n  ".join(faults[:_FAULTS])
-                + more
+                + listed(faults, most=_FAULTS, between="\n  ")
             )
         if not captions:
             raise UsageError(f"caption file '{path}' has no line with words: {_NEEDS}")
