@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree in iHarmony4 layout without lists (``tree``) and a finished run of theirs (``run``): do not write there."""
+    """A tree in iHarmony4 layout without lists (``tree``) and a finished run of it (``run``): do not write there."""
     import small
 
     place = tmp_path_factory.mktemp("made-tree")

@@ -121,12 +121,12 @@ def copied(source: Path, target: Path) -> Path:
 
 def rows(folder: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """Return the rows of all Parquet files of a folder, in the order of their names."""
-    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return [
+        row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path, columns=columns).to_pylist()
+    ]
 
 
 def pixels(source: Path | bytes) -> np.ndarray:
     """Decode a picture as a trainer's loader does: RGB, (H, W, 3) uint8."""
     opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     return np.asarray(opened.convert("RGB"))
-
-
