@@ -203,6 +203,7 @@ KILLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", KILLED)
 def test_a_killed_command_repeated_leaves_no_temporary_file(verb, shop, forge, tmp_path):
     straight, out = tmp_path / "straight" / "x", tmp_path / "killed" / "x"
