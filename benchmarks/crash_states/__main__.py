@@ -10,7 +10,6 @@ was not whole; seconds. Exit code 1 if a state was not recovered or a file was t
 from __future__ import annotations
 
 import argparse
-import atexit
 import multiprocessing
 import os
 import sys
@@ -39,7 +38,7 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory(prefix="harmonygen-crash-") as place,
-        ProcessPoolExecutor(options.jobs, context, initializer=_end_at_once) as pool,
+        ProcessPoolExecutor(options.jobs, context, initializer=warm.prepare) as pool,
     ):
         started = {
             name: _shares(pool, name, Path(place), options.jobs, options.most)
@@ -53,11 +52,6 @@ def main() -> int:
         print(*("", *table.faults(result)), sep="\n", end="")
     print(f"\n{sum(result.tried for result in results)} states; {time.monotonic() - began:.0f} s")
     return 0 if results and all(table.is_good(result) for result in results) else 1
-
-
-def _end_at_once() -> None:
-    """Leave a worker without the words that libraries have at the end of an interpreter."""
-    atexit.register(os._exit, 0)
 
 
 def _shares(pool: ProcessPoolExecutor, name: str, place: Path, jobs: int, most: int) -> list[Future[Result]]:

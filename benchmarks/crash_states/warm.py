@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import pickle
@@ -28,6 +29,12 @@ class End:
     answer: Any = None
 
 
+def prepare() -> None:
+    """Prepare a worker process: one thread for each command, and no words of libraries at the interpreter's end."""
+    os.environ.update(ENVIRONMENT)
+    atexit.register(os._exit, 0)
+
+
 def load(command: Sequence[object], said: Path) -> None:
     """Import here, without running anything here, every module that a command imports in a child."""
     end = run(command, said, last=lambda: list(sys.modules))
@@ -42,15 +49,28 @@ def load(command: Sequence[object], said: Path) -> None:
 def run(
     command: Sequence[object],
     said: Path,
-    first: Callable[[], object] | None = None,
-    last: Callable[[], Any] | None = None,
+    first: Callable[[], object] = lambda: None,
+    last: Callable[[], Any] = lambda: None,
 ) -> End:
     """Run a command in a child: ``first`` before it, ``last`` after it; the latter's value is the answer."""
+
+    def work() -> tuple[int, Any]:
+        from harmonygen_cli.main import run as command_line
+
+        first()
+        code = command_line([str(word) for word in command])
+        return code, last()
+
+    return forked(work, said)
+
+
+def forked(work: Callable[[], tuple[int, Any]], said: Path) -> End:
+    """Call ``work`` in a child of this process; it returns the exit code and the answer."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.close(reading)
-        _live([str(word) for word in command], said, writing, first, last)
+        _live(work, said, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as opened:
         answer = opened.read()
@@ -59,29 +79,17 @@ def run(
     return End(code, lines[-1], pickle.loads(answer) if answer else None)
 
 
-def _live(
-    words: list[str],
-    said: Path,
-    writing: int,
-    first: Callable[[], object] | None,
-    last: Callable[[], Any] | None,
-) -> None:
-    """Be the command, from its first line to its exit code; never returns."""
+def _live(work: Callable[[], tuple[int, Any]], said: Path, writing: int) -> None:
+    """Be the child, from its first line to its exit code; never returns."""
     code = 1
     try:
         signal.alarm(SECONDS)
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
-        from harmonygen_cli.main import run as command_line
-
-        if first:
-            first()
-        code = command_line(words)
-        if last:
-            answer = pickle.dumps(last())
-            with os.fdopen(writing, "wb") as opened:
-                opened.write(answer)
+        code, answer = work()
+        with os.fdopen(writing, "wb") as opened:
+            pickle.dump(answer, opened)
     except BaseException:
         traceback.print_exc()
         code = 1
