@@ -52,6 +52,7 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     if finished:
         return result
     with shards.locked(shards.make_folder(settings.out), "export"), shards.storage_errors(f"'{settings.out}'"):
+        shards.sweep(settings.out)
         shards.write_json(settings.out / "plan.json", plan)
         _write(settings, run, chosen, progress)
         counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
