@@ -1,16 +1,15 @@
-"""Run a command many times in forked children of this process, which has its imports loaded."""
+"""Run a command many times in forked children of this process, which has run it once."""
 
 from __future__ import annotations
 
 import atexit
-import importlib
+import gc
 import os
 import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,14 +35,41 @@ def prepare() -> None:
 
 
 def load(command: Sequence[object], said: Path) -> None:
-    """Import here, without running anything here, every module that a command imports in a child."""
-    end = run(command, said, last=lambda: list(sys.modules))
-    if end.code:
-        raise RuntimeError(f"the command does not work at all: {' '.join(map(str, command))}: {end.told}")
-    for name in end.answer:
-        if name != "__main__":
-            with suppress(Exception):
-                importlib.import_module(name)
+    """Run a command here, in this process: its imports, templates and parsers are then ready in every child.
+
+    Give it an output folder of its own, so that nothing which is kept by a path is of the folder that is crashed.
+    """
+    output = os.dup(1), os.dup(2)
+    try:
+        _say_into(said)
+        code = _command_line(command)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for kept, descriptor in zip(output, (1, 2), strict=True):
+            os.dup2(kept, descriptor)
+            os.close(kept)
+    if code:
+        raise RuntimeError(f"the command does not work at all: {' '.join(map(str, command))}: {_last_line(said)}")
+    gc.collect()
+    gc.freeze()  # children copy fewer pages
+
+
+def _command_line(command: Sequence[object]) -> int:
+    from harmonygen_cli.main import run as command_line
+
+    return command_line([str(word) for word in command])
+
+
+def _say_into(said: Path) -> None:
+    opened = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def _last_line(said: Path) -> str:
+    return (said.read_text(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def run(
@@ -55,10 +81,8 @@ def run(
     """Run a command in a child: ``first`` before it, ``last`` after it; the latter's value is the answer."""
 
     def work() -> tuple[int, Any]:
-        from harmonygen_cli.main import run as command_line
-
         first()
-        code = command_line([str(word) for word in command])
+        code = _command_line(command)
         return code, last()
 
     return forked(work, said)
@@ -75,8 +99,7 @@ def forked(work: Callable[[], tuple[int, Any]], said: Path) -> End:
     with os.fdopen(reading, "rb") as opened:
         answer = opened.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    lines = said.read_text(errors="replace").strip().splitlines() or [""]
-    return End(code, lines[-1], pickle.loads(answer) if answer else None)
+    return End(code, _last_line(said), pickle.loads(answer) if answer else None)
 
 
 def _live(work: Callable[[], tuple[int, Any]], said: Path, writing: int) -> None:
@@ -84,9 +107,7 @@ def _live(work: Callable[[], tuple[int, Any]], said: Path, writing: int) -> None
     code = 1
     try:
         signal.alarm(SECONDS)
-        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for descriptor in (1, 2):
-            os.dup2(output, descriptor)
+        _say_into(said)
         code, answer = work()
         with os.fdopen(writing, "wb") as opened:
             pickle.dump(answer, opened)
