@@ -6,11 +6,14 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
+import pyarrow as pa
 import pytest
 from crash_states import commands, compare, table, warm
 from crash_states.record import Recorder
 from crash_states.states import ALL, states
 from crash_states.trial import Result, try_share
+
+from harmonygen.data.write_parquet import ShardedParquetWriter
 
 MOST = {"synthesize": 8, "export": 16, "augment": 12}
 """States tried of each command; `make crash` tries all."""
@@ -79,6 +82,19 @@ def test_a_committed_file_is_absent_or_whole_and_there_once_something_tells_of_i
 )
 def test_each_step_that_is_left_out_is_seen(record, tmp_path, skip, seen):
     assert seen <= held(record, tmp_path, skip=skip)
+
+
+def test_a_dataset_s_files_have_their_names_before_anything_tells_of_them(record):
+    def action(place):
+        with ShardedParquetWriter(place, "train", pa.schema([("n", pa.int64())]), "digest") as writer:
+            writer.write({"n": 1})
+        (place / "done").write_bytes(b"")
+        sync(place)
+
+    for state in states(*record(action)):
+        names = {path for path, _ in state.disk.walk()}
+        if "data" in names and "done" in names:
+            assert "data/train-00000-of-00001.parquet" in names, state.said
 
 
 def test_every_change_of_a_folder_is_recorded_also_of_folders_that_move(record):
