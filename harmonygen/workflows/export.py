@@ -147,6 +147,8 @@ def write_pairs_and_composites(
             )
         if progress is not None:
             progress(len(manifest), len(rows))
+    for folder in {(out / row["real"]).parent for row in manifest}:
+        shards.sync_folder(folder)  # links are durable before the lists and the summary tell of them
     return manifest
 
 
