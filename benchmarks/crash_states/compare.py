@@ -14,6 +14,8 @@ Tree = dict[str, Any]
 
 TIMES = ("seconds", "candidates_per_second", "images_per_second")
 """Keys of ``summary.json`` that tell how long something took."""
+RESUMED = "resume_from_checkpoint"
+"""Key of the settings in ``settings.json`` and a checkpoint's ``step.json``: the option that resumes a training."""
 PART_SECONDS = b"harmonygen.seconds"
 """Key of a Parquet footer that tells how long the shard took."""
 PAGE_RATE = re.compile(rb"<dt>candidates/s</dt><dd>[^<]*</dd>")
@@ -65,4 +67,21 @@ def _page(path: Path) -> bytes:
     return PAGE_RATE.sub(b"", path.read_bytes())
 
 
-_READ: dict[str, Callable[[Path], Any]] = {".parquet": _parquet, "summary.json": _summary, "report.html": _page}
+def _settings(path: Path) -> Any:
+    """Return training settings, also those in a checkpoint's state, without the option that resumes."""
+    try:
+        held = json.loads(path.read_bytes())
+        for settings in (held, held.get("settings", {})):
+            settings.pop(RESUMED, None)
+        return held
+    except (ValueError, AttributeError):
+        return path.read_bytes()
+
+
+_READ: dict[str, Callable[[Path], Any]] = {
+    ".parquet": _parquet,
+    "summary.json": _summary,
+    "report.html": _page,
+    "settings.json": _settings,
+    "step.json": _settings,
+}

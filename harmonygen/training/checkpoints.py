@@ -119,8 +119,9 @@ def sweep(output_dir: Path) -> None:
     for pattern in (f".{_NAME}*.tmp", ".model.tmp", ".model.old.tmp"):
         for folder in output_dir.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
-    for stray in output_dir.glob(".*.json.*.tmp"):  # of the history and the settings
-        stray.unlink(missing_ok=True)
+    for pattern in (".*.json.*.tmp", ".sheet.png.*.tmp", "sheets/.*.png.*.tmp"):
+        for stray in output_dir.glob(pattern):  # of the history, the settings and the sheets
+            stray.unlink(missing_ok=True)
 
 
 def refuse_unasked(output_dir: Path) -> None:

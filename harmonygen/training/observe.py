@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import default_collate
 
-from harmonygen.shards import make_folder, write_json
+from harmonygen.shards import make_folder, write_bytes, write_json
 from harmonygen.training import tracking
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.history import Pace, is_validation
@@ -73,7 +72,7 @@ class Observer:
             figures = self.task.validate(self._batches)
             self.task.sheet(self._batches, sheet)
         if sheet.is_file():
-            shutil.copyfile(sheet, self.settings.output_dir / SHEET)  # the newest, under one name
+            write_bytes(self.settings.output_dir / SHEET, sheet.read_bytes())  # the newest, under one name
         self.history.append({"step": done, **{f"validation_{name}": value for name, value in figures.items()}})
         write_json(self.settings.output_dir / "history.json", self.history)
         self.log(f"validation at step {done}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
