@@ -102,6 +102,7 @@ def remove(folder: Path) -> None:
         retired = folder.with_name(f".{folder.name}.old.tmp")
         shutil.rmtree(retired, ignore_errors=True)
         folder.rename(retired)
+        sync_folder(folder.parent)  # else a power cut may keep the removals and lose the name
         shutil.rmtree(retired)
 
 

@@ -14,6 +14,7 @@ from crash_states.states import ALL, states
 from crash_states.trial import Result, try_share
 
 from harmonygen.data.write_parquet import ShardedParquetWriter
+from harmonygen.training import checkpoints
 
 MOST = {"synthesize": 8, "export": 16, "augment": 12}
 """States tried of each command; `make crash` tries all."""
@@ -95,6 +96,24 @@ def test_a_dataset_s_files_have_their_names_before_anything_tells_of_them(record
         names = {path for path, _ in state.disk.walk()}
         if "data" in names and "done" in names:
             assert "data/train-00000-of-00001.parquet" in names, state.said
+
+
+def test_a_checkpoint_is_never_half_removed_under_its_name(record):
+    def action(place):
+        folder = place / "checkpoint-0000002"
+        folder.mkdir()
+        for name in ("model.safetensors", "step.json"):
+            (folder / name).write_bytes(b"1")
+            sync(folder / name)
+        sync(folder)
+        (place / "begun").touch()
+        sync(place)
+        checkpoints.remove(folder)
+
+    for state in states(*record(action)):
+        paths = {path for path, _ in state.disk.walk()}
+        if {"begun", "checkpoint-0000002"} <= paths:
+            assert {"checkpoint-0000002/model.safetensors", "checkpoint-0000002/step.json"} <= paths, state.said
 
 
 def test_every_change_of_a_folder_is_recorded_also_of_folders_that_move(record):
