@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.harmonygen-installed
 
-.PHONY: quickstart test faults bench house lint clean install
+.PHONY: quickstart test faults crash bench house lint clean install
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -24,6 +24,9 @@ test: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python benchmarks/faults
+
+crash: $(STAMP)
+	$(BIN)/python benchmarks/crash_states
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks

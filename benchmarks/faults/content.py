@@ -55,10 +55,11 @@ def strays(expected: dict[str, Any], out: Path) -> list[str]:
 
 def torn(out: Path) -> list[str]:
     """Return files that have their final name and are not whole."""
-    return [path.name for path in out.rglob("*") if not path.name.startswith(".") and path.is_file() and _is_torn(path)]
+    return [path.name for path in out.rglob("*") if not path.name.startswith(".") and path.is_file() and is_torn(path)]
 
 
-def _is_torn(path: Path) -> bool:
+def is_torn(path: Path) -> bool:
+    """Tell whether a file is empty or cannot be read as what its suffix says."""
     try:
         if path.suffix == ".parquet":
             pq.read_table(path)

@@ -50,6 +50,7 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     if finished:
         return result
     with shards.locked(shards.make_folder(settings.out), "export"), shards.storage_errors(f"'{settings.out}'"):
+        shards.sweep(settings.out)
         shards.write_json(settings.out / "plan.json", plan)
         _write(settings, run, chosen, progress)
         counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
@@ -140,6 +141,8 @@ def write_pairs_and_composites(
             )
         if progress is not None:
             progress(len(manifest), len(rows))
+    for folder in {(out / row["real"]).parent for row in manifest}:
+        shards.sync_folder(folder)  # links are durable before the lists and the summary tell of them
     return manifest
 
 

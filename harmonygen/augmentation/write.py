@@ -137,6 +137,8 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
         tree.place(source, target, mix.link)
         if progress is not None:
             progress(done, total)
+    for folder in made:
+        shards.sync_folder(folder)  # links are durable before the lists and the summary tell of them
     for done in _write_composites(mix):
         if progress is not None:
             progress(len(sources) + done, total)

@@ -117,6 +117,7 @@ class ShardedParquetWriter:
             for part, path in zip(self._parts, final, strict=True):
                 if part != path:
                     part.replace(path)
+            shards.sync_folder(self._folder)  # what tells of the files is written after it
         self._parts = final
         return split_info(final)
 

@@ -102,6 +102,7 @@ def remove(folder: Path) -> None:
         retired = folder.with_name(f".{folder.name}.old.tmp")
         shutil.rmtree(retired, ignore_errors=True)
         folder.rename(retired)
+        sync_folder(folder.parent)  # else a power cut may keep the removals and lose the name
         shutil.rmtree(retired)
 
 
@@ -119,8 +120,9 @@ def sweep(output_dir: Path) -> None:
     for pattern in (f".{_NAME}*.tmp", ".model.tmp", ".model.old.tmp"):
         for folder in output_dir.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
-    for stray in output_dir.glob(".*.json.*.tmp"):  # of the history and the settings
-        stray.unlink(missing_ok=True)
+    for pattern in (".*.json.*.tmp", ".sheet.png.*.tmp", "sheets/.*.png.*.tmp"):
+        for stray in output_dir.glob(pattern):  # of the history, the settings and the sheets
+            stray.unlink(missing_ok=True)
 
 
 def refuse_unasked(output_dir: Path) -> None:

@@ -151,6 +151,8 @@ class _Run:
             checkpoints.sweep(settings.output_dir)
             if not settings.resume_from_checkpoint:
                 checkpoints.prune(settings.output_dir, newest=-1, limit=1)
+            elif settings.resume_from_checkpoint == "latest":  # a kill may have come between the newest and its pruning
+                checkpoints.prune(settings.output_dir, newest=start, limit=settings.checkpoints_total_limit)
             write_json(settings.output_dir / "settings.json", self._written_settings())
             tracking.start_trackers(self.accelerator, settings)
         return start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,8 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from harmonygen.pictures.images import save, to_u8
-from harmonygen.storage.shards import make_folder, write_json
+from harmonygen.pictures.images import encode, to_u8
+from harmonygen.storage.shards import make_folder, write_bytes, write_json
 from harmonygen.training import tracking
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.settings import TrainSettings
@@ -78,7 +77,7 @@ class Observer:
             figures = self.task.validate(self._batches)
             self.task.sheet(self._batches, sheet)
         if sheet.is_file():
-            shutil.copyfile(sheet, self.settings.output_dir / SHEET)  # the newest, under one name
+            write_bytes(self.settings.output_dir / SHEET, sheet.read_bytes())  # the newest, under one name
         self.history.append({"step": done, **{f"validation_{name}": value for name, value in figures.items()}})
         write_json(self.settings.output_dir / "history.json", self.history)
         self.log(f"validation at step {done}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
@@ -90,10 +89,10 @@ class Observer:
 
 
 def save_rows(rows: Sequence[Tensor], path: Path) -> None:
-    """Save rows of images (N, 3, H, W) in [-1, 1], one row a tensor, as one picture."""
+    """Save rows of images (N, 3, H, W) in [-1, 1], one row a tensor, as one PNG picture."""
     lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
     sheet = torch.cat(lines, dim=1).clamp(-1, 1) / 2 + 0.5
-    save(to_u8(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy())), path)
+    write_bytes(path, encode(to_u8(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()))))
 
 
 _VALIDATION = "validation_"

@@ -99,6 +99,14 @@ def test_what_a_killed_run_left_is_swept_when_it_goes_on(toy, tmp_path):
     assert straight.steps == 6
 
 
+def test_an_older_checkpoint_that_a_kill_kept_from_its_removal_goes_when_the_run_resumes(toy, tmp_path):
+    toy(checkpoints_total_limit=1)
+    newest = checkpoints.find("latest", tmp_path / "toy")
+    shutil.copytree(newest, newest.with_name("checkpoint-0000003"))
+    toy(checkpoints_total_limit=1, resume_from_checkpoint="latest")
+    assert checkpoints.checkpoints(tmp_path / "toy") == [newest]
+
+
 def test_no_space_is_said_and_leaves_what_was_there(tmp_path):
     checkpoints.write(tmp_path, 3, fill("three"))
 
