@@ -229,7 +229,10 @@ SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 @pytest.fixture
 def six_photos(tmp_path: Path) -> Path:
     """Six small real photos with masks, in the `folders` layout."""
-    root = tmp_path / "six"
+    return _write_six_photos(tmp_path / "six")
+
+
+def _write_six_photos(root: Path) -> Path:
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     for index in range(6):
@@ -246,18 +249,25 @@ def settings_of(six_photos: Path, tiny_classifier: Path, tmp_path: Path) -> Call
     """Settings of a small LUT run over six photos, three a shard's two; keywords change them."""
 
     def make(**changes: Any) -> SynthesizeSettings:
-        values = {
-            "data": str(six_photos),
-            "out": tmp_path / "run",
-            "generator": "lut",
-            "classifier": str(tiny_classifier),
-            "k": 4,
-            "shard_size": 2,
-            "device": "cpu",
-        }
-        return SynthesizeSettings(**{**values, **changes})
+        return _small_lut(tiny_classifier, **{"data": str(six_photos), "out": tmp_path / "run", **changes})
 
     return make
+
+
+def _small_lut(classifier: Path, **changes: Any) -> SynthesizeSettings:
+    values = {"generator": "lut", "classifier": str(classifier), "k": 4, "shard_size": 2, "device": "cpu"}
+    return SynthesizeSettings(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of six pairs, four candidates each, three shards, its photos beside it: do not write into it."""
+    from harmonygen.synthesis.synthesize import synthesize
+
+    place = tmp_path_factory.mktemp("finished")
+    settings = _small_lut(tiny_classifier, data=str(_write_six_photos(place / "six")), out=place / "run")
+    synthesize(settings)
+    return settings.out
 
 
 @pytest.fixture
