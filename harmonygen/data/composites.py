@@ -6,7 +6,6 @@ candidate of a run, so that results map to composites one to one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -236,6 +235,5 @@ def held_out_of(data: str | Path) -> HeldOut:
     """
     folder = dataset_folder(data)
     if is_run(folder):
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        folder = Path(plan.get("data_root") or folder)
+        folder = Path(Run.look(folder).plan.get("data_root") or folder)
     return held_out(place_of(folder)[0])

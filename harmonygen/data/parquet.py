@@ -20,6 +20,7 @@ from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.lists import Split, split_of
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import CellSource, Pair, PairSet, Quarantined
+from harmonygen.runs.job_folder import QUARANTINE
 
 IMAGE_COLUMNS = ("real", "mask")
 ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
@@ -48,12 +49,16 @@ def parquet_files(path: Path, split: Split = "train") -> list[Path]:
 
 
 def all_parquet_files(path: Path) -> list[Path]:
-    """Return the Parquet files of a path, of whatever split: itself, or those in the folder or its ``data`` folder."""
+    """Return the Parquet files of a path, of whatever split: itself, or those in the folder or its ``data`` folder.
+
+    A build's ``quarantine.parquet`` lies beside its dataset and is none.
+    """
     if path.is_file():
         return [path] if path.suffix.lower() == ".parquet" else []
     for folder in (path, path / "data"):
         if folder.is_dir():
-            found = [folder / entry.name for entry in entries(folder) if entry.name.lower().endswith(".parquet")]
+            names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
+            found = [folder / name for name in names if name.lower().endswith(".parquet")]
             if found:
                 return found
     return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from harmonygen.gain.sets import SUMMARY
 from harmonygen.gain.settings import GainSettings
 from harmonygen.pictures.images import read_image
 from harmonygen.pictures.masks import read_mask
+from harmonygen.storage.shards import read_json
 
 FIGURES = ("psnr", "fmse", "mse")
 HIGHER = frozenset({"psnr"})
@@ -62,8 +62,8 @@ def result_of(
         "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
         "steps": settings.steps,
         "arch": settings.arch,
-        "training": json.loads((runs[arms[0].name][0] / "job.json").read_text())["training"],
-        "base": json.loads((base / SUMMARY).read_text()),
+        "training": read_json(runs[arms[0].name][0] / "job.json")["training"],
+        "base": read_json(base / SUMMARY),
         "test": _changes(base, settings, test=True),
         "arms": rows,
         "curves": {arm.name: _curve(settings, runs[arm.name], base) for arm in arms},

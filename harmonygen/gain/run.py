@@ -6,7 +6,6 @@ A run folder holds ``job.json`` (all that the run needs), what an ordinary train
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -105,7 +104,7 @@ def run_job(folder: Path, log: Log) -> None:
     """
     if (folder / SCORES).is_file():
         return
-    job: dict[str, Any] = json.loads((folder / JOB).read_text())
+    job = shards.read_json(folder / JOB)
     began = time.monotonic()
     _train(folder, job, log)
     trained = time.monotonic() - began

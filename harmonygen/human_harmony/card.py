@@ -235,7 +235,7 @@ COLUMNS = {
     "width, height, fg_ratio": "size in pixels, share of the photo that is foreground",
     "k, seed": "number of the candidate and the seed it was drawn from",
     "p_composite": "the classifier's probability of being a composite",
-    "margin": "the pair's best score minus its second best; null where fewer than two candidates passed the gates",
+    "margin": "the pair's best score minus its second best; null where fewer than two candidates may be used",
     "selected, gate, reason": "whether the rule chose it; the first gate it failed; why it was not chosen",
     "clipped, fmse, structure, drift": "what the gates measured",
     "generator, model_digest, params_digest, classifier_digest, run": "what made and scored it",

@@ -142,7 +142,7 @@ def is_done(work: Path, shard: shards.Shard, digest: str) -> bool:
 
 def files(work: Path, folder: str = PREPARED) -> list[Path]:
     """Return the files of ``prepared`` or ``dropped``, in the order of the photos."""
-    return sorted((work / folder).glob("part-*.parquet"))
+    return shards.shard_files(work / folder)
 
 
 def _prepare_shard(

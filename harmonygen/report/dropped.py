@@ -13,6 +13,7 @@ from harmonygen.errors import InputError
 from harmonygen.records import CellSource
 from harmonygen.report.rows import LeftOut, read_columns
 from harmonygen.report.thumbnails import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell, small_picture, stream
+from harmonygen.storage.shards import shard_files
 
 COLUMNS = 10
 _ROWS = 2  # of pictures a reason
@@ -49,7 +50,7 @@ def dropped_rows(work: Path) -> list[dict[str, Any]]:
     """Return every dropped photo's id, reason and detail, with the source of its small picture as ``image``."""
     return [
         {**row, "image": CellSource(path, "image", index)}
-        for path in sorted((work / "dropped").glob("part-*.parquet"))
+        for path in shard_files(work / "dropped")
         for index, row in enumerate(read_columns(path, ("real_id", "reason", "detail")))
     ]
 

@@ -6,8 +6,7 @@ Every verb that takes a run reads it here, so that all of them refuse the same f
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.runs.decisions import Decision, from_rows
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
-from harmonygen.runs.tables import CANDIDATE_COLUMNS
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light, reading
 from harmonygen.storage.parquet_cells import IMAGE
-from harmonygen.storage.shards import file_metadata, read_json, unpack_quarantine
+from harmonygen.storage.shards import file_metadata, read_json, shard_files, unpack_quarantine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,6 @@ SELECTION_KEY = b"harmonygen.selection"
 """Footer key of a shard: the digest of the selection that it holds."""
 
 PAIRS, CANDIDATES = "pairs", "candidates"
-_PATTERN = "part-*-of-*.parquet"
 _LIGHT = (*(name for name, kind in CANDIDATE_COLUMNS.items() if kind != IMAGE), "composite.path")
 """The columns that are read of all candidates: of ``composite`` the file name alone, since its bytes are the run."""
 _PAIR_LIGHT = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio")
@@ -106,7 +104,7 @@ class Run:
         plan = read_plan(folder, VERB)
         if missing := [name for name in ("settings", "shards") if name not in plan]:
             raise UsageError(f"'{folder / PLAN}' lacks {' and '.join(missing)}: repeat the {VERB} command")
-        parts = sorted((folder / CANDIDATES).glob(_PATTERN))
+        parts = shard_files(folder / CANDIDATES)
         return cls(folder, plan, tuple(part for part in parts if (folder / PAIRS / part.name).is_file()))
 
     @property
@@ -131,7 +129,7 @@ class Run:
         allowed = {digest_of(self.selection).encode(), *(() if self.reselected else (None,))}
         others = 0
         for part in self.parts:
-            with _reading(part):
+            with reading(part):
                 others += file_metadata(part).get(SELECTION_KEY) not in allowed
         if others:
             raise UsageError(
@@ -182,7 +180,7 @@ class Run:
 
     def part_rows(self, part: int) -> pa.Table:
         """Return the rows of one shard, as :meth:`rows` returns those of all."""
-        table = _read(self.parts[part], _LIGHT)
+        table = read_light(self.parts[part], _LIGHT)
         keys = zip(table["pair_id"].to_pylist(), table["k"].to_pylist(), strict=True)
         review = [str(self.decisions.get(key, "")) for key in keys]
         usable = [is_usable(*both) for both in zip(table["gate"].to_pylist(), review, strict=True)]
@@ -212,12 +210,12 @@ class Run:
 
     def pairs(self, part: int) -> list[dict[str, Any]]:
         """Return ids, size and foreground ratio of a shard's pairs, in the order in which they are stored."""
-        rows: list[dict[str, Any]] = _read(self.pair_file(part), _PAIR_LIGHT).to_pylist()
+        rows: list[dict[str, Any]] = read_light(self.pair_file(part), _PAIR_LIGHT).to_pylist()
         return rows
 
     def pair_scores(self, part: int) -> dict[str, list[dict[str, Any]]]:
         """Return score, gate values and outcome of every candidate that a shard made, kept or not, by pair id."""
-        rows = _read(self.pair_file(part), ("pair_id", "scores")).to_pylist()
+        rows = read_light(self.pair_file(part), ("pair_id", "scores")).to_pylist()
         return {row["pair_id"]: json.loads(row["scores"]) for row in rows}
 
     def scores(self) -> Iterator[dict[str, Any]]:
@@ -239,7 +237,7 @@ class Run:
         """Return what could not be used; of an unfinished run, what its shards say."""
         path = self.folder / QUARANTINE
         if path.is_file():
-            return [Quarantined(**row) for row in _read(path, ("id", "stage", "error", "message")).to_pylist()]
+            return [Quarantined(**row) for row in read_light(path, ("id", "stage", "error", "message")).to_pylist()]
         return [row for part in self.parts for row in unpack_quarantine(part)]
 
     def images(self, part: int, wanted: Collection[str] | None = None) -> Iterator[tuple[str, PairImages]]:
@@ -253,7 +251,7 @@ class Run:
             StorageError: the file cannot be read.
         """
         path = self.pair_file(part)
-        with _reading(path):
+        with reading(path):
             batches = pq.ParquetFile(path, pre_buffer=False).iter_batches(
                 batch_size=1, columns=["pair_id", "real", "mask"]
             )
@@ -267,7 +265,7 @@ class Run:
         for row in picked:
             by_part.setdefault(row["part"], {})[row["row"]] = row
         for part in sorted(by_part):
-            yield from _read_cells(self.parts[part], by_part[part])
+            yield from read_cells(self.parts[part], by_part[part])
 
     def composite_source(self, row: Mapping[str, Any]) -> CellSource:
         """Return where the composite of a row is."""
@@ -284,49 +282,11 @@ class Run:
         return self.folder / PAIRS / self.parts[part].name
 
     def _column(self, part: int, name: str) -> list[Any]:
-        return list(_read(self.pair_file(part), (name,))[name].to_pylist())
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file of a run is read into StorageError."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the {VERB} command") from error
-
-
-def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read columns of a file of a run.
-
-    Raises:
-        UsageError: the file lacks one.
-        StorageError: it cannot be read.
-    """
-    with _reading(path):
-        file = pq.ParquetFile(path)
-        present = file.schema_arrow.names
-        if missing := [name for name in columns if name.partition(".")[0] not in present]:
-            raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of {VERB}")
-        return file.read(columns=list(columns)).replace_schema_metadata(None)
+        return list(read_light(self.pair_file(part), (name,))[name].to_pylist())
 
 
 def _images(row: Mapping[str, Any]) -> PairImages:
     return PairImages(row["real"]["bytes"], Path(row["real"]["path"]), row["mask"]["bytes"])
-
-
-def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    """Yield picked rows of a file; row groups without any are not read."""
-    file = pq.ParquetFile(path, pre_buffer=False)
-    start = 0
-    for group in range(file.metadata.num_row_groups):
-        stop = start + file.metadata.row_group(group).num_rows
-        last = max((row for row in picked if start <= row < stop), default=-1)
-        batches = file.iter_batches(batch_size=1, row_groups=[group], columns=["composite"])
-        for row, batch in zip(range(start, last + 1), batches, strict=False):
-            if row in picked:
-                yield picked[row], batch.column("composite")[0].as_py()["bytes"]
-        start = stop
 
 
 def rows_by_pair(rows: pa.Table) -> dict[str, list[int]]:

@@ -1,13 +1,17 @@
-"""The columns of a run folder's Parquet files, and rows made from records (DESIGN section 4)."""
+"""The columns of a run folder's Parquet files, rows made from records, and columns read back (DESIGN section 4)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.pictures.images import ImageU8, encode, read_bytes
 from harmonygen.pictures.masks import fg_ratio
 from harmonygen.pictures.photo import Photo
@@ -137,3 +141,41 @@ def _real(photo: Photo) -> dict[str, Any]:
 
 def _png(image: ImageU8 | Any, photo: Photo) -> dict[str, Any]:
     return image_cell(encode(image), f"{photo.pair.pair_id.replace('/', '_')}.png")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a run is read into StorageError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+
+
+def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a file of a run.
+
+    Raises:
+        UsageError: the file lacks one.
+        StorageError: it cannot be read.
+    """
+    with reading(path):
+        file = pq.ParquetFile(path)
+        present = file.schema_arrow.names
+        if missing := [name for name in columns if name.partition(".")[0] not in present]:
+            raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of synthesize")
+        return file.read(columns=list(columns)).replace_schema_metadata(None)
+
+
+def read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    """Yield picked rows of a file; row groups without any are not read."""
+    file = pq.ParquetFile(path, pre_buffer=False)
+    start = 0
+    for group in range(file.metadata.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        last = max((row for row in picked if start <= row < stop), default=-1)
+        batches = file.iter_batches(batch_size=1, row_groups=[group], columns=["composite"])
+        for row, batch in zip(range(start, last + 1), batches, strict=False):
+            if row in picked:
+                yield picked[row], batch.column("composite")[0].as_py()["bytes"]
+        start = stop

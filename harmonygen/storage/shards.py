@@ -44,6 +44,11 @@ class Shard:
         return f"part-{self.index:05d}-of-{self.count:05d}.parquet"
 
 
+def shard_files(folder: Path) -> list[Path]:
+    """Return the shards' files in a folder, in order; none if there is no such folder."""
+    return sorted(folder.glob("part-*-of-*.parquet"))
+
+
 def cut(total: int, shard_size: int) -> list[Shard]:
     """Cut ``total`` items into shards of ``shard_size`` (the last may be smaller).
 

@@ -277,6 +277,7 @@ def test_a_build_is_read_as_parquet_though_it_has_a_folder_candidates(tmp_path, 
     opened = Run.open(run)
     (row, encoded), *_ = opened.composites(opened.usable().to_pylist())
     images = dict(opened.images(row["part"]))[row["pair_id"]]
+    pq.write_table(pq.read_table(run / "quarantine.parquet"), build / "quarantine.parquet")
     _write_parquet(build / "data", images.path.read_bytes(), images.mask, encoded)
     (triplet,), faults = read_triplets(build)
     assert not faults
