@@ -60,8 +60,9 @@ Stages = Callable[[str, str], AbstractContextManager[Progress]]
 class BuildResult:
     """What a build came to. ``summary`` is ``summary.json``, empty for a dry run.
 
-    ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason; ``train`` and ``test`` count
-    photos: those of the split if the photos are prepared, else (``exact`` false) as if all of them were kept.
+    ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason. ``train`` and ``test`` count the
+    photos that were written; of a dry run those of the split if the photos are prepared, else (``exact`` false) as if
+    all of them were kept.
     """
 
     out: Path
@@ -109,7 +110,7 @@ def build_human_harmony(
             _begin(out, work, triplets)
             left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
             write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
-    return _result(settings, pairs, split, before)
+    return _result(settings, pairs, before)
 
 
 def _no_progress(_done: int, _total: int) -> None:
@@ -253,18 +254,16 @@ def _left_out(pairs: PairSet, work: Path, split: Sequence[dict[str, Any]]) -> di
     return dict((_read_left_out(pairs) + _dropped(work) + leaked).most_common())
 
 
-def _result(
-    settings: HumanHarmonySettings, pairs: PairSet, split: Sequence[dict[str, Any]], before: bool
-) -> BuildResult:
+def _result(settings: HumanHarmonySettings, pairs: PairSet, before: bool) -> BuildResult:
     summary = json.loads((settings.out / "summary.json").read_text(encoding="utf-8"))
-    counts = photo_split.count(split)
+    split = summary["split"]
     return BuildResult(
         settings.out,
         len(pairs),
         summary["left_out"],
         summary["quarantined"],
-        counts.train,
-        counts.test,
+        split["train"],
+        split["test"],
         True,
         summary,
         before,

@@ -9,7 +9,7 @@ says so. See :mod:`harmonygen.storage.content`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -196,7 +196,7 @@ def refuse_changed(noted: Collection[Noted], sources: Mapping[str, Sources], whe
             where,
         )
     if found := changed(known, sources):
-        raise UsageError(f"{told(found, where)}: bring them back as they were, or synthesize again into another --out")
+        raise UsageError(f"{told(found, where)}: bring them back as they were, or start again in another --out")
 
 
 def told(found: Mapping[str, str], where: str) -> str:
@@ -210,16 +210,6 @@ def told(found: Mapping[str, str], where: str) -> str:
     return f"photos or masks of {count} are not those that {where} was made from: {shown(names, 'pairs')}"
 
 
-def noted_of(parts: Iterable[Path], only: Collection[str] | None = None) -> Iterator[Noted]:
-    """Yield what files of ``pairs/`` note of their pairs (None: of all)."""
-    return (row for part in parts for row in read_noted(part) if only is None or row.pair_id in only)
-
-
-def refuse_changed_since(folder: Path, only: Collection[str] | None = None) -> None:
-    """Refuse a run whose photos or masks changed on disk since it was made; ``only`` these pairs are looked at.
-
-    Raises:
-        UsageError: naming the first pairs.
-    """
-    noted = list(noted_of(sorted((folder / "pairs").glob("part-*.parquet")), only))
-    refuse_changed(noted, of_noted(noted), f"'{folder}'")
+def noted_of(parts: Iterable[Path], only: Collection[str] | None = None) -> list[Noted]:
+    """Return what files of ``pairs/`` note of their pairs, of all or of ``only`` these."""
+    return [row for part in parts for row in read_noted(part) if only is None or row.pair_id in only]
