@@ -44,7 +44,6 @@ def report(
         "contact_sheet": contact_sheet,
         "review": review,
     }
-    from harmonygen.errors import shown as first_of
     from harmonygen.harmonization.zeroshot.page import is_zero_shot, write_zero_shot_report
     from harmonygen.report import write_contact_sheet, write_report, write_review
     from harmonygen.report.render import MAX_CANDIDATES
@@ -67,7 +66,4 @@ def report(
     reporter.line(f"{result.path}: {shown}, {result.bytes / 1e6:.1f} MB")
     if result.unreadable:
         reporter.line(f"{result.unreadable} pictures could not be read: the page says so in their place")
-    if result.changed:
-        names = first_of(result.changed, "pairs")
-        reporter.line(f"{len(result.changed)} pairs have another photo or mask now than the run was made from: {names}")
     reporter.result(asdict(result))

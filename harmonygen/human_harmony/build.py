@@ -83,7 +83,8 @@ def build_human_harmony(
     """Build the dataset in ``settings.out``; what is done already is left as it is.
 
     Raises:
-        UsageError: options that do not fit, an old folder with other options, or another build at work in it.
+        UsageError: options that do not fit, an old folder with other options, another build at work in it, or photos
+            and masks that are not those that it was built from.
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written; the same command goes on afterwards.
     """
@@ -94,6 +95,7 @@ def build_human_harmony(
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan["plan_digest"])
+    prepare.refuse_changed_photos(pairs, settings.out / WORK, plan["plan_digest"])
     out = shards.make_folder(settings.out)
     with shards.locked(out, "build"):
         adopt_json(plan, out, HOW_ONLY, "or choose another --out")

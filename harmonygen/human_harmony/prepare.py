@@ -133,14 +133,11 @@ def prepare_photos(
     ``load`` is called once, if there is anything to do.
 
     Raises:
-        UsageError: photos or masks of the shards that are done changed since.
         StorageError: the folder cannot be written; the same call goes on afterwards.
     """
     cut = shards.cut(len(pairs), SHARD)
     for folder in _FOLDERS:
         shards.sweep(shards.make_folder(work / folder))
-    done = [work / folder / shard.filename for shard in cut if is_done(work, shard, digest) for folder in _FOLDERS]
-    refuse_changed(list(noted_of(done)), of_pairs(pairs), f"'{work.parent}'")
     bad: list[Quarantined] = []
     rules: PhotoRules | None = None
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
@@ -153,6 +150,17 @@ def prepare_photos(
             if progress is not None:
                 progress(shard.stop, len(pairs))
     return bad
+
+
+def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> None:
+    """Refuse to go on from shards that were prepared of other photos or masks than there are now; writes nothing.
+
+    Raises:
+        UsageError: naming the first pairs.
+    """
+    cut = shards.cut(len(pairs), SHARD)
+    done = [work / folder / shard.filename for shard in cut if is_done(work, shard, digest) for folder in _FOLDERS]
+    refuse_changed(list(noted_of(done)), of_pairs(pairs), f"'{work.parent}'")
 
 
 def is_done(work: Path, shard: shards.Shard, digest: str) -> bool:

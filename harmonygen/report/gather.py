@@ -6,6 +6,7 @@ got.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
 from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns
+from harmonygen.runs.identity import told
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY
 from harmonygen.runs.read import Run, is_run
 from harmonygen.storage.shards import read_json

@@ -70,9 +70,10 @@ def synthesize(
     if dry_run:
         return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
     run = open_run(settings)
+    if not overwrite:
+        refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
     with run.held(part, parts):
         run.adopt(plan, overwrite)
-        refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
         if run.finished(plan):
             waiting, complete = [], True
         else:
