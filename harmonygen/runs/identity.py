@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -82,21 +82,24 @@ def read_noted(part: Path | BinaryIO) -> list[Noted]:
     try:
         file = pq.ParquetFile(part)
         present = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        rows = file.read(columns=present).to_pylist()
+        table = file.read(columns=present)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read '{part}': {error}: remove it and repeat the command that wrote it") from error
-    return [_noted(row) for row in rows]
+    columns = [table[name].to_pylist() if name in present else [None] * table.num_rows for name in _COLUMNS]
+    return [_noted(*row) for row in zip(*columns, strict=True)]
 
 
-def _noted(row: Mapping[str, Any]) -> Noted:
-    return Noted(
-        row["pair_id"],
-        (row.get("height") or 0, row.get("width") or 0),
-        Content.from_json(row.get("real_file")),
-        Content.from_json(row.get("mask_file")),
-        row.get("real_digest") or "",
-        row.get("mask_digest") or "",
-    )
+def _noted(
+    pair_id: str,
+    width: int | None,
+    height: int | None,
+    real_file: str | None,
+    mask_file: str | None,
+    real_digest: str | None,
+    mask_digest: str | None,
+) -> Noted:
+    contents = Content.from_json(real_file), Content.from_json(mask_file)
+    return Noted(pair_id, (height or 0, width or 0), *contents, real_digest or "", mask_digest or "")
 
 
 def of_pairs(pairs: Iterable[Pair]) -> dict[str, Sources]:

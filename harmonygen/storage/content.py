@@ -8,6 +8,7 @@ one archive often share a time of change, so that exchanging two of equal size w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,14 +35,13 @@ class Stamp:
     inode: int
     cell: str = ""
 
-    def is_same(self, other: Stamp) -> bool:
-        """Tell whether both are stamps of one unchanged file (and of one cell in it), whatever its path."""
-        return (self.size, self.mtime_ns, self.inode, self.cell) == (
-            other.size,
-            other.mtime_ns,
-            other.inode,
-            other.cell,
-        )
+    def fits(self, path: Path) -> bool:
+        """Tell whether a file is the one that was read, unchanged, whatever its path; False if there is no file."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return False
+        return (self.size, self.mtime_ns, self.inode) == (found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +87,37 @@ def holds(source: MaskSource, content: Content, read: Read) -> bool:
     """
     if isinstance(source, SegmentSource):
         return _digest_of_text(source) == content.digest
-    if content.stamp and stamp_of(source, content.stamp).is_same(content.stamp):
-        return True
-    return digest_of_bytes(read(source)) == content.digest
+    return _is_unread(source, content.stamp) or digest_of_bytes(read(source)) == content.digest
 
 
-def stamp_of(source: ImageSource, noted: Stamp | None = None) -> Stamp:
+def _is_unread(source: ImageSource, noted: Stamp | None) -> bool:
+    """Tell whether a source's bytes lie in the very file that was noted, so that they need not be read."""
+    if noted is None:
+        return False
+    if isinstance(source, FileSource):
+        return not noted.cell and noted.fits(source.path)
+    if noted.cell:
+        return noted.cell == _cell(source) and noted.fits(source.path)
+    return noted.fits(held_by(source))
+
+
+def stamp_of(source: ImageSource) -> Stamp:
     """Return the stamp of the file that holds a source's bytes.
-
-    ``noted`` is an earlier stamp: where it names a cell of an unchanged Parquet file, the cell is not read.
 
     Raises:
         InputError: there is no such file.
     """
-    if isinstance(source, FileSource):
-        return _stamp(source.path)
-    cell = f"{source.column}:{source.row}"
-    if noted and noted.cell == cell and (stamp := _stamp(source.path, cell)).is_same(noted):
-        return stamp
-    holder = held_by(source)
-    return _stamp(holder, cell if holder == source.path else "")
-
-
-def _stamp(path: Path, cell: str = "") -> Stamp:
+    holder = source.path if isinstance(source, FileSource) else held_by(source)
+    cell = _cell(source) if isinstance(source, CellSource) and holder == source.path else ""
     try:
-        found = path.stat()
+        found = holder.stat()
     except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror or error}: check the path and permissions") from error
-    return Stamp(str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino, cell)
+        raise InputError(f"cannot read '{holder}': {error.strerror or error}: check its path") from error
+    return Stamp(str(holder.absolute()), found.st_size, found.st_mtime_ns, found.st_ino, cell)
+
+
+def _cell(source: CellSource) -> str:
+    return f"{source.column}:{source.row}"
 
 
 def _digest_of_text(source: SegmentSource) -> str:

@@ -164,8 +164,9 @@ class RemoteRun(RunFolder):
                 f"'{self.remote.url}' is not empty and not a run (found {', '.join(sorted(strangers)[:3])}): "
                 "choose another --out"
             )
-        if overwrite and PLAN in names:
-            self._remove_run(names)
+        if overwrite:
+            clear(self.out)  # what is staged may be of photos that changed
+            self._remove_run(names if PLAN in names else {})
         content = json.dumps(plan.to_json(), indent=1, ensure_ascii=False, default=str).encode()
         self.remote.write(PLAN, content, new=True)
         there = self.remote.read(PLAN) or content

@@ -5,13 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harmonygen.errors import InputError
+from harmonygen.pictures.images import read_bytes as read
 from harmonygen.records import CellSource, FileSource, SegmentSource
 from harmonygen.storage.content import Content, NotingReader, holds
-from harmonygen.storage.parquet_cells import image_schema, read_cell
-
-
-def read(source):
-    return source.path.read_bytes() if isinstance(source, FileSource) else read_cell(source)
+from harmonygen.storage.parquet_cells import image_schema
 
 
 def unread(source):
@@ -52,7 +49,7 @@ def test_a_file_that_was_touched_or_copied_is_read_and_is_the_same(photo, tmp_pa
 
 def test_other_bytes_are_another_content_whatever_their_length(photo):
     content = noted(photo)
-    for other in (b"other", b"firs", b""):
+    for other in (b"other", b"firs"):
         photo.path.write_bytes(other)
         assert not holds(photo, content, read)
 
@@ -116,14 +113,12 @@ def test_a_column_that_holds_something_else_is_no_content(text):
     assert Content.from_json(text) is None
 
 
-def test_what_cannot_be_read_says_so_as_it_is_read(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        NotingReader(read)(FileSource(tmp_path / "gone.png"))
-    with pytest.raises(InputError, match=r"cannot read '.*gone\.png'"):
-        holds(FileSource(tmp_path / "gone.png"), noted_of(tmp_path), read)
-
-
-def noted_of(folder):
-    path = folder / "there.png"
-    path.write_bytes(b"there")
-    return noted(FileSource(path))
+def test_what_cannot_be_read_says_so(photo):
+    content = noted(photo)
+    photo.path.write_bytes(b"")
+    with pytest.raises(InputError, match="is empty"):
+        holds(photo, content, read)
+    photo.path.unlink()
+    for ask in (lambda: holds(photo, content, read), lambda: NotingReader(read)(photo)):
+        with pytest.raises(InputError, match=r"cannot read '.*a\.png': No such file"):
+            ask()
