@@ -24,7 +24,10 @@ from PIL import Image
 
 from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.records import FileSource
+from harmonygen.runs.identity import content_columns
 from harmonygen.runs.tables import candidate_schema, pair_schema
+from harmonygen.storage.content import Content, stamp_of
 from harmonygen.storage.parquet_cells import image_cell
 from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -49,7 +52,7 @@ def main() -> int:
         root, run, out = (Path(place) / name for name in ("tree", "run", "out"))
         began = time.monotonic()
         pairs = write_tree(root, options.composites)
-        write_run(run, pairs)
+        write_run(run, pairs, root)
         print(f"made in {time.monotonic() - began:.0f} s: {len(pairs)} pairs", file=sys.stderr, flush=True)
         settings = AugmentSettings(data=str(root), candidates=run, out=out, gamma=1.0, link="hard", leak_guard="ids")
         began, worked = time.monotonic(), time.process_time()
@@ -109,7 +112,7 @@ def write_tree(root: Path, composites: int) -> list[tuple[str, str, str, int]]:
     return pairs
 
 
-def write_run(run: Path, pairs: list[tuple[str, str, str, int]]) -> None:
+def write_run(run: Path, pairs: list[tuple[str, str, str, int]], root: Path) -> None:
     """Write a finished run's files with as many candidates a pair as its subset has composites."""
     for folder in ("candidates", "pairs"):
         (run / folder).mkdir(parents=True)
@@ -127,7 +130,7 @@ def write_run(run: Path, pairs: list[tuple[str, str, str, int]]) -> None:
         rows = [_candidate(pair, k, picture) for pair in own for k in range(most[pair[0]])]
         metadata = {PLAN_KEY: b"scale", QUARANTINE_KEY: b"[]"}
         _table(rows, candidate_schema(), metadata, run / "candidates" / shard.filename)
-        _table([_pair(pair, mask) for pair in own], pair_schema(), metadata, run / "pairs" / shard.filename)
+        _table([_pair(pair, mask, root) for pair in own], pair_schema(), metadata, run / "pairs" / shard.filename)
 
 
 def _most(pairs: list[tuple[str, str, str, int]], subset: str) -> int:
@@ -146,12 +149,15 @@ def _candidate(pair: tuple[str, str, str, int], k: int, picture: bytes) -> dict:
     return {**names, **run, **size, **seed, **figures, **shift}
 
 
-def _pair(pair: tuple[str, str, str, int], mask: bytes) -> dict:
+def _pair(pair: tuple[str, str, str, int], mask: bytes, root: Path) -> dict:
     subset, photo, mask_id, _ = pair
     names = {"pair_id": f"{subset}/{photo}_{mask_id}", "real_id": f"{subset}/{photo}", "mask_id": mask_id}
     real = {"bytes": None, "path": "/gone.jpg"}
     cells = {"real": real, "mask": image_cell(mask, "m.png"), "source": "", "mask_source": "", "originals": "[]"}
-    return {**names, **cells, "subset": subset, "width": SIDE, "height": SIDE, "fg_ratio": 0.25, "scores": "[]"}
+    files = root / subset / "real_images" / f"{photo}{SUFFIX}", root / subset / "masks" / f"{photo}_{mask_id}.png"
+    contents = content_columns(*(Content("0" * 32, stamp_of(FileSource(path))) for path in files))
+    sizes = {"subset": subset, "width": SIDE, "height": SIDE, "fg_ratio": 0.25, "scores": "[]"}
+    return {**names, **cells, **sizes, **contents, "real_digest": "0" * 32, "mask_digest": "0" * 32}
 
 
 def _table(rows: list[dict], schema: pa.Schema, metadata: dict[bytes, bytes], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,25 @@ class Reporter:
 
         self._console().print(Text.assemble(("error: ", "bold red"), message))
         self.result({"error": message, "exit_code": code})
+
+
+class _Lines(logging.Handler):
+    """Prints each record as one line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        Reporter().line(record.getMessage())
+
+
+@contextmanager
+def warnings_as_lines(quiet: bool = False) -> Iterator[None]:
+    """Print what the library warns of (its logger ``harmonygen``) as lines on stderr."""
+    logger, lines = logging.getLogger("harmonygen"), _Lines()
+    lines.setLevel(logging.ERROR if quiet else logging.WARNING)
+    logger.addHandler(lines)
+    try:
+        yield
+    finally:
+        logger.removeHandler(lines)
 
 
 def _plain(label: str, unit: str) -> Callable[[int, int], None]:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from harmonygen.errors import HarmonygenError, StorageError
-from harmonygen_cli.console import Reporter
+from harmonygen_cli.console import Reporter, warnings_as_lines
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 
@@ -84,7 +84,8 @@ def dashed(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing is raised."""
     try:
-        outcome: Any = door(arguments)(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
+        with warnings_as_lines(quiet="--quiet" in arguments):
+            outcome: Any = door(arguments)(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
         if outcome == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else 0

@@ -23,6 +23,7 @@ from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.augmentation.write import Mix, write_mix
 from harmonygen.errors import UsageError, shown
+from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
 
@@ -106,8 +107,9 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
     """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all).
 
     Raises:
-        UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos or of the test
-            split; composites of another size than their photo; a folder of other options; another run at work.
+        UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split,
+            or of photos and masks that changed; composites of another size than their photo; a folder of other
+            options; another run at work.
         StorageError: files missing, hard links across disks, disk full: the same command goes on afterwards.
     """
     began = time.monotonic()
@@ -171,11 +173,19 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
     originals.refuse_missing(dataset)
     test = originals.heldout_on_disk(dataset)
+    _refuse_changed(run, dataset, chosen)
+    converted: frozenset[str] = frozenset()
     if settings.format == "iharmony4":
-        originals.refuse_other_sizes(dataset.train, chosen.by_pair)
+        converted = originals.refuse_other_sizes(dataset.train, chosen.by_pair)
     link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
-    plan = Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, digest="")
+    plan = Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, "", converted)
     return plan.with_digest(_digest(settings, plan))
+
+
+def _refuse_changed(run: Run, dataset: originals.Originals, chosen: picks.Picks) -> None:
+    """Refuse candidates that were made from other photos or masks than the dataset has under their names."""
+    noted = run.noted({pair_id for pair_id, rows in chosen.by_pair.items() if rows})
+    refuse_changed(noted, of_pairs(dataset.train), f"'{run.folder}'")
 
 
 def _guard_ids(run: Run, dataset: originals.Originals) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from harmonygen.data import iharmony4, lists
 from harmonygen.data.lists import HeldOut
 from harmonygen.errors import InputError, StorageError, UsageError, shown
+from harmonygen.pictures.images import is_deep, is_plain
 from harmonygen.records import FileSource, ImageSource, Pair, PairSet
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -169,8 +170,12 @@ def heldout_on_disk(originals: Originals) -> tuple[Pair, ...]:
     return () if missing else originals.test
 
 
-def refuse_other_sizes(pairs: Sequence[Pair], picked: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def refuse_other_sizes(pairs: Sequence[Pair], picked: Mapping[str, Sequence[Mapping[str, Any]]]) -> frozenset[str]:
     """Refuse picked composites that are not of their original photo's size: a trainer would read them as a pair.
+
+    Returns:
+        The photos (their ids) whose files other readers decode to other pixels than the composites were made from:
+        they have transparency, 16 bits or a rare colour mode, and have to be written converted.
 
     Raises:
         UsageError: naming the first composites with both sizes.
@@ -178,26 +183,37 @@ def refuse_other_sizes(pairs: Sequence[Pair], picked: Mapping[str, Sequence[Mapp
     """
     wanted = [pair for pair in pairs if picked.get(pair.pair_id)]
     with ThreadPoolExecutor() as threads:
-        sizes = list(threads.map(_stored_size, wanted))
+        headers = list(threads.map(_header, wanted))
     wrong = []
-    for pair, (size, orientation) in zip(wanted, sizes, strict=True):
+    for pair, header in zip(wanted, headers, strict=True):
         made = {(row["width"], row["height"]) for row in picked[pair.pair_id]}
-        if made != {size} or orientation != 1:
-            turned = f" (stored turned, EXIF orientation {orientation})" if orientation != 1 else ""
+        if made != {header.size} or header.orientation != 1:
+            turned = f" (stored turned, EXIF orientation {header.orientation})" if header.orientation != 1 else ""
             made_names = ", ".join(f"{width}x{height}" for width, height in sorted(made))
-            wrong.append(f"{pair.pair_id} is {made_names} but its photo is {size[0]}x{size[1]}{turned}")
+            wrong.append(f"{pair.pair_id} is {made_names} but its photo is {header.size[0]}x{header.size[1]}{turned}")
     if wrong:
         raise UsageError(
             f"composites of {len(wrong)} pairs are not of their photo's size: {shown(wrong, 'pairs')}: "
             "synthesize without --max-side and --fit square, or pass --format parquet, which keeps the resized photos"
         )
+    return frozenset(pair.real_id for pair, header in zip(wanted, headers, strict=True) if not header.plain)
 
 
-def _stored_size(pair: Pair) -> tuple[tuple[int, int], int]:
-    """Return a photo's (width, height) in its file and its EXIF orientation, from the header alone."""
+class _Header(NamedTuple):
+    """A photo's (width, height) in its file, its EXIF orientation, and whether plain decoding gives its pixels."""
+
+    size: tuple[int, int]
+    orientation: int
+    plain: bool
+
+
+def _header(pair: Pair) -> _Header:
+    """Read a photo's header; its pixels are decoded only if it has transparency."""
     path = photo_path(pair)
     try:
         with Image.open(path) as opened:
-            return opened.size, int(opened.getexif().get(_ORIENTATION, 1) or 1)
+            deep = is_deep(opened)
+            orientation = int(opened.getexif().get(_ORIENTATION, 1) or 1)
+            return _Header(opened.size, orientation, not deep and is_plain(opened))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the size of '{path}' ({error}): export the photo again") from error

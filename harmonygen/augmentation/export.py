@@ -38,12 +38,14 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     """Write the run's candidates that may be used (or only the selected ones) as an iHarmony4 tree.
 
     Raises:
-        UsageError: not a finished run, nothing to write, or a folder that holds something else.
+        UsageError: not a finished run, nothing to write, photos or masks that changed since the run, or a folder that
+            holds something else.
         StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
     """
     run = Run.open(settings.run)
     chosen, gated = wanted(run, settings.which)
     refuse_names(run)
+    run.refuse_changed({row["pair_id"] for row in chosen})
     plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
     finished = _check_folder(settings.out, plan)
     result = ExportResult(settings.out, len({row["pair_id"] for row in chosen}), len(chosen), gated, finished)

@@ -19,7 +19,8 @@ from harmonygen.data import write_tree as tree
 from harmonygen.data.lists import read_lines
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
-from harmonygen.records import Pair
+from harmonygen.pictures.images import encode, read_image
+from harmonygen.records import ImageSource, Pair
 from harmonygen.runs.read import PairImages, Run, in_file_order
 from harmonygen.storage import shards
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
@@ -42,7 +43,11 @@ PARQUET_COLUMNS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """Everything that is going to be written, decided: dataset, test split on disk, arithmetic, run and picks."""
+    """Everything that is going to be written, decided: dataset, test split on disk, arithmetic, run and picks.
+
+    ``converted`` are the photos (their ids) that a tree gets as PNG of the pixels that the composites were made from,
+    since plain decoding of their files gives others.
+    """
 
     out: Path
     format: Literal["iharmony4", "parquet"]
@@ -53,6 +58,7 @@ class Mix:
     run: Run
     picks: picks.Picks
     digest: str
+    converted: frozenset[str] = frozenset()
 
     def with_digest(self, digest: str) -> Mix:
         """Return the same mix under its digest."""
@@ -76,9 +82,17 @@ class Mix:
     @cached_property
     def inside(self) -> dict[str, tuple[str, str]]:
         """Photo and mask of each pair, by its id, relative to the dataset's root: asked for several times a file."""
-        relative = self.dataset.relative
         pairs = (*self.dataset.train, *self.test)
-        return {pair.pair_id: (relative(photo_path(pair)), relative(mask_path(pair))) for pair in pairs}
+        return {pair.pair_id: (self._photo(pair), self.dataset.relative(mask_path(pair))) for pair in pairs}
+
+    def _photo(self, pair: Pair) -> str:
+        path = photo_path(pair)
+        return self.dataset.relative(path.with_suffix(".png") if pair.real_id in self.converted else path)
+
+    @cached_property
+    def converted_photos(self) -> dict[Path, ImageSource]:
+        """The photos that are converted, by the file in the dataset."""
+        return {photo_path(pair): pair.real for pair in self.dataset.train if pair.real_id in self.converted}
 
     @cached_property
     def _names(self) -> dict[tuple[str, int], str]:
@@ -134,7 +148,10 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
         target = mix.out / mix.dataset.relative(source)
         if target.parent not in made:
             made.add(shards.make_folder(target.parent))
-        tree.place(source, target, mix.link)
+        if photo := mix.converted_photos.get(source):
+            shards.write_bytes(target.with_suffix(".png"), encode(read_image(photo).image_u8))
+        else:
+            tree.place(source, target, mix.link)
         if progress is not None:
             progress(done, total)
     for folder in made:

@@ -213,6 +213,7 @@ def _of_row(pair: Pair) -> Composite:
 def _of_run(folder: Path) -> CompositeSet:
     """Join each candidate that may be used with its pair's photo and mask, in the order of the run's files."""
     run = Run.open(folder.absolute())
+    run.refuse_changed()
     photos = [run.pair_sources(part) for part in range(len(run.parts))]
     found = []
     for row in run.usable().select(["pair_id", "real_id", "k", "part", "row"]).to_pylist():

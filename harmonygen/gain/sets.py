@@ -30,6 +30,7 @@ from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource, Pair
+from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -64,6 +65,16 @@ def make_base(settings: GainSettings, say: Say) -> Path:
     shards.write_json(out / SUMMARY, counts)
     say(f"base set: {counts['train']} composites, test set: {counts['test']}")
     return out
+
+
+def refuse_changed_runs(settings: GainSettings) -> None:
+    """Refuse to go on with a study whose photos or masks changed since candidates were made of them.
+
+    Raises:
+        UsageError: naming the run and its first pairs.
+    """
+    for plan in sorted((settings.out / "candidates").glob(f"*/{PLAN}")):
+        Run.look(plan.parent).refuse_changed()
 
 
 def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:

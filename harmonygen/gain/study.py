@@ -102,11 +102,12 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
     """Run what is left of a study, and write its result and report.
 
     Raises:
-        UsageError: settings that do not fit, or another study in the folder.
+        UsageError: settings that do not fit, another study in the folder, or photos or masks that changed.
         HarmonygenError: what its steps raise; the same command goes on afterwards.
     """
     arms = arms_of(settings)
     _refuse_early(settings, arms)
+    gain_data.refuse_changed_runs(settings)
     digest = _study_digest(settings, arms)
     finished = _finished(settings, digest)
     if finished:

@@ -60,8 +60,9 @@ Stages = Callable[[str, str], AbstractContextManager[Progress]]
 class BuildResult:
     """What a build came to. ``summary`` is ``summary.json``, empty for a dry run.
 
-    ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason; ``train`` and ``test`` count
-    photos: those of the split if the photos are prepared, else (``exact`` false) as if all of them were kept.
+    ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason. ``train`` and ``test`` count the
+    photos that were written; of a dry run those of the split if the photos are prepared, else (``exact`` false) as if
+    all of them were kept.
     """
 
     out: Path
@@ -82,7 +83,8 @@ def build_human_harmony(
     """Build the dataset in ``settings.out``; what is done already is left as it is.
 
     Raises:
-        UsageError: options that do not fit, an old folder with other options, or another build at work in it.
+        UsageError: options that do not fit, an old folder with other options, another build at work in it, or photos
+            and masks that are not those that it was built from.
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written; the same command goes on afterwards.
     """
@@ -93,6 +95,7 @@ def build_human_harmony(
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan["plan_digest"])
+    prepare.refuse_changed_photos(pairs, settings.out / WORK, plan["plan_digest"])
     out = shards.make_folder(settings.out)
     with shards.locked(out, "build"):
         adopt_json(plan, out, HOW_ONLY, "or choose another --out")
@@ -109,7 +112,7 @@ def build_human_harmony(
             _begin(out, work, triplets)
             left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
             write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
-    return _result(settings, pairs, split, before)
+    return _result(settings, pairs, before)
 
 
 def _no_progress(_done: int, _total: int) -> None:
@@ -253,18 +256,16 @@ def _left_out(pairs: PairSet, work: Path, split: Sequence[dict[str, Any]]) -> di
     return dict((_read_left_out(pairs) + _dropped(work) + leaked).most_common())
 
 
-def _result(
-    settings: HumanHarmonySettings, pairs: PairSet, split: Sequence[dict[str, Any]], before: bool
-) -> BuildResult:
+def _result(settings: HumanHarmonySettings, pairs: PairSet, before: bool) -> BuildResult:
     summary = json.loads((settings.out / "summary.json").read_text(encoding="utf-8"))
-    counts = photo_split.count(split)
+    split = summary["split"]
     return BuildResult(
         settings.out,
         len(pairs),
         summary["left_out"],
         summary["quarantined"],
-        counts.train,
-        counts.test,
+        split["train"],
+        split["test"],
         True,
         summary,
         before,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,13 +37,14 @@ _COLUMNS = 6
 class Counted:
     """What a build's rows come to, without their pictures.
 
-    ``photos`` counts pairs by split, of ``distinct`` photos; ``layers`` are scores by outcome (selected; passed: may
-    be used too; gated: refused by a gate or a reviewer); ``near_ties`` pairs have a margin under the threshold;
-    ``unselected`` pairs have no selected candidate; ``ratios`` by pair.
+    ``pairs`` and ``photos`` count those that were written, by split. ``candidates``, ``scores`` and ``layers`` (the
+    scores by outcome: selected; passed: may be used too; gated: refused by a gate or a reviewer) are of all that were
+    made. ``near_ties`` are written pairs whose margin is under the threshold; ``unselected`` pairs have no selected
+    candidate; ``ratios`` are of the written pairs.
     """
 
+    pairs: dict[str, int]
     photos: dict[str, int]
-    distinct: int
     candidates: int
     selected: int
     layers: dict[str, list[float]]
@@ -53,37 +54,45 @@ class Counted:
     scores: dict[str, Any]
 
 
-def count(triplets: Triplets, near_tie: float) -> Counted:
-    """Count the pairs and candidates that the dataset has."""
+def count(triplets: Triplets, near_tie: float, written: Collection[str] | None = None) -> Counted:
+    """Count the pairs and candidates of a build; ``written`` are the pairs that the dataset has (None: all)."""
     layers: dict[str, list[float]] = {"selected": [], "passed": [], "gated": []}
     gaps: dict[str, float | None] = {}
     chosen: set[str] = set()
-    distinct: set[str] = set()
+    photo_of: dict[str, str] = {}
     scored: list[dict[str, Any]] = []
     for part in triplets.parts():
         rows = triplets.run.part_rows(part).to_pylist()
         light = [row for row in rows if triplets.split_of.get(row["pair_id"])]
         gaps |= margins(light)
-        distinct |= {row["real_id"] for row in light}
+        photo_of |= {row["pair_id"]: row["real_id"] for row in light}
         chosen |= {row["pair_id"] for row in light if row["selected"]}
         for row in light:
             layers["selected" if row["selected"] else "passed" if row["usable"] else "gated"].append(row["p_composite"])
             scored.append({name: row[name] for name in ("reason", "selected", "p_composite", "fmse", "structure")})
-    splits = [triplets.split_of[pair_id] for pair_id in gaps]
+    own = {split: [p for p in _among(gaps, written) if triplets.split_of[p] == split] for split in SPLITS}
     return Counted(
-        photos={split: splits.count(split) for split in SPLITS},
-        distinct=len(distinct),
+        pairs={split: len(pair_ids) for split, pair_ids in own.items()},
+        photos={split: len({photo_of[pair_id] for pair_id in pair_ids}) for split, pair_ids in own.items()},
         candidates=len(scored),
         selected=len(layers["selected"]),
         layers=layers,
-        near_ties=sum(gap is not None and gap < near_tie for gap in gaps.values()),
+        near_ties=sum(_is_near(gaps[pair_id], near_tie) for pair_id in _among(gaps, written)),
         unselected=len(gaps.keys() - chosen),
-        ratios=_ratios(triplets.work, gaps),
+        ratios=_ratios(triplets.work, _among(gaps, written)),
         scores=count_scores(scored),
     )
 
 
-def _ratios(work: Path, pairs: Mapping[str, Any]) -> list[float]:
+def _among(pairs: Iterable[str], written: Collection[str] | None) -> set[str]:
+    return {pair_id for pair_id in pairs if written is None or pair_id in written}
+
+
+def _is_near(gap: float | None, near_tie: float) -> bool:
+    return gap is not None and gap < near_tie
+
+
+def _ratios(work: Path, pairs: Collection[str]) -> list[float]:
     tables = (pq.read_table(path, columns=["pair_id", "fg_ratio"]).to_pylist() for path in prepare.files(work))
     return [row["fg_ratio"] for rows in tables for row in rows if row["pair_id"] in pairs]
 
@@ -259,7 +268,8 @@ class Picture:
 class CardFigures:
     """Everything the card tells.
 
-    ``rows`` counts by configuration and split; ``left_out`` photos by reason. ``near_ties`` pairs have a ``margin``
+    ``rows`` counts what was written by configuration and split, ``photos`` the pairs of it by split; ``left_out`` are
+    photos by reason. ``near_ties`` pairs have a ``margin``
     under ``near_tie``. ``unit`` is what a pair is called: a photo, where each has one mask. ``above`` is the share of
     photos with a foreground ratio over 0.2, ``reference`` the name and share of another dataset. ``made`` are lines of
     how it was made.
@@ -317,10 +327,17 @@ def _head(figures: CardFigures) -> str:
     photos = sum(figures.photos.values())
     return (
         f"# {TITLE}\n\nTriplets for image harmonization: a photo of a person, the mask of what they wear, and a "
-        f"composite whose foreground does not fit the photo. {photos:,} {figures.unit}, {figures.k} candidates each. "
+        f"composite whose foreground does not fit the photo. {photos:,} {figures.unit}, {_each(figures)}. "
         "Built with harmonygen by the recipe of Human Harmony (DiffHarmony++, doi 10.1145/3664647.3681466), from "
         "other photos or by other models than the authors': it is not their dataset."
     )
+
+
+def _each(figures: CardFigures) -> str:
+    if figures.format == "parquet":
+        return f"{figures.k} candidates each"
+    composites = sum(rows for splits in figures.rows.values() for rows in splits.values())
+    return f"{composites:,} composites chosen among {figures.k} candidates each"
 
 
 def _contents(figures: CardFigures) -> str:
@@ -379,12 +396,13 @@ def _making(figures: CardFigures) -> str:
         *(f"- {line}" for line in figures.made),
         f"- {figures.candidates:,} candidates were scored (P(composite): {scores or 'none'}).",
         f"- Near ties: in {figures.near_ties:,} of {kept:,} {figures.unit} the two best scores differ by less than "
-        f"{figures.near_tie:g} (column `margin`).",
+        f"{figures.near_tie:g}{' (column `margin`)' if figures.format == 'parquet' else ''}.",
     ]
     if figures.unselected:
+        gone = "" if figures.format == "parquet" else ", so they are not in the dataset"
         lines.append(
             f"- {figures.unselected:,} {figures.unit} have no selected composite: every candidate failed a gate or a "
-            "review."
+            f"review{gone}."
         )
     return "\n".join(lines)
 

@@ -52,10 +52,13 @@ def write_dataset(
     with stages("dataset", "parts") as progress:
         if settings.format == "parquet":
             written, entries = _write_parquet(triplets, out, progress)
+            rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
+            counted = human_card.count(triplets, settings.near_tie)
         else:
-            written, entries = {}, _write_tree(settings, triplets, out, progress)
+            made, entries = _write_tree(settings, triplets, out, progress)
+            written, rows = {}, {"iHarmony4 layout": {split: len(pairs) for split, pairs in made.items()}}
+            counted = human_card.count(triplets, settings.near_tie, {pair for pairs in made.values() for pair in pairs})
     with stages("card and report", "pages") as progress:
-        counted = human_card.count(triplets, settings.near_tie)
         reference = (
             human_card.reference_ratios(settings.reference, triplets.work, triplets.digest)
             if settings.reference
@@ -63,7 +66,7 @@ def write_dataset(
         )
         quarantined = [*bad, *triplets.run.quarantine()]
         shards.write_parquet(out / "quarantine.parquet", shards.quarantine_table(quarantined))
-        figures = _figures(settings, triplets, counted, written, left_out, photos_read, len(quarantined), reference)
+        figures = _figures(settings, triplets, counted, rows, left_out, photos_read, len(quarantined), reference)
         shards.write_json(out / "summary.json", _summary(settings, figures, counted, split, triplets))
         _write_dropped(out, triplets.work)
         write_report(out)
@@ -94,23 +97,28 @@ def _configs(written: Written) -> dict[str, Any]:
 
 def _write_tree(
     settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
-) -> list[manifest.PublishedFile]:
-    """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split."""
+) -> tuple[dict[str, list[str]], list[manifest.PublishedFile]]:
+    """Write the selected composites in iHarmony4 layout, the photos beside them, with lists by split.
+
+    Returns:
+        The pair of each composite that was written, by split, and the entries of the files.
+    """
     run = triplets.run
     export.refuse_names(run)
     rows, _ = export.wanted(run, "selected")
     rows = [row for row in rows if triplets.split_of.get(row["pair_id"])]
     made = export.write_pairs_and_composites(out, settings.link, run, rows, progress)
-    for split in SPLITS:
-        own = [row["composite"] for row in made if triplets.split_of[row["pair_id"]] == split]
-        tree.write_lists(out, own, split)
+    by_split = {split: [row for row in made if triplets.split_of[row["pair_id"]] == split] for split in SPLITS}
+    for split, own in by_split.items():
+        tree.write_lists(out, [row["composite"] for row in own], split)
     tree.write_manifest(out, made, triplets.digest)
     kinds = (tree.COMPOSITES, tree.MASKS, tree.REALS)
     folders = [out / subset / kind for subset in sorted(triplets.subsets()) for kind in kinds]
     lists = [*out.glob("IHD_*.txt"), out / "manifest.parquet"]
     lists += [path for subset in triplets.subsets() for path in (out / subset).glob("*.txt")]
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    return [manifest.entry(out, path) for path in [*sorted(lists), *files]]
+    entries = [manifest.entry(out, path) for path in [*sorted(lists), *files]]
+    return {split: [row["pair_id"] for row in own] for split, own in by_split.items()}, entries
 
 
 def _write_dropped(out: Path, work: Path) -> None:
@@ -126,18 +134,17 @@ def _figures(
     settings: HumanHarmonySettings,
     triplets: Triplets,
     counted: Counted,
-    written: Written,
+    rows: Mapping[str, Mapping[str, int]],
     left_out: Mapping[str, int],
     photos_read: int,
     quarantined: int,
     reference: tuple[str, list[float]] | None,
 ) -> CardFigures:
     review = _review_of(triplets.run)
-    rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
     return CardFigures(
-        rows=rows or {"iHarmony4 layout": counted.photos},
+        rows=rows,
         photos_read=photos_read,
-        photos=counted.photos,
+        photos=counted.pairs,
         left_out=dict(left_out),
         quarantined=quarantined,
         k=settings.k,
@@ -151,7 +158,7 @@ def _figures(
         made=human_card.made_by(settings, triplets.run.plan, review),
         command=human_card.command(settings),
         license=settings.license,
-        unit="photos" if counted.distinct == sum(counted.photos.values()) else "pairs of photo and mask",
+        unit="photos" if counted.photos == counted.pairs else "pairs of photo and mask",
         format=settings.format,
     )
 
@@ -172,7 +179,7 @@ def _summary(
     counts = photo_split.count(split)
     return {
         "photos_read": figures.photos_read,
-        "pairs": sum(counted.photos.values()),
+        "pairs": sum(counted.pairs.values()),
         "left_out": dict(figures.left_out),
         "quarantined": figures.quarantined,
         "k": settings.k,
@@ -181,8 +188,7 @@ def _summary(
         "unselected": counted.unselected,
         "rows": dict(figures.rows),
         "split": {
-            "train": counts.train,
-            "test": counts.test,
+            **counted.photos,
             "look_alike_groups": counts.look_alike_groups,
             "look_alike_photos": counts.look_alike_photos,
             "leaked": counts.leaked,

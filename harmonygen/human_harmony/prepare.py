@@ -29,10 +29,21 @@ from harmonygen.pictures.masks import check_mask, fg_ratio, read_mask
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.pictures.phash import hash_source
 from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.runs.identity import (
+    CONTENT_COLUMNS,
+    DIGEST_COLUMNS,
+    content_columns,
+    digest_columns,
+    noted_of,
+    of_pairs,
+    refuse_changed,
+)
 from harmonygen.storage import shards
+from harmonygen.storage.content import NotingReader
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 PREPARED, DROPPED = "prepared", "dropped"
+_FOLDERS = (PREPARED, DROPPED)
 SUBSET = "HumanHarmony"
 SHARD = 64  # photos: as many are decoded again after a kill
 _ROW_GROUP = 16  # masks read together when a pair is decoded
@@ -55,14 +66,20 @@ PREPARED_COLUMNS = {
     "class_ids": "string",
     "attributes": "string",
     "segments": "int32",
+    **CONTENT_COLUMNS,
+    **DIGEST_COLUMNS,
 }
 DROPPED_COLUMNS = {
     "pair_id": "string",
     "real_id": "string",
     "reason": "string",
     "detail": "string",
+    "width": "int32",
+    "height": "int32",
     "fg_ratio": "float64",
     "image": IMAGE,
+    **CONTENT_COLUMNS,
+    **DIGEST_COLUMNS,
 }
 
 
@@ -119,7 +136,7 @@ def prepare_photos(
         StorageError: the folder cannot be written; the same call goes on afterwards.
     """
     cut = shards.cut(len(pairs), SHARD)
-    for folder in (PREPARED, DROPPED):
+    for folder in _FOLDERS:
         shards.sweep(shards.make_folder(work / folder))
     bad: list[Quarantined] = []
     rules: PhotoRules | None = None
@@ -135,9 +152,20 @@ def prepare_photos(
     return bad
 
 
+def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> None:
+    """Refuse to go on from shards that were prepared of other photos or masks than there are now; writes nothing.
+
+    Raises:
+        UsageError: naming the first pairs.
+    """
+    cut = shards.cut(len(pairs), SHARD)
+    done = [work / folder / shard.filename for shard in cut if is_done(work, shard, digest) for folder in _FOLDERS]
+    refuse_changed(list(noted_of(done)), of_pairs(pairs), f"'{work.parent}'")
+
+
 def is_done(work: Path, shard: shards.Shard, digest: str) -> bool:
     """Tell whether both files of a shard are whole and belong to the build."""
-    return all(shards.is_whole(work / folder / shard.filename, digest) for folder in (PREPARED, DROPPED))
+    return all(shards.is_whole(work / folder / shard.filename, digest) for folder in _FOLDERS)
 
 
 def files(work: Path, folder: str = PREPARED) -> list[Path]:
@@ -178,20 +206,24 @@ def prepare_photo(pair: Pair, rules: PhotoRules) -> _PreparedRow | _Left:
     Raises:
         InputError: the photo or its mask cannot be used.
     """
-    settings = rules.settings
-    decoded = read_image(pair.real, settings.max_pixels)
-    mask = read_mask(pair.mask, decoded, settings.mask_resize, settings.max_pixels)
+    settings, read = rules.settings, NotingReader(read_bytes)
+    decoded = read_image(pair.real, settings.max_pixels, read)
+    mask = read_mask(pair.mask, decoded, settings.mask_resize, settings.max_pixels, read)
+    noted = {
+        **content_columns(read.content_of(pair.real), read.content_of(pair.mask)),
+        **digest_columns(decoded.image_u8, mask),
+    }
     clothes = clean_mask(mask) if settings.clean else mask
     whole = rules.widen(decoded.image_u8, clothes) if rules.widen is not None else clothes
     ratio = fg_ratio(whole)
     if not settings.min_fg <= ratio <= settings.max_fg:
         name, limit = ("min-fg", settings.min_fg) if ratio < settings.min_fg else ("max-fg", settings.max_fg)
         detail = f"the foreground is {ratio:.4f} of the photo, --{name} is {limit:g}"
-        return _Left(_left_row(pair, decoded.image_u8, whole, name, detail))
+        return _Left({**_left_row(pair, decoded.image_u8, whole, name, detail), **noted})
     verdict = rules.product(decoded.image_u8, clothes, pair.real_id)
     if not verdict.keep:
-        return _Left(_left_row(pair, decoded.image_u8, whole, verdict.reason, verdict.detail))
-    return _PreparedRow(_kept_row(pair, check_mask(whole, str(pair.mask)), ratio))
+        return _Left({**_left_row(pair, decoded.image_u8, whole, verdict.reason, verdict.detail), **noted})
+    return _PreparedRow({**_kept_row(pair, check_mask(whole, str(pair.mask)), ratio), **noted})
 
 
 def _kept_row(pair: Pair, mask: Mask, ratio: float) -> dict[str, Any]:
@@ -222,7 +254,8 @@ def _real_cell(pair: Pair) -> dict[str, Any]:
 def _left_row(pair: Pair, image_u8: ImageU8, mask: Mask, reason: str, detail: str) -> dict[str, Any]:
     thumbnail = image_cell(_thumbnail(image_u8, mask), f"{pair.pair_id.replace('/', '_')}.webp")
     row = {"pair_id": pair.pair_id, "real_id": pair.real_id, "reason": reason, "detail": detail}
-    return {**row, "fg_ratio": fg_ratio(mask), "image": thumbnail}
+    size = {"width": mask.shape[1], "height": mask.shape[0]}
+    return {**row, **size, "fg_ratio": fg_ratio(mask), "image": thumbnail}
 
 
 def _thumbnail(image_u8: ImageU8, mask: Mask) -> bytes:

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harmonygen.errors import InputError
 from harmonygen.records import CellSource, ImageSource
+from harmonygen.storage.content import Read
 
 ImageU8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -48,15 +49,20 @@ TO_RGB = {
     "F": "values 0..1 (or 0..255 if any is over 1) scaled to 0..255, rounded",
 }
 """How each Pillow mode becomes RGB."""
+_PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An upright photo (H, W, 3) uint8, its size in the file (width, height) and its EXIF orientation 1..8."""
+    """An upright photo (H, W, 3) uint8, its size in the file (width, height) and its EXIF orientation 1..8.
+
+    ``plain`` tells whether any reader gets these pixels from the file (see :func:`is_plain`).
+    """
 
     image_u8: ImageU8
     file_size: tuple[int, int]
     orientation: int
+    plain: bool = True
 
 
 def read_bytes(source: ImageSource) -> bytes:
@@ -158,14 +164,45 @@ def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
     Raises:
         InputError: not an image, damaged, or over the pixel limit.
     """
-    upright, orientation = load_upright(open_checked(encoded, name, max_pixels), name)
+    opened = open_checked(encoded, name, max_pixels)
+    deep = is_deep(opened)
+    upright, orientation = load_upright(opened, name)
     file_size = upright.size[::-1] if orientation > 4 else upright.size
-    return Decoded(to_rgb(upright), file_size, orientation)
+    return Decoded(to_rgb(upright), file_size, orientation, orientation == 1 and not deep and is_plain(opened))
 
 
-def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Decoded:
+def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS, read: Read = read_bytes) -> Decoded:
     """Read and decode an image source (see :func:`decode`)."""
-    return decode(read_bytes(source), str(source), max_pixels)
+    return decode(read(source), str(source), max_pixels)
+
+
+def decode_plainly(encoded: bytes, name: str) -> ImageU8:
+    """Decode a picture as most readers do, to (H, W, 3) uint8: EXIF rotation and transparency are not looked at.
+
+    Raises:
+        InputError: not an image, damaged, or over the pixel limit.
+    """
+    opened = open_checked(encoded, name)
+    try:
+        return np.array(opened.convert("RGB"), dtype=np.uint8)
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+        raise InputError(f"'{name}' is damaged or truncated ({error}): export it again") from error
+
+
+def is_deep(opened: Image.Image) -> bool:
+    """Tell whether an opened image that is not decoded yet holds 16 bits per channel, of which Pillow drops 8."""
+    return any(";16" in str(part) for part in getattr(opened, "tile", ()))
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Tell whether plain decoding (:func:`decode_plainly`) gives the pixels that :func:`to_rgb` gives.
+
+    So it is with 8-bit RGB, grey and palette images whose transparency, if there is any, hides nothing. Readers
+    disagree about the other colour modes. EXIF rotation and 16-bit channels (:func:`is_deep`) are asked for apart.
+    """
+    if image.mode not in _PLAIN_MODES:
+        return False
+    return not has_alpha(image) or to_rgba(image).getchannel("A").getextrema() == (255, 255)
 
 
 def resize(image_u8: ImageU8, height: int, width: int) -> ImageU8:

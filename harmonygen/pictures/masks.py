@@ -26,6 +26,7 @@ from harmonygen.pictures.images import (
     to_rgba,
 )
 from harmonygen.records import MaskSource, SegmentSource
+from harmonygen.storage.content import Read
 
 MaskResize = Literal["refuse", "nearest"]
 Rle = dict[str, Any]
@@ -47,18 +48,26 @@ _TRANSPOSES: dict[int, Image.Transpose] = {
 
 
 def read_mask(
-    source: MaskSource, photo: Decoded, mask_resize: MaskResize = "refuse", max_pixels: int = MAX_PIXELS
+    source: MaskSource,
+    photo: Decoded,
+    mask_resize: MaskResize = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    read: Read = read_bytes,
 ) -> Mask:
     """Read the mask of an upright photo and check it.
 
     Raises:
         InputError: damaged, empty, full, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
     """
-    return check_mask(load_mask(source, photo, mask_resize, max_pixels), str(source))
+    return check_mask(load_mask(source, photo, mask_resize, max_pixels, read), str(source))
 
 
 def load_mask(
-    source: MaskSource, photo: Decoded, mask_resize: MaskResize = "refuse", max_pixels: int = MAX_PIXELS
+    source: MaskSource,
+    photo: Decoded,
+    mask_resize: MaskResize = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    read: Read = read_bytes,
 ) -> Mask:
     """Read the mask of an upright photo, which may be empty or full.
 
@@ -70,7 +79,7 @@ def load_mask(
     if isinstance(source, SegmentSource):
         mask = decode_segmentation(source)
     else:
-        opened = open_checked(read_bytes(source), str(source), max_pixels)
+        opened = open_checked(read(source), str(source), max_pixels)
         upright, _ = load_upright(opened, str(source))
         mask = to_mask(upright)
     return fit_mask(mask, photo, str(source), mask_resize)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image, resize
+from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_bytes, read_image, resize
 from harmonygen.pictures.masks import check_mask, read_mask, resize_mask
 from harmonygen.records import Pair
 from harmonygen.settings import Detail, Fit, MaskResize
+from harmonygen.storage.content import Content, NotingReader
 
 _MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
 
@@ -34,7 +35,9 @@ class Sizing:
 class Photo:
     """A decoded pair: ``image_u8``/``mask`` at the composite's size, ``low_u8``/``low_mask`` at the model's.
 
-    ``resized`` tells that ``image_u8`` is not the photo file's own pixels.
+    ``converted`` tells that ``image_u8`` is not what plain decoding of the photo's file gives: it was resized, turned
+    upright or brought to 8-bit RGB, so it is ``image_u8`` that has to be stored beside a composite. ``real_file`` and
+    ``mask_file`` identify the files that were read, if they were.
     """
 
     pair: Pair
@@ -42,7 +45,9 @@ class Photo:
     mask: Mask
     low_u8: ImageU8
     low_mask: Mask
-    resized: bool
+    converted: bool
+    real_file: Content | None = None
+    mask_file: Content | None = None
 
 
 def load_photo(pair: Pair, sizing: Sizing) -> Photo:
@@ -51,9 +56,11 @@ def load_photo(pair: Pair, sizing: Sizing) -> Photo:
     Raises:
         InputError: the photo or the mask cannot be used, or nothing of the mask is left at the composite's size.
     """
-    decoded = read_image(pair.real, sizing.max_pixels)
-    mask = read_mask(pair.mask, decoded, sizing.mask_resize, sizing.max_pixels)
-    return size_photo(pair, decoded, mask, sizing)
+    read = NotingReader(read_bytes)
+    decoded = read_image(pair.real, sizing.max_pixels, read)
+    mask = read_mask(pair.mask, decoded, sizing.mask_resize, sizing.max_pixels, read)
+    photo = size_photo(pair, decoded, mask, sizing)
+    return replace(photo, real_file=read.content_of(pair.real), mask_file=read.content_of(pair.mask))
 
 
 def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Photo:
@@ -71,8 +78,8 @@ def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Phot
         height, width = output_size(image.shape[0], image.shape[1], sizing.max_side)
     full, full_mask = resize(image, height, width), shrink_mask(mask, height, width)
     check_mask(full_mask, f"{pair.mask} at {width}x{height}")
-    resized = full is not image or decoded.orientation != 1
-    return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), resized)
+    converted = full is not image or not decoded.plain
+    return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), converted)
 
 
 def model_size(height: int, width: int, sizing: Sizing) -> tuple[int, int]:

@@ -12,7 +12,15 @@ from harmonygen.data import manifest
 from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import UsageError
 from harmonygen.publishing.front_matter import Card, matches, read_card
-from harmonygen.publishing.verify_parquet import SECRET, Fault, Split, footer_fault, image_faults, split_faults
+from harmonygen.publishing.verify_parquet import (
+    SECRET,
+    Fault,
+    Split,
+    background_faults,
+    footer_fault,
+    image_faults,
+    split_faults,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -89,10 +97,12 @@ def verify(
 ) -> Verified:
     """Look at a built folder: paths, sizes, SHA-256, footers, columns, rows, card, limits and a sample of images.
 
+    Composites of the sample have to have their photo's background, bit for bit unless they are JPEG.
+
     Args:
         folder: the built dataset.
         entries: what is to be published, from :func:`published_entries`.
-        sample: images decoded in each image column of each split.
+        sample: rows of each split whose images are decoded and compared.
         seed: which images.
         progress: gets (bytes read, bytes in all).
     """
@@ -110,6 +120,7 @@ def verify(
             looked = list(image_faults(split, sample, seed))
             images += len(looked)
             faults += [fault for fault in looked if fault is not None]
+            faults += background_faults(split, sample, seed)
     left = len(_visible(folder)) - sum(1 for each in inside if (folder / each.path).is_file())
     return Verified(folder, entries, card, tuple(faults), images, left)
 

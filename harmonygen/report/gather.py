@@ -6,6 +6,7 @@ got.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harmonygen.records import CellSource, Quarantined
 from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
 from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns
+from harmonygen.runs.identity import told
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY
 from harmonygen.runs.read import Run, is_run
 from harmonygen.storage.shards import read_json
@@ -56,12 +58,15 @@ def _found(folder: Path) -> str:
 
 
 def _gather_run(run: Run) -> Gathered:
-    summary, done = read_json(run.folder / SUMMARY), len(run.parts)
-    notes = (
-        f"The run is not finished: {done} of {run.planned} shards are done. Repeat the same command to resume it."
-        if done < run.planned
-        else ""
-    )
+    summary, done, changed = read_json(run.folder / SUMMARY), len(run.parts), run.changed()
+    notes = []
+    if done < run.planned:
+        notes.append(
+            f"The run is not finished: {done} of {run.planned} shards are done. Repeat the same command to resume it."
+        )
+    if changed:
+        logging.getLogger("harmonygen").warning("%s", told(changed, f"'{run.folder}'"))
+        notes.append(f"Since the run, {told(changed, 'it')}. Candidates of these pairs belong to other pictures.")
     return Gathered(
         "run",
         _name(run.folder),
@@ -70,7 +75,8 @@ def _gather_run(run: Run) -> Gathered:
         tuple(run.quarantine()),
         summary.get("candidates_per_second"),
         summary.get("seconds"),
-        (notes,) if notes else (),
+        tuple(notes),
+        changed=changed,
     )
 
 

@@ -42,6 +42,7 @@ class ReportResult:
     """A written report: its path and size, and how much of the folder it shows.
 
     ``unreadable`` counts photos, masks and candidates whose picture could not be read; the page says so in their place.
+    ``changed`` are the pairs whose photo or mask is no longer what the run was made from; the page says so on top.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class ReportResult:
     candidates_shown: int
     unreadable: int
     bytes: int
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def written(path: Path, html: str, gathered: Gathered, rows: Sequence[PairRow], 
     content = html.encode()
     write_bytes(path, content)
     tiles = sum(len(row.tiles) for row in rows)
-    return ReportResult(path, len(gathered.rows), len(rows), len(gathered.tiles), tiles, unreadable, len(content))
+    pairs, changed = len(gathered.rows), tuple(gathered.changed)
+    return ReportResult(path, pairs, len(rows), len(gathered.tiles), tiles, unreadable, len(content), changed)
 
 
 def make_pictures(rows: Sequence[PairRow], progress: Progress | None = None) -> tuple[RowPictures, int]:

@@ -104,7 +104,8 @@ class Gathered:
     """What a folder holds: its rows, what was quarantined, and facts as ``title -> {name: value}`` tables.
 
     ``kind`` is ``run`` or ``dataset``; ``notes`` are sentences a reader must know, such as a run cut short;
-    ``left_out`` are the photos that a build did not take.
+    ``left_out`` are the photos that a build did not take; ``changed`` are the pairs whose photo or mask is no longer
+    what the run was made from, and which of the two it is.
     """
 
     kind: str
@@ -116,6 +117,7 @@ class Gathered:
     seconds: float | None = None
     notes: tuple[str, ...] = ()
     left_out: LeftOut | None = None
+    changed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tiles(self) -> list[Tile]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.runs.decisions import Decision, from_rows
+from harmonygen.runs.identity import DIGEST_COLUMNS, Noted, changed, noted_of, of_noted, refuse_changed
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
 from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light, reading
 from harmonygen.storage.parquet_cells import IMAGE
@@ -34,8 +35,14 @@ SELECTION_KEY = b"harmonygen.selection"
 """Footer key of a shard: the digest of the selection that it holds."""
 
 PAIRS, CANDIDATES = "pairs", "candidates"
-_LIGHT = (*(name for name, kind in CANDIDATE_COLUMNS.items() if kind != IMAGE), "composite.path")
-"""The columns that are read of all candidates: of ``composite`` the file name alone, since its bytes are the run."""
+_LIGHT = (
+    *(name for name, kind in CANDIDATE_COLUMNS.items() if kind != IMAGE and name not in DIGEST_COLUMNS),
+    "composite.path",
+)
+"""The columns that are read of all candidates: of ``composite`` the file name alone, since its bytes are the run.
+
+Runs of older versions have no digests.
+"""
 _PAIR_LIGHT = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio")
 
 
@@ -276,6 +283,24 @@ class Run:
         path = self.pair_file(part)
         ids = enumerate(self._column(part, "pair_id"))
         return {pair_id: (CellSource(path, "real", row), CellSource(path, "mask", row)) for row, pair_id in ids}
+
+    def noted(self, only: Collection[str] | None = None) -> list[Noted]:
+        """Return what the run notes of its photos and masks, of all pairs or of ``only`` these."""
+        return noted_of(map(self.pair_file, range(len(self.parts))), only)
+
+    def changed(self) -> dict[str, str]:
+        """Return the pairs whose photo or mask changed on disk since, and which of the two it is."""
+        noted = self.noted()
+        return changed(noted, of_noted(noted))
+
+    def refuse_changed(self, only: Collection[str] | None = None) -> None:
+        """Refuse a run whose photos or masks changed on disk since it was made; ``only`` these pairs are looked at.
+
+        Raises:
+            UsageError: naming the first pairs.
+        """
+        noted = self.noted(only)
+        refuse_changed(noted, of_noted(noted), f"'{self.folder}'")
 
     def pair_file(self, part: int) -> Path:
         """Return the file of a shard's pairs."""

@@ -16,6 +16,7 @@ from harmonygen.pictures.images import ImageU8, encode, read_bytes
 from harmonygen.pictures.masks import fg_ratio
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
+from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS, content_columns, digest_columns
 from harmonygen.storage.parquet_cells import IMAGE, cell_file, image_cell, image_schema
 
 CANDIDATE_COLUMNS = {
@@ -43,6 +44,7 @@ CANDIDATE_COLUMNS = {
     "shift_g": "float64",
     "shift_b": "float64",
     "reason": "string",
+    **DIGEST_COLUMNS,
 }
 PAIR_COLUMNS = {
     "pair_id": "string",
@@ -58,6 +60,8 @@ PAIR_COLUMNS = {
     "mask_source": "string",
     "originals": "string",
     "scores": "string",
+    **CONTENT_COLUMNS,
+    **DIGEST_COLUMNS,
 }
 
 
@@ -92,7 +96,8 @@ def score_row(outcome: Selected | Dropped) -> dict[str, Any]:
     }
 
 
-def _identity(photo: Photo) -> dict[str, Any]:
+def photo_columns(photo: Photo) -> dict[str, Any]:
+    """Return the columns that a pair's row and its candidates' rows share: ids, size and digests of the pixels."""
     pair = photo.pair
     return {
         "pair_id": pair.pair_id,
@@ -102,23 +107,28 @@ def _identity(photo: Photo) -> dict[str, Any]:
         "width": photo.mask.shape[1],
         "height": photo.mask.shape[0],
         "fg_ratio": fg_ratio(photo.mask),
+        **digest_columns(photo.image_u8, photo.mask),
     }
 
 
 def candidate_row(
-    photo: Photo, outcome: Selected | Dropped, encoded: bytes, run: dict[str, str], suffix: str
+    shared: Mapping[str, Any], outcome: Selected | Dropped, encoded: bytes, run: Mapping[str, str], suffix: str
 ) -> dict[str, Any]:
-    """Return one row of ``candidates/*.parquet``; ``run`` holds generator, model_digest and params_digest."""
-    name = f"{photo.pair.pair_id.replace('/', '_')}_{outcome.scored.candidate.k}.{suffix}"
-    return {**_identity(photo), **run, **score_row(outcome), "composite": image_cell(encoded, name)}
+    """Return one row of ``candidates/*.parquet``.
+
+    ``shared`` are the :func:`photo_columns`; ``run`` holds generator, model_digest and params_digest.
+    """
+    name = f"{shared['pair_id'].replace('/', '_')}_{outcome.scored.candidate.k}.{suffix}"
+    return {**shared, **run, **score_row(outcome), "composite": image_cell(encoded, name)}
 
 
-def pair_row(photo: Photo, outcomes: Sequence[Selected | Dropped]) -> dict[str, Any]:
-    """Return one row of ``pairs/*.parquet``: the photo (see :func:`_real`), mask and all scores."""
+def pair_row(photo: Photo, shared: Mapping[str, Any], outcomes: Sequence[Selected | Dropped]) -> dict[str, Any]:
+    """Return one row of ``pairs/*.parquet``: the photo (see :func:`_real`), mask, what identifies both, all scores."""
     real = photo.pair.real
     file = None if isinstance(real, FileSource) else cell_file(real)
     return {
-        **_identity(photo),
+        **shared,
+        **content_columns(photo.real_file, photo.mask_file),
         "real": _real(photo),
         "mask": _png(photo.mask, photo),
         "source": str(file or real),
@@ -129,9 +139,12 @@ def pair_row(photo: Photo, outcomes: Sequence[Selected | Dropped]) -> dict[str, 
 
 
 def _real(photo: Photo) -> dict[str, Any]:
-    """Return the photo's cell: a path if its pixels are a file's, the file's bytes if that is a copy, else a PNG."""
+    """Return the photo's cell: what the composites were made from, as any reader decodes it.
+
+    It is a path if plain decoding of that file gives these pixels, the file's bytes if it is a copy, else a PNG.
+    """
     real = photo.pair.real
-    if photo.resized:
+    if photo.converted:
         return _png(photo.image_u8, photo)
     if isinstance(real, FileSource) and real.url:  # a cache is no part of the run
         return image_cell(read_bytes(real), f"{photo.pair.pair_id.replace('/', '_')}{real.path.suffix}")

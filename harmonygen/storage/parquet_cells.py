@@ -16,8 +16,17 @@ from harmonygen.records import CellSource
 _OPEN_FILES = 16
 
 
+Version = tuple[int, ...]
+"""What changes when a file does: what is remembered of a file is remembered of one version of it."""
+
+
+def _version(path: Path) -> Version:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
 @lru_cache(maxsize=_OPEN_FILES)
-def _row_group_ends(path: Path) -> tuple[int, ...]:
+def _row_group_ends(path: Path, _version: Version) -> tuple[int, ...]:
     metadata = pq.read_metadata(path)
     ends, total = [], 0
     for index in range(metadata.num_row_groups):
@@ -27,7 +36,7 @@ def _row_group_ends(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _column_of_group(path: Path, group: int, column: str) -> pa.ChunkedArray:
+def _column_of_group(path: Path, _version: Version, group: int, column: str) -> pa.ChunkedArray:
     return pq.ParquetFile(path).read_row_group(group, columns=[column]).column(column)
 
 
@@ -51,14 +60,26 @@ def cell_file(source: CellSource) -> Path | None:
     return Path(path) if path and Path(path).is_absolute() else None
 
 
+def held_by(source: CellSource) -> Path:
+    """Return the file that holds a cell's bytes: the Parquet file itself, or the file that the cell points to.
+
+    Raises:
+        InputError: the Parquet file, row or column is not there.
+    """
+    value = _value(source)
+    path = value.get("path") if isinstance(value, dict) and not value.get("bytes") else None
+    return source.path.parent / path if path else source.path
+
+
 def _value(source: CellSource) -> Any:
     try:
-        ends = _row_group_ends(source.path)
+        version = _version(source.path)
+        ends = _row_group_ends(source.path, version)
         group = next((index for index, end in enumerate(ends) if source.row < end), None)
         if group is None:
             raise InputError(f"'{source}' is past the last row ({ends[-1] if ends else 0} rows): check the row number")
         start = ends[group - 1] if group else 0
-        return _column_of_group(source.path, group, source.column)[source.row - start].as_py()
+        return _column_of_group(source.path, version, group, source.column)[source.row - start].as_py()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
         raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
 
@@ -71,8 +92,7 @@ def cell_bytes(value: Any, source: CellSource) -> bytes:
         if value.get("bytes"):
             return bytes(value["bytes"])
         if value.get("path"):
-            path = Path(value["path"])
-            path = path if path.is_absolute() else source.path.parent / path
+            path = source.path.parent / str(value["path"])
             try:
                 return path.read_bytes()
             except OSError as error:

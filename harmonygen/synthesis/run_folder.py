@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from harmonygen.errors import UsageError
 from harmonygen.records import Quarantined
+from harmonygen.runs.identity import Noted, noted_of, read_noted
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, REPORT, SUMMARY
 from harmonygen.storage.fetch import side_by_side
 from harmonygen.storage.remote import Remote, StoredFile, place_of
@@ -122,6 +123,11 @@ class RunFolder:
         """Return the shards that are to be run."""
         return self.waiting(shards, digest)
 
+    def noted(self, shards: Sequence[Shard], digest: str) -> list[Noted]:
+        """Return what the shards that are done note of their photos and masks."""
+        done = (self.out / "pairs" / shard.filename for shard in shards if is_done(self.out, shard, digest))
+        return list(noted_of(done))
+
     def quarantined(self, shard: Shard) -> list[Quarantined]:
         """Return what was quarantined in a shard that is done."""
         return unpack_quarantine(self.out / "candidates" / shard.filename)
@@ -158,8 +164,9 @@ class RemoteRun(RunFolder):
                 f"'{self.remote.url}' is not empty and not a run (found {', '.join(sorted(strangers)[:3])}): "
                 "choose another --out"
             )
-        if overwrite and PLAN in names:
-            self._remove_run(names)
+        if overwrite:
+            clear(self.out)  # what is staged may be of photos that changed
+            self._remove_run(names if PLAN in names else {})
         content = json.dumps(plan.to_json(), indent=1, ensure_ascii=False, default=str).encode()
         self.remote.write(PLAN, content, new=True)
         there = self.remote.read(PLAN) or content
@@ -202,6 +209,16 @@ class RemoteRun(RunFolder):
         side_by_side(look, [name for name in files if name in names and not self._is_known(name, names[name])])
         done = {name for name in files if name in names and self._footers[name][1].get(PLAN_KEY) == digest.encode()}
         return [shard for shard in shards if not {f"{folder}/{shard.filename}" for folder in FOLDERS} <= done]
+
+    def noted(self, shards: Sequence[Shard], digest: str) -> list[Noted]:
+        """Return what the shards that are done at the URL, or staged whole, note of their photos and masks."""
+        found = super().noted(shards, digest)
+        waiting = self.waiting(shards, digest)
+        for shard in shards:
+            if shard not in waiting and not is_done(self.out, shard, digest):
+                with self.remote.opened(f"pairs/{shard.filename}") as opened:
+                    found += read_noted(opened)
+        return found
 
     def _is_known(self, name: str, entry: StoredFile) -> bool:
         return name in self._footers and self._footers[name][0] == entry

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from harmonygen.models.classifier import Scorer
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead
 from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
-from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema
+from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema, photo_columns
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard, commit, pack_quarantine, storage_errors
 from harmonygen.synthesis.gates import GateMeter, first_failure
@@ -149,8 +149,9 @@ def draw(photo: Photo, context: ShardContext) -> Drawn:
 def finish(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> Finished:
     """Measure, score and select one photo's candidates, and encode what is kept."""
     outcomes = judge(drawn, context, threads)
-    rows = _rows(drawn.photo, drawn.composites, outcomes, context, threads)
-    return Finished(rows, pair_row(drawn.photo, outcomes))
+    shared = photo_columns(drawn.photo)
+    rows = _rows(shared, drawn.composites, outcomes, context, threads)
+    return Finished(rows, pair_row(drawn.photo, shared, outcomes))
 
 
 def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> list[Selected | Dropped]:
@@ -181,7 +182,7 @@ def _redraw_equals(photo: Photo, drawn: list[Candidate], composites: list[ImageU
 
 
 def _rows(
-    photo: Photo,
+    shared: Mapping[str, Any],
     composites: Sequence[ImageU8],
     outcomes: Sequence[Selected | Dropped],
     context: ShardContext,
@@ -197,7 +198,7 @@ def _rows(
     encoded = threads.map(lambda item: encode(item[1], settings.image_format), kept)
     suffix = {"jpeg": "jpg"}.get(settings.image_format, settings.image_format)
     return [
-        candidate_row(photo, outcome, content, context.run_columns, suffix)
+        candidate_row(shared, outcome, content, context.run_columns, suffix)
         for (outcome, _), content in zip(kept, encoded, strict=True)
     ]
 

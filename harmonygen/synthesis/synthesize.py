@@ -12,6 +12,7 @@ from harmonygen.data import PairSet, read_pairs
 from harmonygen.errors import UsageError
 from harmonygen.models.device import pick_device
 from harmonygen.records import Quarantined
+from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.inputs import allowance, check_bad
 from harmonygen.storage.shards import Shard, part_of
 from harmonygen.synthesis.engines import run_shards
@@ -51,7 +52,8 @@ def synthesize(
     finished one is left as it is.
 
     Raises:
-        UsageError: options that do not fit, an old folder with other options, or a run that holds the folder.
+        UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
+            and masks that are not those that its shards were made from.
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
@@ -68,6 +70,8 @@ def synthesize(
     if dry_run:
         return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
     run = open_run(settings)
+    if not overwrite:
+        refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
     with run.held(part, parts):
         run.adopt(plan, overwrite)
         if run.finished(plan):

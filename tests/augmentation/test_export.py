@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
 from harmonygen.data.iharmony4 import read_iharmony4
-from harmonygen.errors import UsageError
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.synthesis.synthesize import synthesize
 
 OPEN = {"max_clipped": 1, "min_fmse": 0, "max_fmse": 100_000, "min_structure": -1}
@@ -56,6 +57,46 @@ def test_an_export_again_writes_nothing_and_another_one_is_refused(run, tmp_path
     assert tree(tmp_path / "tree") == before
     with pytest.raises(UsageError, match="holds another export"):
         export(settings.model_copy(update={"which": "selected"}))
+
+
+def test_a_changed_photo_is_named_and_one_that_is_gone_can_be_brought_back(run, six_photos, tmp_path):
+    settings = ExportSettings(run=run, out=tmp_path / "tree")
+    photo = six_photos / "images" / "p0.png"
+    kept = photo.read_bytes()
+    photo.write_bytes((six_photos / "images" / "p1.png").read_bytes())
+    with pytest.raises(UsageError, match=r"1 pair are not .*: p0_0 \(photo\)"):
+        export(settings)
+    assert not settings.out.exists()
+    photo.unlink()
+    with pytest.raises(StorageError, match="is gone: bring it back"):
+        export(settings)
+    photo.write_bytes(kept)
+    assert export(settings).composites == 24
+
+
+@pytest.mark.parametrize("max_side", [None, 40])
+def test_a_runs_own_candidates_fit_its_export(max_side, settings_of, tmp_path):
+    """The tree's photos and masks are other files, with the pixels that the run was made from."""
+    base = settings_of(subset=None, gates=OPEN, k=2, out=tmp_path / "base", max_side=max_side)
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    for path in (base.out / "pairs").glob("*.parquet"):  # a tree's pairs have the subset before their names
+        table = pq.read_table(path)
+        for name in ("pair_id", "real_id"):
+            new = pa.array([f"photos/{value}" for value in table[name].to_pylist()])
+            table = table.set_column(table.schema.names.index(name), name, new)
+            other = base.out / "candidates" / path.name
+            beside = pq.read_table(other)
+            own = pa.array([f"photos/{value}" for value in beside[name].to_pylist()])
+            pq.write_table(beside.set_column(beside.schema.names.index(name), name, own), other)
+        pq.write_table(table, path)
+    settings = AugmentSettings(data=str(tmp_path / "tree"), candidates=base.out, out=tmp_path / "mixed", gamma=0.5)
+    assert augment(settings).new == 6
+    mask = next((tmp_path / "tree").rglob("masks/*.png"))
+    mask.unlink()  # it may be a link of the one in "mixed"
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(mask)
+    with pytest.raises(UsageError, match=rf"photos/{mask.stem} \(mask\)"):
+        augment(settings)
 
 
 def test_photos_turned_into_a_tree_take_further_candidates(settings_of, tmp_path):

@@ -19,7 +19,10 @@ SCHEMA = image_schema(
 
 def png(seed: int, side: int = 48) -> bytes:
     """A PNG of noise: it does not shrink."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return _encoded(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def _encoded(pixels: np.ndarray) -> bytes:
     held = io.BytesIO()
     Image.fromarray(pixels).save(held, "PNG")
     return held.getvalue()
@@ -27,7 +30,10 @@ def png(seed: int, side: int = 48) -> bytes:
 
 def row(index: int) -> dict:
     """One row with three images of 7 kB."""
-    images = {name: image_cell(png(3 * index + n), f"{index}.png") for n, name in enumerate(SCHEMA.names[:3])}
+    real, drawn, changed = (np.asarray(Image.open(io.BytesIO(png(3 * index + n)))) for n in range(3))
+    mask = drawn.mean(axis=2, keepdims=True) >= 127.5
+    pictures = {"real": real, "mask": drawn, "composite": np.where(mask, changed, real)}
+    images = {name: image_cell(_encoded(picture), f"{index}.png") for name, picture in pictures.items()}
     return {**images, "pair_id": f"photo{index}/0", "p_composite": index / 100}
 
 

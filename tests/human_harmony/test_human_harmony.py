@@ -295,6 +295,34 @@ def test_an_iharmony4_tree_has_photos_and_lists_by_split(settings_for, contest):
     assert build_human_harmony(settings).finished_before
 
 
+def test_a_tree_without_some_of_its_photos_counts_those_it_has(settings_for):
+    settings = settings_for(format="iharmony4", gates={"min_fmse": 3000.0})
+    result = build_human_harmony(settings)
+    listed = {split: (settings.out / f"IHD_{split}.txt").read_text().split() for split in ("train", "test")}
+    counts = {split: len(names) for split, names in listed.items()}
+    summary, card = json.loads((settings.out / "summary.json").read_text()), (settings.out / "README.md").read_text()
+    written = sum(counts.values())
+    assert 0 < written < 11
+    assert summary["rows"] == {"iHarmony4 layout": counts}
+    assert (summary["pairs"], summary["selected"], summary["unselected"]) == (written, written, 11 - written)
+    assert {split: summary["split"][split] for split in counts} == counts
+    assert (result.train, result.test) == (counts["train"], counts["test"])
+    assert f"{written} photos, {written} composites chosen among 3 candidates each" in card
+    assert f"of {written} photos. Published" in card
+    assert all(f"| iHarmony4 layout | {split} | {count} |" in card for split, count in counts.items() if count)
+
+
+@pytest.mark.parametrize("layout", ["parquet", "iharmony4"])
+def test_a_build_does_not_go_on_from_other_photos(layout, settings_for, contest, tree):
+    settings = settings_for(format=layout, link="copy")
+    build_human_harmony(settings)
+    before = tree(settings.out)
+    crop(5).save(contest / "train" / "photo02.jpg", quality=95)
+    with pytest.raises(UsageError, match=r"1 pair are not .*: photo02_union \(photo\)"):
+        build_human_harmony(settings)
+    assert tree(settings.out) == before
+
+
 def test_large_photos_are_resized_and_kept_beside_their_composites(settings_for):
     settings = settings_for(max_side=64)
     build_human_harmony(settings)

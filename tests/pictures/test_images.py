@@ -12,7 +12,18 @@ from PIL import Image, ImageFile
 
 from harmonygen.errors import InputError
 from harmonygen.pictures import images
-from harmonygen.pictures.images import TO_RGB, decode, encode, paste, read_image, resize, save, to_rgb, to_u8
+from harmonygen.pictures.images import (
+    TO_RGB,
+    decode,
+    decode_plainly,
+    encode,
+    paste,
+    read_image,
+    resize,
+    save,
+    to_rgb,
+    to_u8,
+)
 from harmonygen.records import FileSource
 
 UPRIGHT_TO_STORED = {
@@ -271,3 +282,43 @@ def test_saving_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         save(photo(8, 8), path)
     assert path.read_bytes() == before
     assert images.read_image(FileSource(path)).image_u8.shape == (24, 40, 3)
+
+
+def _modes():
+    """Photos of every kind that a file may hold, and whether plain decoding gives what composites are made from."""
+    colours = Image.fromarray(photo())
+    fading = Image.fromarray(np.tile(np.linspace(0, 255, 40).astype(np.uint8), (24, 1)))
+    kinds = {name: colours.convert(name) for name in ("RGB", "L", "1", "P", "CMYK", "RGBA", "LA")}
+    yield from ((name, encoded(kinds[name]), True) for name in ("RGB", "L", "1", "P", "RGBA", "LA"))
+    yield "CMYK", encoded(kinds["CMYK"], "TIFF"), False
+    for name in ("RGBA", "LA"):
+        kinds[name].putalpha(fading)
+        yield f"{name} that fades", encoded(kinds[name]), False
+    yield "P with a transparent entry", encoded(colours.quantize(32), transparency=3), False
+    yield "L with a transparent value", encoded(kinds["L"], transparency=int(np.asarray(kinds["L"])[0, 0])), False
+    deep = np.asarray(kinds["L"]).astype(np.uint16) * 257 - 31 * (np.asarray(kinds["L"]) > 0)
+    yield "16 bits", encoded(Image.fromarray(deep.astype(np.uint16))), False
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        yield f"EXIF orientation {orientation}", encoded(colours, "JPEG", exif=exif), orientation == 1
+
+
+@pytest.mark.parametrize(("kind", "content", "plain"), list(_modes()), ids=[kind for kind, *_ in _modes()])
+def test_a_photo_is_plain_where_any_reader_gets_its_pixels(kind, content, plain):
+    decoded = decode(content, kind)
+    assert decoded.plain == plain
+    plainly = decode_plainly(content, kind)
+    same = plainly.shape == decoded.image_u8.shape and (plainly == decoded.image_u8).all()
+    assert same or not plain
+    if kind != "CMYK":  # readers disagree about it, and one of them is Pillow
+        assert same == plain
+
+
+def test_sixteen_bits_of_colour_are_not_plain():
+    """Pillow drops the lower byte of an RGB PNG, other readers round."""
+    rows = b"".join(b"\0" + bytes(range(40 * 6)) for _ in range(24))
+    header = struct.pack(">IIBBBBB", 40, 24, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    assert not decode(b"\x89PNG\r\n\x1a\n" + b"".join(parts), "deep").plain

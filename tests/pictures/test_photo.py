@@ -23,7 +23,7 @@ def test_native_keeps_the_aspect_ratio_and_the_photo_itself(make_photo):
     assert photo.low_u8.shape == (32, 40, 3)  # 130 / 96 * 32 = 43.3 -> 40, the nearest multiple of 8
     assert photo.image_u8.shape == (96, 130, 3)
     assert photo.low_mask.shape == (32, 40)
-    assert not photo.resized
+    assert not photo.converted
 
 
 def test_square_makes_the_models_picture_square_only(make_photo):
@@ -36,16 +36,16 @@ def test_decode_makes_the_composite_the_models_size(make_photo):
     photo = make_photo(detail="decode")
     assert photo.image_u8.shape == photo.low_u8.shape == (32, 40, 3)
     assert (photo.image_u8 == photo.low_u8).all()
-    assert photo.resized
+    assert photo.converted
 
 
 def test_max_side_shrinks_photo_and_mask_alike_and_never_enlarges(make_photo):
     photo = make_photo(max_side=64)
     assert photo.image_u8.shape == (48, 64, 3)
     assert photo.mask.shape == (48, 64)
-    assert photo.resized
+    assert photo.converted
     assert make_photo(max_side=4000).image_u8.shape == (96, 128, 3)
-    assert not make_photo(max_side=4000).resized
+    assert not make_photo(max_side=4000).converted
 
 
 @given(
@@ -117,7 +117,7 @@ def test_a_turned_photo_counts_as_resized_since_its_file_has_other_pixels(tmp_pa
     pair = Pair("a/0", "a", "0", FileSource(tmp_path / "a.png"), FileSource(tmp_path / "m.png"))
     photo = load_photo(pair, Sizing(32, 8))
     assert photo.image_u8.shape == (60, 40, 3)
-    assert photo.resized
+    assert photo.converted
 
 
 def test_a_mask_of_another_size_is_refused_unless_allowed(tmp_path):

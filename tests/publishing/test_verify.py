@@ -1,13 +1,16 @@
 import hashlib
+import io
 import itertools
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from small_dataset import SCHEMA, build, row, seal
@@ -185,3 +188,73 @@ def test_what_is_no_built_dataset_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("# nothing")
     with pytest.raises(UsageError, match="does not begin with YAML"):
         published_entries(tmp_path)
+
+
+def picture(each, column):
+    return np.array(Image.open(io.BytesIO(each[column]["bytes"])))
+
+
+def with_picture(each, column, array, image_format="PNG", **options):
+    held = io.BytesIO()
+    Image.fromarray(array).save(held, image_format, **options)
+    return {**each, column: {**each[column], "bytes": held.getvalue()}}
+
+
+def background(each):
+    """Return (row, column) of a pixel outside a row's mask."""
+    return tuple(np.argwhere(picture(each, "mask").mean(axis=2) < 127.5)[0])
+
+
+def one_value_off(each):
+    composite = picture(each, "composite")
+    composite[background(each)][1] ^= 1
+    return with_picture(each, "composite", composite)
+
+
+def test_one_background_value_that_differs_is_found(folder):
+    rewrite(folder, one_value_off)
+    found = faults(folder, 100)
+    assert len(found) == pq.read_metadata(folder / TRAIN).num_rows
+    assert found[0].startswith(f"{TRAIN}: row 0: 1 background pixels of the composite are not the photo's")
+
+
+def test_the_backgrounds_of_originals_are_their_makers(folder):
+    for path in sorted((folder / "data").glob("*.parquet")):
+        rows = pq.read_table(path).to_pylist()
+        rows = [{**one_value_off(each), "source": ("original", "harmonygen")[n == 0]} for n, each in enumerate(rows)]
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA.append(pa.field("source", pa.string()))), path)
+    seal(folder)
+    found = [each for each in faults(folder, 100) if "background" in each]
+    assert len(found) == len(list((folder / "data").glob("*.parquet")))
+    assert all(": row 0: " in each for each in found)
+
+
+def test_a_photo_that_readers_decode_otherwise_is_found(folder):
+    """Transparency hides pixels that the composite was not made from."""
+
+    def hidden(each):
+        real = picture(each, "real")
+        alpha = np.full((*real.shape[:2], 1), 128, np.uint8)
+        white = np.rint(real * (128 / 255) + 255 * (127 / 255)).astype(np.uint8)
+        mask = picture(each, "mask").mean(axis=2, keepdims=True) >= 127.5
+        composite = np.where(mask, picture(each, "composite"), white)
+        return with_picture(with_picture(each, "composite", composite), "real", np.concatenate([real, alpha], axis=2))
+
+    rewrite(folder, hidden)
+    assert any("background pixels" in each for each in faults(folder))
+
+
+def test_a_jpeg_composite_may_differ_by_what_jpeg_does_and_no_more(folder):
+    def lossy(each, shift=0):
+        composite = np.clip(picture(each, "composite").astype(int) + shift, 0, 255).astype(np.uint8)
+        return with_picture(each, "composite", composite, "JPEG", quality=95, subsampling=0)
+
+    rewrite(folder, lossy)
+    assert faults(folder, 100) == []
+    rewrite(folder, lambda each: lossy(each, 12))
+    assert any("background pixels" in each for each in faults(folder, 100))
+
+
+def test_pictures_of_different_sizes_are_found(folder):
+    rewrite(folder, lambda each: with_picture(each, "composite", picture(each, "composite")[:-1]))
+    assert any("photo, mask and composite are of different sizes (48x48, 48x48, 48x47)" in f for f in faults(folder))

@@ -102,6 +102,20 @@ def test_a_finished_run_repeated_sends_nothing(remote_of):
     assert {name: value for name, value in stored().items() if not name.endswith(".lease")} == before
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["staged here", "on another machine"])
+def test_a_run_at_a_url_does_not_go_on_with_other_photos(elsewhere, remote_of, six_photos):
+    synthesize(remote_of())
+    if elsewhere:
+        shutil.rmtree(place_of(URL, "runs"))
+    before = stored()
+    for index in (1, 4):
+        (six_photos / "images" / f"p{index}.png").write_bytes((six_photos / "images" / "p0.png").read_bytes())
+    with pytest.raises(UsageError, match=r"of 2 pairs are not those .* p1_0 \(photo\), p4_0 \(photo\)"):
+        synthesize(remote_of())
+    assert stored() == before
+    assert synthesize(remote_of(), overwrite=True).shards_run == 3
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_run_stopped_while_it_sends_goes_on(
