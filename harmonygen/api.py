@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harmonygen import harmonization
 from harmonygen.errors import UsageError
+from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
 from harmonygen.harmonization.settings import Method
 from harmonygen.models.classifier import ClassifierScorer
 from harmonygen.models.device import Device, Sampling
@@ -97,7 +97,7 @@ class Harmonizer:
     True
     """
 
-    def __init__(self, harmonizer: harmonization.HarmonizationMethod, fit: Fit = "native") -> None:
+    def __init__(self, harmonizer: HarmonizationMethod, fit: Fit = "native") -> None:
         self.harmonizer, self.fit = harmonizer, fit
 
     @classmethod
@@ -122,7 +122,7 @@ class Harmonizer:
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
         where = Device.pick(device, dtype, batch_size)
-        loaded = harmonization.load_harmonizer(method, name, refine, where, Sampling(steps, sampler), detail)
+        loaded = load_harmonizer(method, name, refine, where, Sampling(steps, sampler), detail)
         return cls(loaded, fit)
 
     def __call__(

@@ -6,21 +6,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harmonygen.augmentation.augment import augment
-from harmonygen.augmentation.settings import AugmentSettings
-from harmonygen.human_harmony.build import BuildResult, build_human_harmony
-from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.report import contact_sheet
-from harmonygen.storage.shards import make_folder
-from harmonygen.synthesis.settings import SynthesizeSettings
-from harmonygen.synthesis.synthesize import synthesize
+from harmonygen.settings import Seed, Settings, setting
 
-_HUMAN_K = 3  # candidates a photo of the small Human Harmony: the quickstart's time goes into the first step
+if TYPE_CHECKING:
+    from harmonygen.human_harmony.build import BuildResult
+
+_HUMAN_K = 3  # candidates per photo of the small Human Harmony: most of the quickstart's time goes into the first step
 _HUMAN_TEST = 0.25  # one of the sample's four photos
 
 Progress = Callable[[int, int], None]
+
+
+class QuickstartSettings(Settings):
+    """Options of `harmonygen quickstart`."""
+
+    out: Path = setting(Path("quickstart"), "Folder of the results.")
+    k: int = setting(10, "Number of candidates per pair.", ge=1)
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -32,24 +36,32 @@ class QuickstartResult:
     summary: dict[str, Any]
 
 
-def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None = None) -> QuickstartResult:
-    """Synthesize, select and augment the sample in ``out``, and build a small Human Harmony of it.
+def quickstart(settings: QuickstartSettings, progress: Progress | None = None) -> QuickstartResult:
+    """Synthesize, select and augment the sample in ``settings.out``, and build a small Human Harmony of it.
 
-    A repeated call goes on where the last one stopped.
+    Repeat the call to resume it.
 
     Raises:
         UsageError: ``out`` holds something else.
         StorageError: it cannot be written.
     """
+    from harmonygen.augmentation.augment import augment
+    from harmonygen.augmentation.settings import AugmentSettings
+    from harmonygen.human_harmony.build import build_human_harmony
+    from harmonygen.human_harmony.settings import HumanHarmonySettings
+    from harmonygen.report import contact_sheet
+    from harmonygen.storage.shards import make_folder
+    from harmonygen.synthesis.settings import SynthesizeSettings
+    from harmonygen.synthesis.synthesize import synthesize
+
     began = time.monotonic()
-    make_folder(out)
-    run = out / "synthesize"
+    out, k, seed = make_folder(settings.out), settings.k, settings.seed
+    run, sheet = out / "synthesize", out / "contact-sheet.png"
     made = synthesize(SynthesizeSettings(out=run, k=k, seed=seed), progress=progress)
     mixed = augment(AugmentSettings(candidates=run, out=out / "augmented", seed=seed))
     human = build_human_harmony(
         HumanHarmonySettings(out=out / "human-harmony", k=min(k, _HUMAN_K), seed=seed, test_fraction=_HUMAN_TEST)
     )
-    sheet = out / "contact-sheet.png"
     if not sheet.exists():
         contact_sheet(run, rows=10, columns=10).save(sheet)
     summary = made.summary

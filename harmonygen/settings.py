@@ -6,9 +6,10 @@ Unknown keys are refused with the nearest known name, and all faults of a recipe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
@@ -22,10 +23,58 @@ Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 
 
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused."""
+def setting(default: Any, description: str, *, unset: str = "", **limits: Any) -> Any:
+    """Return a field of settings: its default (a class: a new one of it), its help on the command line, its limits.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    The help is one sentence or two. It does not state the default, which the command line takes from here; ``unset``
+    are words for a default that does not speak for itself, such as None. In an ``Annotated`` type that several fields
+    share, the default is ``...``.
+    """
+    words: Any = {"unset": unset} if unset else None
+    if isinstance(default, type):
+        return Field(default_factory=default, description=description, json_schema_extra=words, **limits)
+    return Field(default, description=description, json_schema_extra=words, **limits)
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused.
+
+    Validators are built when settings are first made, so that ``--help`` does not wait for them.
+    """
+
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, protected_namespaces=())
+
+
+# Fields that several verbs have
+
+Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0)]
+DeviceName = Annotated[str, setting(..., "Device of the models: auto, cpu, cuda, cuda:1 or mps.")]
+DtypeName = Annotated[str, setting(..., "Number type of the models: auto, float32, bfloat16 or float16.")]
+BatchSize = Annotated[str, setting(..., "Number of pictures denoised together, or auto.")]
+SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1)]
+Resolution = Annotated[
+    int | None, setting(..., "Short side at which the model works, in pixels.", unset="the checkpoint's", ge=32)
+]
+FitChoice = Annotated[Fit, setting(..., "native keeps the photo's aspect ratio, square squeezes it.")]
+DetailChoice = Annotated[Detail, setting(..., "transfer keeps the photo's texture, decode the decoder's pixels.")]
+ImageFormatChoice = Annotated[ImageFormat, setting(..., "Format of stored pictures; webp is lossless.")]
+MaskResizeChoice = Annotated[
+    MaskResize,
+    setting(..., "Refuse a mask of another size than its photo, or resize it."),
+]
+MaxPixels = Annotated[int, setting(..., "Largest picture that is decoded, in pixels.", ge=1)]
+MaxBadFraction = Annotated[
+    float, setting(..., "Fraction of inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1)
+]
+ListFile = Annotated[str | None, setting(..., "iHarmony4 list of composites, .txt or .jsonl.")]
+Subset = Annotated[str | None, setting(..., "Use only this subset of the data.", unset="all subsets")]
+SplitFile = Annotated[Path | None, setting(..., "CSV file with the columns kind, name and split.")]
+Link = Annotated[Literal["hard", "sym", "copy"], setting(..., "How photos are placed in the new folder.")]
+LeakGuard = Annotated[
+    Literal["hash", "ids"],
+    setting(..., "How test photos are found: by id and hash, or by id."),
+]
+Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter.")]
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -42,6 +91,7 @@ def resolve(
     Raises:
         UsageError: unknown keys (with the nearest known name) or values out of range, all of them at once.
 
+    >>> from harmonygen.augmentation.settings import AugmentSettings
     >>> resolve(AugmentSettings, overrides=["gamma=0.5"]).gamma
     0.5
     """

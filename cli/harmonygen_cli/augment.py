@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+from harmonygen_cli.from_settings import Typed, command
+from harmonygen_cli.options import DryRun
 
 if TYPE_CHECKING:
     from harmonygen.augmentation.augment import AugmentResult
     from harmonygen.augmentation.gamma import GammaPlan
 
-_NOT_SETTINGS = ("overrides", "recipe", "dry_run", "json_output", "quiet")
 
-
-def augment(
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    gamma: Annotated[float | None, typer.Option("--gamma", help="Blending ratio (1).")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="iHarmony4 folder, list file or sample (sample).")] = None,
-    candidates: Annotated[
-        Path | None, typer.Option("--candidates", help="Finished synthesize run (outputs/synthesize).")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="New folder (outputs/augmented).")] = None,
-    pick: Annotated[
-        str | None, typer.Option("--pick", help="random, top by p_composite, or selected (random).")
-    ] = None,
-    link: Annotated[str | None, typer.Option("--link", help="How originals come: hard, sym or copy (hard).")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="iharmony4 or parquet (iharmony4).")] = None,
-    subset: Annotated[str | None, typer.Option("--subset", help="Augment this subset alone (all).")] = None,
-    per_subset: Annotated[
-        bool | None,
-        typer.Option("--per-subset/--no-per-subset", help="A ratio a subset, or one over all (per subset)."),
-    ] = None,
-    list_file: Annotated[str | None, typer.Option("--list-file", help="Training list (IHD_train.txt).")] = None,
-    test_list: Annotated[str | None, typer.Option("--test-list", help="Test list (IHD_test.txt).")] = None,
-    leak_guard: Annotated[
-        str | None, typer.Option("--leak-guard", help="hash: by photo id and perceptual hash; ids: by id (hash).")
-    ] = None,
-    allow_fewer: Annotated[
-        bool | None, typer.Option("--allow-fewer", help="Pairs with too few that pass the gates get those (refuse).")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the arithmetic; write nothing.")] = False,
-    seed: Seed = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@command(AugmentSettings)
+def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
     """Add ceil(gamma N2/N1) candidates to each pair of a dataset, beside its own composites.
 
     Example: `harmonygen augment --gamma 1 --data iHarmony4 --candidates outputs/synthesize --out augmented`
 
     The arithmetic alone, from names: `harmonygen augment --dry-run --gamma 1 --data IHD_train.txt`
     """
-    options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
+    settings, reporter = typed.settings(), typed.reporter
     from harmonygen.augmentation import augment as workflow
-    from harmonygen.augmentation.settings import AugmentSettings
-    from harmonygen.settings import resolve
 
-    settings = resolve(AugmentSettings, recipe, options, overrides or ())
-    reporter = Reporter(json_output, quiet)
     if dry_run:
         plan = workflow.dry_run(settings)
         _print_plan(reporter, plan)

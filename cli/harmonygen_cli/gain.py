@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
+from harmonygen.gain.settings import GainSettings
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+from harmonygen_cli.from_settings import Typed, command
+from harmonygen_cli.options import DryRun, Small
 
-if TYPE_CHECKING:
-    from harmonygen.gain.settings import GainSettings
-
-_NOT_SETTINGS = ("overrides", "recipe", "small", "dry_run", "json_output", "quiet")
-_LISTS = ("gammas", "controls", "rules", "arms")
+_SPELLINGS = {"gammas": ("--gamma",), "rules": ("--rule",)}
+_LISTS = ("gammas", "controls", "rules", "extra", "extra_gammas", "arms")
 
 
-def gain(
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    data: Annotated[str | None, typer.Option("--data", help="Photos and masks, or an iHarmony4 tree (sample).")] = None,
-    split_file: Annotated[Path | None, typer.Option("--split-file", help="CSV: kind, name, split.")] = None,
-    base_photos: Annotated[int | None, typer.Option("--base-photos", help="Photos of the base set (110).")] = None,
-    test_photos: Annotated[int | None, typer.Option("--test-photos", help="Photos of the test set (100).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Study folder (outputs/gain).")] = None,
-    gammas: Annotated[str | None, typer.Option("--gamma", help="Blending ratios, by commas (1).")] = None,
-    controls: Annotated[
-        str | None, typer.Option("--controls", help="jitter,color-transfer,duplicates (all), or none.")
-    ] = None,
-    rules: Annotated[
-        str | None, typer.Option("--rule", help="Curation study, by commas: max-composite,random,quantile,diverse.")
-    ] = None,
-    arms: Annotated[str | None, typer.Option("--arms", help="Run these arms alone, by commas (all).")] = None,
-    arch: Annotated[str | None, typer.Option("--arch", help="direct or diffusion (direct).")] = None,
-    train_recipe: Annotated[
-        str | None, typer.Option("--train-recipe", help="Of the trainings (the starter's).")
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps of each training (300).")] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Trainings of each arm, from --seed on (3).")] = None,
-    resolution: Annotated[int | None, typer.Option("--resolution", help="Side of the training's crops (128).")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Trainings side by side, a thread each (1).")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Of scoring: auto, cuda, mps, cpu (auto).")] = None,
-    small: Annotated[bool, typer.Option("--small", help="The recipe's small form.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print arms, sizes and steps; write nothing.")] = False,
-    seed: Seed = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@command(GainSettings, spellings=_SPELLINGS, commas=_LISTS, without=("rule",))
+def gain(typed: Typed[GainSettings], small: Small = False, dry_run: DryRun = False) -> None:
     """Train on base and augmented data with equal steps and seeds, and compare them on a fixed test set.
 
     Example: `harmonygen gain --recipe gain/study-direct --data photos.csv --workers 2`
 
-    The same command goes on after a stop. The result is OUT/gain.html and OUT/gain.json.
+    Repeat the command to resume a study. The result is OUT/gain.html and OUT/gain.json.
     """
-    options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
+    settings, reporter = typed.settings(), typed.reporter
     from harmonygen.gain import study as workflow
-    from harmonygen.gain.settings import GainSettings
-    from harmonygen.settings import resolve
 
-    for name in _LISTS:
-        options[name] = _listed(options[name])
-    settings = resolve(GainSettings, recipe, options, overrides or ())
-    settings = workflow.smaller(settings, options) if small else settings
-    reporter = Reporter(json_output, quiet)
+    settings = workflow.smaller(settings, typed.options) if small else settings
     if dry_run:
         reporter.result({"dry_run": True, "arms": _print_plan(reporter, settings)})
         return
@@ -72,11 +33,6 @@ def gain(
     done = "finished before, nothing written" if result.finished_before else "done"
     reporter.line(f"'{result.out / workflow.REPORT}' and '{result.out / workflow.RESULT}' ({done})")
     reporter.result(result.result)
-
-
-def _listed(text: str | None) -> list[str] | None:
-    """Split a list by commas; ``none`` is an empty one."""
-    return None if text is None else [part for part in text.split(",") if part not in ("", "none")]
 
 
 def _print_plan(reporter: Reporter, settings: GainSettings) -> list[dict[str, Any]]:

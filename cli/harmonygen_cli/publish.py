@@ -7,50 +7,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harmonygen.publishing.settings import PublishSettings
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+from harmonygen_cli.from_settings import Typed, command
 
 if TYPE_CHECKING:
     from harmonygen.publishing.publish import Publication, PublishResult
 
-_NOT_SETTINGS = ("overrides", "recipe", "json_output", "quiet")
 _SHOWN = 40
 
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a built dataset: README.md and Parquet files.")]
 
-def publish(
-    folder: Annotated[Path, typer.Argument(help="Built dataset: README.md and Parquet files.")],
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    repo: Annotated[str | None, typer.Option("--repo", help="Where to: user/name.")] = None,
-    private: Annotated[bool | None, typer.Option("--private", help="Create it private; refuse a public one.")] = None,
-    revision: Annotated[str | None, typer.Option("--revision", help="Tag it, such as v1.0 (no tag).")] = None,
-    create_pr: Annotated[
-        bool | None, typer.Option("--create-pr", help="Open a pull request and leave main to you (publish on main).")
-    ] = None,
-    dry_run: Annotated[bool | None, typer.Option("--dry-run", help="Verify and show; send nothing.")] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="File with the token (HF_TOKEN, or the login).")
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option("--sample", help="Images decoded a column and split before sending (16).")
-    ] = None,
-    seed: Seed = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+
+@command(PublishSettings)
+def publish(typed: Typed[PublishSettings], folder: Folder) -> None:
     """Verify a built dataset, send it to a branch of its own, read it back, then publish it on main by one commit.
 
     Example: `harmonygen publish outputs/human-harmony --repo user/human-harmony --private --revision v1.0`
 
     What would be sent, without a token: `harmonygen publish outputs/augmented --repo user/name --dry-run`
     """
-    options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
+    settings, reporter = typed.settings(folder=folder), typed.reporter
     from harmonygen.publishing.publish import carry_out, prepare
-    from harmonygen.publishing.settings import PublishSettings
-    from harmonygen.settings import resolve
 
-    settings = resolve(PublishSettings, recipe, options, overrides or ())
-    reporter = Reporter(json_output, quiet)
     with reporter.progress("verify", "bytes") as advance:
         publication = prepare(settings, reporter.line, advance)
     _print_plan(reporter, publication)

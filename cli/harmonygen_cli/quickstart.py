@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Quiet, Seed
+from harmonygen.quickstart import QuickstartSettings
+from harmonygen.quickstart import quickstart as run
+from harmonygen_cli.from_settings import Typed, command
 
 
-def quickstart(
-    out: Annotated[Path, typer.Option(help="Where it all goes.")] = Path("quickstart"),
-    k: Annotated[int, typer.Option("--k", help="Candidates a pair.")] = 10,
-    seed: Seed = 0,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@command(QuickstartSettings)
+def quickstart(typed: Typed[QuickstartSettings]) -> None:
     """Run the whole job on the built-in sample: synthesize, select, augment, a small Human Harmony.
 
     Example: `harmonygen quickstart --out quickstart`
     """
-    from harmonygen.quickstart import quickstart as run
-
-    reporter = Reporter(json_output, quiet)
+    settings, reporter = typed.settings(), typed.reporter
     with reporter.progress("quickstart", "pairs") as progress:
-        result = run(out, k, seed or 0, progress)
+        result = run(settings, progress)
     reporter.table("quickstart", ["step", "result"], result.rows)
     reporter.line(f"report: {result.report}")
-    reporter.result({"out": out, "report": result.report, "summary": result.summary})
+    reporter.result({"out": settings.out, "report": result.report, "summary": result.summary})

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
+from harmonygen.synthesis.settings import ScoreSettings
+from harmonygen_cli.from_settings import Typed, command
+from harmonygen_cli.options import RunFolder
 from harmonygen_cli.select import show
 
 
-def score(
-    run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    classifier: Annotated[str | None, typer.Option(help="Classifier folder (starter).")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps (auto).")] = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Score a finished run's candidates by another classifier and select by its rule anew.
+@command(ScoreSettings)
+def score(typed: Typed[ScoreSettings], run: RunFolder) -> None:
+    """Score the candidates of a finished run by another classifier, and select again by the run's rule.
 
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
+    settings = typed.settings()
     from harmonygen.models.classifier import ClassifierScorer
     from harmonygen.models.device import pick_device
-    from harmonygen.settings import resolve
     from harmonygen.synthesis.reselect import reselect
-    from harmonygen.synthesis.settings import ScoreSettings
 
-    options = {"classifier": classifier, "device": device}
-    settings = resolve(ScoreSettings, recipe, options, overrides or ())
     scorer = ClassifierScorer.from_pretrained(settings.classifier, pick_device(settings.device))
-    reporter = Reporter(json_output, quiet)
-    with reporter.progress("score", "shards") as progress:
+    with typed.reporter.progress("score", "shards") as progress:
         result = reselect(run, scorer=scorer, scorer_digest=scorer.digest, progress=progress)
-    show(reporter, result)
+    show(typed.reporter, result)

@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
+from harmonygen.synthesis.settings import GateSettings, SelectSettings
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+from harmonygen_cli.from_settings import Typed, command
+from harmonygen_cli.options import RunFolder
+
+if TYPE_CHECKING:
+    from harmonygen.synthesis.reselect import ReselectResult
 
 
-def select(
-    run: Annotated[Path, typer.Argument(help="Run folder of synthesize.")],
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    rule: Annotated[str | None, typer.Option(help="max-composite, random, quantile or diverse (as it was).")] = None,
-    count: Annotated[int | None, typer.Option(help="Candidates selected a pair (as it was).")] = None,
-    max_clipped: Annotated[float | None, typer.Option(help="Gate: share of values newly clipped.")] = None,
-    min_fmse: Annotated[float | None, typer.Option(help="Gate: least foreground change.")] = None,
-    max_fmse: Annotated[float | None, typer.Option(help="Gate: largest foreground change.")] = None,
-    min_structure: Annotated[float | None, typer.Option(help="Gate: least structure similarity.")] = None,
-    decisions: Annotated[
-        Path | None, typer.Option(help="decisions.json of a review: rejected out, accepted first (as it was).")
-    ] = None,
-    seed: Seed = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Select a finished run's candidates by another rule or other gates; nothing is generated again.
+@command(SelectSettings, nested={"gates": tuple(GateSettings.model_fields)})
+def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
+    """Select among a finished run's candidates by another rule or other gates, without generating again.
 
     Examples: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`,
     `harmonygen select outputs/synthesize --decisions decisions.json`
     """
-    gates = {"max_clipped": max_clipped, "min_fmse": min_fmse, "max_fmse": max_fmse, "min_structure": min_structure}
+    settings = typed.settings()
     from harmonygen.runs.decisions import read_decisions
-    from harmonygen.settings import resolve
     from harmonygen.synthesis.reselect import reselect
-    from harmonygen.synthesis.settings import SelectSettings
 
-    typed = {name: value for name, value in gates.items() if value is not None}
-    options = {"rule": rule, "count": count, "seed": seed, "gates": typed or None, "decisions": decisions}
-    settings = resolve(SelectSettings, recipe, options, overrides or ())
     made = read_decisions(settings.decisions) if settings.decisions else None
-    reporter = Reporter(json_output, quiet)
-    with reporter.progress("select", "shards") as progress:
+    with typed.reporter.progress("select", "shards") as progress:
         result = reselect(
             run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress, decisions=made
         )
-    show(reporter, result)
+    show(typed.reporter, result)
 
 
-def show(reporter: Reporter, result: Any) -> None:
+def show(reporter: Reporter, result: ReselectResult) -> None:
     """Print what a reselection changed."""
     reporter.line(
         f"{result.selected} of {result.candidates} candidates selected, {result.changed} marks changed: {result.out}"

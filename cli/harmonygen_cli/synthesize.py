@@ -3,81 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen_cli.console import Reporter
-from harmonygen_cli.options import Json, Overrides, Quiet, Recipe, Seed
+from harmonygen_cli.from_settings import Typed, command
+from harmonygen_cli.options import DryRun, Overwrite, Paper
 
 if TYPE_CHECKING:
-    from harmonygen.synthesis.settings import SynthesizeSettings
     from harmonygen.synthesis.synthesize import SynthesizeResult
 
+_PAPER = {"fit": "square", "detail": "decode", "decoded": "whole"}
 
+
+@command(SynthesizeSettings, without=("remote",))
 def synthesize(
-    overrides: Overrides = None,
-    recipe: Recipe = None,
-    data: Annotated[str | None, typer.Option(help="Photos and masks, any input layout, path or URL (sample).")] = None,
-    list_file: Annotated[str | None, typer.Option(help="iHarmony4 list, txt or jsonl.")] = None,
-    subset: Annotated[str | None, typer.Option(help="One subset of the data.")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="Candidates a pair (10).")] = None,
-    out: Annotated[str | None, typer.Option(help="Run folder, path or URL (outputs/synthesize).")] = None,
-    generator: Annotated[
-        str | None, typer.Option(help="diffusion, color-transfer, color-jitter or lut (diffusion).")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Inverse checkpoint folder (starter).")] = None,
-    classifier: Annotated[str | None, typer.Option(help="Classifier folder (starter).")] = None,
-    cube: Annotated[list[Path] | None, typer.Option(help=".cube file for --generator lut; may be repeated.")] = None,
-    keep: Annotated[str | None, typer.Option(help="all, best, or a number (all).")] = None,
-    rule: Annotated[str | None, typer.Option(help="max-composite, random, quantile or diverse.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Short side the model works at, pixels.")] = None,
-    fit: Annotated[str | None, typer.Option(help="native or square (native).")] = None,
-    detail: Annotated[str | None, typer.Option(help="transfer or decode (transfer).")] = None,
-    decoded: Annotated[str | None, typer.Option(help="What is decoded: foreground or whole (foreground).")] = None,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="As published: --fit square --detail decode --decoded whole.")
-    ] = False,
-    max_side: Annotated[int | None, typer.Option(help="Longest side of the composites (the photo's own).")] = None,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps (5).")] = None,
-    batch_size: Annotated[str | None, typer.Option(help="Candidates denoised together (auto).")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps (auto).")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 (auto).")] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Have torch compile the UNet: slow first.")] = None,
-    image_format: Annotated[str | None, typer.Option(help="png, webp (lossless) or jpeg (png).")] = None,
-    shard_size: Annotated[int | None, typer.Option(help="Pairs a shard (16).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N pairs.")] = None,
-    mask_resize: Annotated[str | None, typer.Option(help="refuse or nearest (refuse).")] = None,
-    engine: Annotated[str | None, typer.Option(help="local or ray (local).")] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join ($RAY_ADDRESS, else a Ray of the run's own).")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes, or Ray actors (one a GPU, else 1).")] = None,
-    part: Annotated[str | None, typer.Option(help="This job's part of a job array, i/n (0/1).")] = None,
-    max_bad_fraction: Annotated[float | None, typer.Option(help="Bad inputs allowed (0.01).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an old run in --out first.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; write nothing.")] = False,
-    seed: Seed = None,
-    json_output: Json = False,
-    quiet: Quiet = False,
+    typed: Typed[SynthesizeSettings], paper: Paper = False, overwrite: Overwrite = False, dry_run: DryRun = False
 ) -> None:
     """Make K candidate composites of every (photo, mask) pair, score and select them.
 
     Example: `harmonygen synthesize --data photos/ --k 10 --keep best --out outputs/run1`
     """
-    options: dict[str, Any] = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
-    if paper:
-        options.update(fit="square", detail="decode", decoded="whole")
-    from harmonygen.settings import resolve
-    from harmonygen.synthesis.settings import SynthesizeSettings
-
-    settings = resolve(SynthesizeSettings, recipe, options, overrides or ())
+    settings = typed.settings(**(_PAPER if paper else {}))
     from harmonygen.synthesis.synthesize import synthesize as run
 
-    reporter = Reporter(json_output, quiet)
-    with reporter.progress("synthesize", "pairs") as progress:
+    with typed.reporter.progress("synthesize", "pairs") as progress:
         result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress)
-    tell(reporter, result, settings)
+    tell(typed.reporter, result, settings)
 
 
 def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSettings) -> None:
@@ -109,6 +61,3 @@ def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int
     if not shards_run:
         reporter.line("the run was already complete: nothing was written")
     reporter.line(f"report: {out / 'report.html'}")
-
-
-_NOT_SETTINGS = ("overrides", "recipe", "paper", "overwrite", "dry_run", "json_output", "quiet")

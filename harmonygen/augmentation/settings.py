@@ -5,36 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from harmonygen.settings import Settings
+from harmonygen.settings import LeakGuard, Link, Seed, Settings, setting
 
 
 class AugmentSettings(Settings):
-    """Everything that `harmonygen augment` can be told."""
+    """Options of `harmonygen augment`."""
 
-    gamma: float = Field(1.0, ge=0)
-    data: str = "sample"
-    candidates: Path = Path("outputs/synthesize")
-    out: Path = Path("outputs/augmented")
-    pick: Literal["random", "top", "selected"] = "random"
-    link: Literal["hard", "sym", "copy"] = "hard"
-    format: Literal["iharmony4", "parquet"] = "iharmony4"
-    subset: str | None = None
-    per_subset: bool = True
-    list_file: str | None = None
-    test_list: str | None = None
-    leak_guard: Literal["hash", "ids"] = "hash"
-    allow_fewer: bool = Field(
-        False, description="pairs with too few candidates that pass the gates get those they have"
+    gamma: float = setting(1.0, "Blending ratio: new composites over those of the dataset.", ge=0)
+    data: str = setting("sample", "Dataset to augment: an iHarmony4 folder, a list file or sample.")
+    candidates: Path = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
+    out: Path = setting(Path("outputs/augmented"), "Folder of the new dataset.")
+    pick: Literal["random", "top", "selected"] = setting(
+        "random", "Take random candidates, the highest p_composite, or those selected."
     )
-    seed: int = Field(0, ge=0)
+    link: Link = "hard"
+    format: Literal["iharmony4", "parquet"] = setting("iharmony4", "Layout of the new dataset.")
+    subset: str | None = setting(None, "Augment only this subset.", unset="all subsets")
+    per_subset: bool = setting(True, "Compute the ratio N2/N1 for each subset, in place of one over all.")
+    list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the dataset's own")
+    test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the dataset's own")
+    leak_guard: LeakGuard = "hash"
+    allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
+    seed: Seed = 0
 
 
 class ExportSettings(Settings):
-    """Everything that `harmonygen export` can be told."""
+    """Options of `harmonygen export`."""
 
-    run: Path = Path("outputs/synthesize")
-    out: Path = Path("outputs/dataset")
-    which: Literal["all", "selected"] = "all"
-    link: Literal["hard", "sym", "copy"] = "hard"
+    run: Path = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
+    out: Path = setting(Path("outputs/dataset"), "Folder of the new dataset.")
+    which: Literal["all", "selected"] = setting("all", "Write all candidates that passed the gates, or those selected.")
+    link: Link = "hard"

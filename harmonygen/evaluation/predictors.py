@@ -16,7 +16,7 @@ from harmonygen.records import Composite, FileSource
 from harmonygen.seeds import candidate_seed
 
 if TYPE_CHECKING:
-    from harmonygen.harmonization import HarmonizationMethod
+    from harmonygen.harmonization.load import HarmonizationMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Models:
         return self._loaded[key]
 
     def _load(self, spec: MethodSpec) -> HarmonizationMethod:
-        from harmonygen.harmonization import load_harmonizer
+        from harmonygen.harmonization.load import load_harmonizer
         from harmonygen.models.device import Device, Sampling
 
         device = Device.pick(self.device, self.dtype, self.batch_size)

@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from harmonygen.harmonization.settings import Method
-from harmonygen.settings import Detail, Fit, Sampler, Settings
+from harmonygen.harmonization.settings import Draws, MethodChoice, Refiner, SamplerChoice, Steps
+from harmonygen.settings import (
+    BatchSize,
+    DetailChoice,
+    DeviceName,
+    DtypeName,
+    FitChoice,
+    MaxPixels,
+    Resolution,
+    Seed,
+    Settings,
+    Subset,
+    setting,
+)
+
+Protocol = Literal["paper", "fullres-fg"]
+Background = Literal["none", "composite", "real"]
+
+# Fields that `gain` has too
+BackgroundChoice = Annotated[Background, setting(..., "Background that is pasted into each result before scoring.")]
+Resamples = Annotated[int, setting(..., "Number of bootstrap resamples of each interval.", ge=100)]
+Cases = Annotated[int, setting(..., "Number of worst and of best cases of each method on the page.", ge=0)]
+SmallForm = Annotated[dict[str, Any], setting(..., "Settings that --small changes.")]
 
 
 class MethodSpec(Settings):
-    """One method to evaluate: a folder of predictions, or a model that is run on the fly.
+    """One method to evaluate: a folder of predictions, or a model that is run on the fly."""
 
-    ``seeds`` runs the model with that many seeds from ``seed`` on, each a row of its own. ``photo_features=false``
-    makes a Harmony-VAE decode without what it read from the photo.
-    """
-
-    name: str = ""
-    predictions: Path | None = None
-    match: str = Field("*", description="only files of the folder whose path fits, such as *_harmonized.png")
-    model: str | None = None
-    method: Method = "diffharmony"
-    refine: str | None = None
-    photo_features: bool = True
-    resolution: int | None = Field(None, ge=32)
-    fit: Fit = "native"
-    detail: Detail = "transfer"
-    draws: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=1)
-    sampler: Sampler | None = None
-    seed: int = Field(0, ge=0)
-    seeds: int = Field(1, ge=1)
+    name: str = setting("", "Name of the method in the tables.")
+    predictions: Path | None = setting(None, "Folder of predictions.")
+    match: str = setting("*", "Read only predictions whose path fits this pattern, such as *_harmonized.png.")
+    model: str | None = setting(None, "Checkpoint folder of a model to run, or starter.")
+    method: Annotated[MethodChoice, setting(..., "With a model: how composites are harmonized.")] = "diffharmony"
+    refine: Annotated[Refiner, setting(..., "With a model: folder of the refiner that runs after it.")] = None
+    photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
+    resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None
+    fit: FitChoice = "native"
+    detail: DetailChoice = "transfer"
+    draws: Annotated[Draws, setting(..., "With a model: number of draws that a result is the mean of.")] = None
+    steps: Steps = None
+    sampler: SamplerChoice = None
+    seed: Seed = 0
+    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> MethodSpec:
@@ -44,57 +61,54 @@ class MethodSpec(Settings):
 
 
 class PublishedRow(Settings):
-    """Published numbers, printed beside ours; ``group`` is ``all``, a subset or a bin. ``std`` is that of ``psnr``."""
+    """Published figures. ``std`` is the standard deviation of ``psnr``."""
 
-    name: str
-    group: str = "all"
-    psnr: float | None = None
-    std: float | None = None
-    mse: float | None = None
-    fmse: float | None = None
-    n: int | None = None
-    note: str = ""
+    name: str = setting(..., "Name of the method.")
+    group: str = setting("all", "What the figures are of: all, a subset or a bin.")
+    psnr: float | None = setting(None, "PSNR in dB.")
+    std: float | None = setting(None, "Standard deviation of the PSNR over seeds, in dB.")
+    mse: float | None = setting(None, "Mean squared error, in squared 8-bit units.")
+    fmse: float | None = setting(None, "Mean squared error of the foreground, in squared 8-bit units.")
+    n: int | None = setting(None, "Number of images.")
+    note: str = setting("", "Remark on the row.")
+
+
+Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print beside the measured ones.")]
 
 
 class EvaluateSettings(Settings):
-    """Everything that `harmonygen evaluate` can be told. ``small`` is what a recipe changes with ``--small``."""
+    """Options of `harmonygen evaluate`. ``small`` is what a recipe changes with ``--small``."""
 
-    title: str = ""
-    data: str = "sample"
-    list_file: str | None = None
-    subset: str | None = None
-    limit: int | None = Field(None, ge=1)
-    out: Path = Path("outputs/evaluate")
-    protocol: Protocol = "paper"
-    background: Background = "none"
-    compat_floor: bool = False
-    resize_predictions: bool = False
-    ssim: bool = True
-    methods: tuple[MethodSpec, ...] = ()
-    published: tuple[PublishedRow, ...] = ()
-    table: Literal["subsets", "bins", "methods", "seeds"] = "subsets"
-    resamples: int = Field(10_000, ge=100)
-    seed: int = Field(0, ge=0)
-    cases: int = Field(6, ge=0, description="worst and best cases of each method on the page")
-    sheet: int = Field(0, ge=0, description="rows of a qualitative sheet")
-    curve: bool = Field(False, description="draw the foreground ratios")
-    beside: str | None = Field(None, description="another data set, whose foreground ratios are drawn beside")
-    workers: int | None = Field(None, ge=1)
-    shard_size: int | None = Field(None, ge=1)
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: str = "auto"
-    max_pixels: int = Field(178_956_970, ge=1)
-    small: dict[str, Any] = Field(default_factory=dict)
+    title: str = setting("", "Title of the page.", unset="by the data")
+    data: str = setting("sample", "Composites, masks and photos: an iHarmony4 tree or list, Parquet, a table, a run.")
+    list_file: str | None = setting(None, "List of the test composites.", unset="the test list")
+    subset: Subset = None
+    limit: int | None = setting(None, "Score only N composites, evenly spread by name.", unset="all composites", ge=1)
+    out: Path = setting(Path("outputs/evaluate"), "Folder of the results.")
+    protocol: Protocol = setting("paper", "paper scores 256 x 256 pixels, fullres-fg the foreground at full size.")
+    background: BackgroundChoice = "none"
+    compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, in place of rounding.")
+    resize_predictions: bool = setting(False, "Accept predictions of any size and resize them.")
+    ssim: bool = setting(True, "Compute SSIM, which takes most of the time.")
+    methods: tuple[MethodSpec, ...] = setting((), "Methods to evaluate.")
+    published: Published = ()
+    table: Literal["subsets", "bins", "methods", "seeds"] = setting("subsets", "Table that comes first.")
+    resamples: Resamples = 10_000
+    seed: Annotated[Seed, setting(..., "Seed of the bootstrap and of the models' draws.")] = 0
+    cases: Cases = 6
+    sheet: int = setting(0, "Number of rows of the qualitative sheet, sheet.png; 0 draws none.", ge=0)
+    curve: bool = setting(False, "Draw the curve of foreground ratios.")
+    beside: str | None = setting(None, "Another data set, whose foreground ratios are drawn beside.")
+    workers: int | None = setting(None, "Number of processes.", unset="the number of cores; 1 for models", ge=1)
+    shard_size: int | None = setting(None, "Number of composites per part.", unset="by the number of composites", ge=1)
+    device: DeviceName = "auto"
+    dtype: DtypeName = "auto"
+    batch_size: BatchSize = "auto"
+    max_pixels: MaxPixels = 178_956_970
+    small: SmallForm = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _small_is_valid(self) -> EvaluateSettings:
         if self.small:
             type(self).model_validate({**self.model_dump(exclude={"small"}), **self.small})
         return self
-
-
-Protocol = Literal["paper", "fullres-fg"]
-
-
-Background = Literal["none", "composite", "real"]

@@ -130,7 +130,7 @@ def _train(folder: Path, job: Mapping[str, Any], log: Log) -> None:
 
 def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     """Load the finished model as a harmonizer."""
-    from harmonygen.harmonization import load_harmonizer
+    from harmonygen.harmonization.load import load_harmonizer
     from harmonygen.models.device import Device, Sampling
 
     method: Method = "direct" if job["arch"] == "direct" else "diffharmony"

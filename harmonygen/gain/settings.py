@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from harmonygen import recipes
-from harmonygen.evaluation.settings import Background, PublishedRow
-from harmonygen.settings import Rule, Settings
-from harmonygen.synthesis.settings import CandidateSettings, GateSettings
+from harmonygen.evaluation.settings import BackgroundChoice, Cases, Published, Resamples, SmallForm
+from harmonygen.settings import (
+    DeviceName,
+    LeakGuard,
+    Rule,
+    SamplingSteps,
+    Seed,
+    Settings,
+    SplitFile,
+    Subset,
+    setting,
+)
+from harmonygen.synthesis.settings import CandidateSettings, GateSettings, Generator, References, RuleChoice
 
 
 class OriginalGates(GateSettings):
     """Gates for composites as strong as iHarmony4's; one that is given leaves the others as they stand here."""
 
-    min_fmse: float = Field(50.0, ge=0)
-    max_fmse: float = Field(3000.0, ge=0)
+    min_fmse: float = setting(50.0, "Gate: smallest foreground change, in squared 8-bit units.", ge=0)
+    max_fmse: float = setting(3000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
 
 
 class OriginalCompositeSettings(CandidateSettings):
@@ -26,64 +36,64 @@ class OriginalCompositeSettings(CandidateSettings):
     The gates bring their foreground change to that of iHarmony4, whose mean fMSE is 1376 (REFERENCE section 7).
     """
 
-    k: int = Field(16, ge=1)
-    generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "color-transfer"
-    references: Literal["all", "subset"] = "subset"
-    rule: Rule = "random"
-    gates: OriginalGates = OriginalGates()
+    k: int = setting(16, "Number of candidates per pair.", ge=1)
+    generator: Generator = "color-transfer"
+    references: References = "subset"
+    rule: RuleChoice = "random"
+    gates: OriginalGates = setting(OriginalGates, "Limits that a candidate has to keep.")
 
 
 class GainSettings(Settings):
-    """Everything that `harmonygen gain` can be told. ``small`` is what a recipe changes with ``--small``.
+    """Options of `harmonygen gain`. ``small`` is what a recipe changes with ``--small``."""
 
-    ``originals`` is for data without composites, ``candidates`` for what augments them, ``train`` lies over the
-    settings of ``train_recipe``.
-    """
-
-    title: str = ""
-    data: str = "sample"
-    layout: str | None = None
-    list_file: str | None = None
-    test_list: str | None = None
-    subset: str | None = None
-    split_file: Path | None = None
-    split: str = "study"
-    out: Path = Path("outputs/gain")
-    base_photos: int = Field(110, ge=1)
-    test_photos: int = Field(100, ge=1)
-    per_photo: int = Field(4, ge=1, description="composites of a pair, where the data have none")
-    originals: OriginalCompositeSettings = OriginalCompositeSettings()
-    candidates: CandidateSettings = CandidateSettings()
-    leak_guard: Literal["hash", "ids"] = "hash"
-    rule: Rule = Field("random", description="which candidates the gamma arms take; random is the paper's")
-    gammas: tuple[float, ...] = (1.0,)
-    controls: tuple[Literal["jitter", "color-transfer", "duplicates"], ...] = ("jitter", "color-transfer", "duplicates")
-    rules: tuple[Rule, ...] = Field((), description="curation study: an arm each, at gamma 1")
-    extra: tuple[Literal["inverse", "jitter", "color-transfer"], ...] = Field(
-        (), description="composites of photos that the base set does not have, an arm each way of making them"
+    title: str = setting("", "Title of the page.", unset="by the data")
+    data: str = setting("sample", "Photos with masks in any input layout, or an iHarmony4 tree.")
+    layout: str | None = setting(None, "Input layout of the data.", unset="found out")
+    list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the tree's own")
+    test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the tree's own")
+    subset: Subset = None
+    split_file: SplitFile = None
+    split: str = setting("study", "Split of the split file that the photos are taken from.")
+    out: Path = setting(Path("outputs/gain"), "Folder of the study.")
+    base_photos: int = setting(110, "Number of photos in the base set.", ge=1)
+    test_photos: int = setting(100, "Number of photos in the test set.", ge=1)
+    per_photo: int = setting(4, "Number of composites per pair, where the data have none.", ge=1)
+    originals: OriginalCompositeSettings = setting(OriginalCompositeSettings, "How missing composites are made.")
+    candidates: CandidateSettings = setting(CandidateSettings, "How the candidates that augment the base set are made.")
+    leak_guard: LeakGuard = "hash"
+    rule: Rule = setting("random", "Rule that the gamma arms select by; random is the paper's.")
+    gammas: tuple[float, ...] = setting((1.0,), "Blending ratios, an arm for each.")
+    controls: tuple[Literal["jitter", "color-transfer", "duplicates"], ...] = setting(
+        ("jitter", "color-transfer", "duplicates"), "Control arms, or none."
     )
-    extra_gammas: tuple[float, ...] = Field((1.0,), description="composites that the extra arms add, over the base's")
-    extra_data: str | None = Field(None, description="photos with masks; those that --data leaves over if not given")
-    extra_photos: int = Field(0, ge=0, description="so many of them; 0: all")
-    arms: tuple[str, ...] = Field((), description="run these arms alone (and base)")
-    arch: Literal["direct", "diffusion"] = "direct"
-    train_recipe: str | None = Field(None, description="starter/direct or starter/forward if not given")
-    train: dict[str, Any] = Field(default_factory=dict)
-    steps: int = Field(300, ge=1)
-    seed: int = Field(0, ge=0)
-    seeds: int = Field(3, ge=1)
-    resolution: int = Field(128, ge=32)
-    sampling_steps: int = Field(5, ge=1)
-    draws: int = Field(1, ge=1)
-    background: Background = "none"
-    resamples: int = Field(10_000, ge=100)
-    curve_points: int = Field(6, ge=1)
-    curve_images: int = Field(100, ge=1)
-    cases: int = Field(6, ge=0)
-    published: tuple[PublishedRow, ...] = ()
-    workers: int = Field(1, ge=1)
-    device: str = "auto"
-    small: dict[str, Any] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = setting((), "Rules of the curation study, an arm for each at gamma 1.")
+    extra: tuple[Literal["inverse", "jitter", "color-transfer"], ...] = setting(
+        (), "Ways to make composites of extra photos, an arm for each."
+    )
+    extra_gammas: tuple[float, ...] = setting((1.0,), "Composites that the extra arms add, over those in the base set.")
+    extra_data: str | None = setting(
+        None, "Photos with masks for the extra arms.", unset="photos that --data leaves over"
+    )
+    extra_photos: int = setting(0, "Number of extra photos; 0 means all.", ge=0)
+    arms: tuple[str, ...] = setting((), "Run only these arms, and base.", unset="all arms")
+    arch: Literal["direct", "diffusion"] = setting("direct", "Architecture of the trained harmonizer.")
+    train_recipe: str | None = setting(None, "Recipe of the trainings.", unset="the starter's recipe for --arch")
+    train: dict[str, Any] = setting(dict, "Settings that replace those of the train recipe.")
+    steps: int = setting(300, "Number of optimiser steps of each training.", ge=1)
+    seed: Seed = 0
+    seeds: int = setting(3, "Number of trainings of each arm, with the seeds from --seed on.", ge=1)
+    resolution: int = setting(128, "Side of the training crops, in pixels.", ge=32)
+    sampling_steps: SamplingSteps = 5
+    draws: int = setting(1, "Number of random draws that a scored picture is the mean of.", ge=1)
+    background: BackgroundChoice = "none"
+    resamples: Resamples = 10_000
+    curve_points: int = setting(6, "Number of points on each learning curve.", ge=1)
+    curve_images: int = setting(100, "Number of test composites behind each learning curve.", ge=1)
+    cases: Cases = 6
+    published: Published = ()
+    workers: int = setting(1, "Number of trainings side by side, a thread for each if more than one.", ge=1)
+    device: Annotated[DeviceName, setting(..., "Device used for scoring: auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    small: SmallForm = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _small_is_valid(self) -> GainSettings:

@@ -22,7 +22,7 @@ import harmonygen
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
-from harmonygen.harmonization import HarmonizationMethod, load_harmonizer
+from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
 from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot

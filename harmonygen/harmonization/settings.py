@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from harmonygen.settings import Detail, Fit, ImageFormat, MaskResize, Sampler, Settings
+from harmonygen.settings import (
+    BatchSize,
+    DetailChoice,
+    DeviceName,
+    DtypeName,
+    FitChoice,
+    ImageFormatChoice,
+    ListFile,
+    MaskResizeChoice,
+    MaxBadFraction,
+    MaxPixels,
+    Resolution,
+    Sampler,
+    Seed,
+    Settings,
+    Subset,
+    setting,
+)
+
+Method = Literal["diffharmony", "diffharmony++", "direct", "zero-shot"]
+
+# Fields that `evaluate` has for its models too
+MethodChoice = Annotated[Method, setting(..., "How composites are harmonized.")]
+Refiner = Annotated[str | None, setting(..., "Folder of the refiner that runs after diffharmony.")]
+Draws = Annotated[
+    int | None,
+    setting(..., "Number of draws that a result is the mean of.", unset="the checkpoint's", ge=1),
+]
+Steps = Annotated[int | None, setting(..., "Number of sampling steps.", unset="the checkpoint's; zero-shot: 50", ge=1)]
+SamplerChoice = Annotated[Sampler | None, setting(..., "Sampler of the diffusion model.", unset="the checkpoint's")]
 
 
 class ZeroShotSettings(Settings):
@@ -18,35 +47,39 @@ class ZeroShotSettings(Settings):
     ``describer_model`` makes it ``model``, where no describer is named.
     """
 
-    iterations: int = Field(10, ge=1, description="edits of a composite, at most")
-    allow_unchanged: bool = Field(False, description="return the untouched composite if no edit scores better")
-    classifier: str = Field("starter", description="harmony classifier that judges the edits")
+    iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1)
+    allow_unchanged: bool = setting(False, "Return the untouched composite if no edit scores better.")
+    classifier: str = setting("starter", "Zero-shot: folder of the classifier that judges edits, or starter.")
 
-    describer: Literal["rules", "model", "hand"] = "rules"
-    describer_model: str | None = Field(None, description="image-text-to-text model, a Hugging Face folder or name")
-    describer_retries: int = Field(3, ge=0, description="further samples after a reply that is not of the asked form")
-    foreground: str | None = Field(None, description="subject and words of every foreground: 'girl, sunny'")
-    background: str | None = Field(None, description="words of every background: 'dark, night'")
-    captions: Path | None = Field(None, description="CSV or JSONL with the words of each composite")
-    alternatives: int = Field(3, ge=1, description="descriptions asked for; the second is for a start anew")
-    prompt_subject: str = Field("object", min_length=1, description="what is in the foreground, where nobody says")
+    describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: who finds the words.")
+    describer_model: str | None = setting(None, "Zero-shot: model that finds the words, a folder or a Hub name.")
+    describer_retries: int = setting(3, "Number of further tries after a reply in another form.", ge=0)
+    foreground: str | None = setting(
+        None, "Zero-shot: words of every foreground, such as 'girl, sunny'.", unset="described"
+    )
+    background: str | None = setting(
+        None, "Zero-shot: words of every background, such as 'dark, night'.", unset="described"
+    )
+    captions: Path | None = setting(None, "Zero-shot: CSV or JSONL file with the words of each composite.")
+    alternatives: int = setting(3, "Number of descriptions asked for; the second serves a restart.", ge=1)
+    prompt_subject: str = setting("object", "Word for the foreground where no description names it.", min_length=1)
 
-    inversion_steps: int = Field(50, ge=1, description="DDIM steps, of the inversion and of the edit")
-    guidance: float = Field(2.5, ge=0, description="classifier-free guidance of the edit")
-    refine_learning_rate: float = Field(5e-4, gt=0, description="of the words' token embeddings")
-    refine_inner: int = Field(2, ge=0, description="optimiser steps a timestep on the token embeddings; 0 = none")
-    refine_keep: float = Field(1000.0, ge=0, description="pull of the token embeddings toward their start")
-    background_weight: float = Field(1.0, ge=0, description="of the background words' attention loss")
-    null_learning_rate: float = Field(0.1, gt=0, description="of the unconditional embedding")
-    null_inner: int = Field(5, ge=1, description="its optimiser steps at the last levels; the first take one")
-    null_weight: float = Field(10.0, ge=0, description="of the latents' squared error in the null-text optimisation")
-    edge_weight: float = Field(1.0, ge=0, description="of the edge loss inside the mask; 0 = none")
-    edge_gamma: float = Field(0.1, ge=0, description="of the learned edges against Sobel's")
-    edges: Literal["laplacian", "hed", "none"] = Field("laplacian", description="what finds edges beside Sobel")
-    hed_weights: Path | None = Field(None, description="weights of the HED edge detector")
-    cross_replace: float = Field(1.0, ge=0, le=1, description="share of the steps that take over cross-attention")
-    self_replace: float = Field(1.0, ge=0, le=1, description="share of the steps that take over self-attention")
-    low_memory: bool = Field(False, description="keep less in memory, for more time")
+    inversion_steps: int = setting(50, "Number of DDIM steps of the inversion and of the edit.", ge=1)
+    guidance: float = setting(2.5, "Classifier-free guidance of the edit.", ge=0)
+    refine_learning_rate: float = setting(5e-4, "Learning rate of the words' token embeddings.", gt=0)
+    refine_inner: int = setting(2, "Number of optimiser steps per timestep on the token embeddings.", ge=0)
+    refine_keep: float = setting(1000.0, "Weight that pulls the token embeddings toward their start.", ge=0)
+    background_weight: float = setting(1.0, "Weight of the background words' attention loss.", ge=0)
+    null_learning_rate: float = setting(0.1, "Learning rate of the unconditional embedding.", gt=0)
+    null_inner: int = setting(5, "Number of optimiser steps on it at the last levels; the first take one.", ge=1)
+    null_weight: float = setting(10.0, "Weight of the latents' squared error in the null-text optimisation.", ge=0)
+    edge_weight: float = setting(1.0, "Weight of the edge loss inside the mask; 0 turns it off.", ge=0)
+    edge_gamma: float = setting(0.1, "Weight of the learned edges against Sobel's.", ge=0)
+    edges: Literal["laplacian", "hed", "none"] = setting("laplacian", "What finds edges beside Sobel.")
+    hed_weights: Path | None = setting(None, "File with the weights of the HED edge detector.")
+    cross_replace: float = setting(1.0, "Share of the steps that take over cross-attention, 0 to 1.", ge=0, le=1)
+    self_replace: float = setting(1.0, "Share of the steps that take over self-attention, 0 to 1.", ge=0, le=1)
+    low_memory: bool = setting(False, "Zero-shot: use less memory and more time.")
 
     @model_validator(mode="before")
     @classmethod
@@ -86,36 +119,33 @@ class ZeroShotSettings(Settings):
 
 
 class HarmonizeSettings(Settings):
-    """Everything that `harmonygen harmonize` can be told. ``image`` with ``mask`` is one composite."""
+    """Options of `harmonygen harmonize`. ``image`` with ``mask`` is one composite."""
 
-    image: Path | None = None
-    mask: Path | None = None
-    data: str = "sample"
-    composites: Path | None = None
-    masks: Path | None = None
-    list_file: str | None = None
-    subset: str | None = None
-    limit: int | None = Field(None, ge=1)
-    out: Path = Path("outputs/harmonize")
-    method: Method = "diffharmony"
-    model: str = "starter"
-    refine: str | None = None
-    seed: int = Field(0, ge=0)
-    draws: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=1)
-    sampler: Sampler | None = None
-    resolution: int | None = Field(None, ge=32)
-    fit: Fit = "native"
-    detail: Detail = "transfer"
-    max_side: int | None = Field(None, ge=32)
-    batch_size: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    image_format: ImageFormat = "png"
-    mask_resize: MaskResize = "refuse"
-    max_pixels: int = Field(178_956_970, ge=1)
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    zero_shot: ZeroShotSettings = ZeroShotSettings()
-
-
-Method = Literal["diffharmony", "diffharmony++", "direct", "zero-shot"]
+    image: Path | None = setting(None, "One composite, with its mask.")
+    mask: Path | None = setting(None, "Mask of IMAGE; white is the foreground.")
+    data: str = setting("sample", "Composites with masks, in any input layout that has composites.")
+    composites: Path | None = setting(None, "Folder of composites, in place of --data; give --masks too.")
+    masks: Path | None = setting(None, "Folder of masks that have the composites' names.")
+    list_file: ListFile = None
+    subset: Subset = None
+    limit: int | None = setting(None, "Use only the first N composites.", unset="all composites", ge=1)
+    out: Path = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
+    method: MethodChoice = "diffharmony"
+    model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
+    refine: Refiner = None
+    seed: Seed = 0
+    draws: Draws = None
+    steps: Steps = None
+    sampler: SamplerChoice = None
+    resolution: Resolution = None
+    fit: FitChoice = "native"
+    detail: DetailChoice = "transfer"
+    max_side: int | None = setting(None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32)
+    batch_size: BatchSize = "auto"
+    device: DeviceName = "auto"
+    dtype: DtypeName = "auto"
+    image_format: ImageFormatChoice = "png"
+    mask_resize: MaskResizeChoice = "refuse"
+    max_pixels: MaxPixels = 178_956_970
+    max_bad_fraction: MaxBadFraction = 0.01
+    zero_shot: ZeroShotSettings = setting(ZeroShotSettings, "How --method zero-shot describes, edits and judges.")

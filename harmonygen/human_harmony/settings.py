@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from harmonygen.settings import Settings
+from harmonygen.settings import Link, Settings, setting
 from harmonygen.synthesis.settings import CandidateSettings
 
 
@@ -17,40 +15,43 @@ class ProductRule(Settings):
     See harmonygen.human_harmony.plain_ground for the measures.
     """
 
-    max_edge: float = Field(0.01, ge=0, le=1, description="share of the picture's rim that the mask may cover")
-    min_border: float = Field(0.90, ge=0, le=1, description="share of the border that has the ground's colour")
-    max_skin: float = Field(0.01, ge=0, description="skin-coloured area near the mask, share of the mask")
-    max_touching: float = Field(0.10, ge=0, le=1, description="share of the ring around the mask that is not ground")
-    max_other: float = Field(0.05, ge=0, description="area outside the mask that is not ground, share of the mask")
-    tolerance: float = Field(28.0, gt=0, description="8-bit units, largest channel, within which a colour is ground's")
+    max_edge: float = setting(0.01, "Largest share of the picture's rim that the mask covers, 0 to 1.", ge=0, le=1)
+    min_border: float = setting(0.90, "Smallest share of the border that has the ground's colour, 0 to 1.", ge=0, le=1)
+    max_skin: float = setting(0.01, "Largest skin-coloured area near the mask, as a share of the mask.", ge=0)
+    max_touching: float = setting(
+        0.10, "Largest share of other colours in the ring around the mask, 0 to 1.", ge=0, le=1
+    )
+    max_other: float = setting(0.05, "Largest area outside the mask that is not ground, as a share of the mask.", ge=0)
+    tolerance: float = setting(28.0, "Difference from the ground's colour in the worst channel, in 8-bit units.", gt=0)
 
 
 class HumanHarmonySettings(CandidateSettings):
-    """Everything that `harmonygen build-human-harmony` can be told.
+    """Options of `harmonygen build-human-harmony`."""
 
-    ``min_fg`` and ``max_fg`` bound the foreground's share of the photo, ``near_tie`` the gap of the two best scores.
-    """
-
-    imaterialist: str = "sample"
-    out: Path = Path("outputs/human-harmony")
-    max_side: int | None = Field(1024, ge=32)
-    classes: str = "all"
-    clean: bool = True
-    person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = "none"
-    person_weights: Path | None = None
-    product_filter: Literal["heuristic", "person-detector", "list", "none"] = "heuristic"
-    product_list: Path | None = None
-    product_weights: Path | None = None
-    product_rule: ProductRule = ProductRule()
-    min_fg: float = Field(0.01, ge=0, le=1)
-    max_fg: float = Field(0.95, ge=0, le=1)
-    decisions: Path | None = None
-    near_tie: float = Field(0.01, ge=0, le=1)
-    test_fraction: float = Field(7404 / 73146, ge=0, lt=1)
-    train_list: Path | None = None
-    test_list: Path | None = None
-    leak_check: Path | None = None
-    reference: str | None = None
-    license: str | None = None
-    format: Literal["parquet", "iharmony4"] = "parquet"
-    link: Literal["hard", "sym", "copy"] = "hard"
+    imaterialist: str = setting("sample", "iMaterialist folder, Fashionpedia JSON, or any input layout.")
+    out: Path = setting(Path("outputs/human-harmony"), "Folder of the build.")
+    max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32)
+    classes: str = setting("all", "Segments that make the mask: all, garments, or ids or names separated by commas.")
+    clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
+    person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = setting(
+        "none", "Network that adds the person to the masks."
+    )
+    person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
+    product_filter: Literal["heuristic", "person-detector", "list", "none"] = setting(
+        "heuristic", "What finds product photos."
+    )
+    product_list: Path | None = setting(None, "File with the ids of product photos.")
+    product_weights: Path | None = setting(None, "File with torchvision weights for person-detector.")
+    product_rule: ProductRule = setting(ProductRule, "Limits of the heuristic product filter.")
+    min_fg: float = setting(0.01, "Smallest foreground share of a photo, 0 to 1.", ge=0, le=1)
+    max_fg: float = setting(0.95, "Largest foreground share of a photo, 0 to 1.", ge=0, le=1)
+    decisions: Path | None = setting(None, "decisions.json of a review to apply.")
+    near_tie: float = setting(0.01, "Two best scores that differ by less count as a near tie, 0 to 1.", ge=0, le=1)
+    test_fraction: float = setting(7404 / 73146, "Share of the photos in the test split, 0 to 1.", ge=0, lt=1)
+    train_list: Path | None = setting(None, "File with the ids of photos for the training split.")
+    test_list: Path | None = setting(None, "File with the ids of photos for the test split.")
+    leak_check: Path | None = setting(None, "Test list or iHarmony4 folder whose photos to leave out.")
+    reference: str | None = setting(None, "Dataset whose foreground ratios are drawn beside.")
+    license: str | None = setting(None, "Licence of the source photos, for the card and the rows.", unset="unknown")
+    format: Literal["parquet", "iharmony4"] = setting("parquet", "Layout of the dataset.")
+    link: Link = "hard"

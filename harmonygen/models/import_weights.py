@@ -5,19 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from harmonygen.errors import UsageError
 from harmonygen.models.checkpoints import writing_errors
 from harmonygen.models.classifier import Label
 from harmonygen.models.foreign import Foreign, read_foreign
 from harmonygen.models.importing import import_classifier, import_denoiser, import_harmony_vae, import_refiner
-from harmonygen.settings import Settings
+from harmonygen.models.settings import ImportSettings, Kind
 from harmonygen.storage.shards import make_folder, storage_errors
 
-Kind = Literal["denoiser", "harmony-vae", "refiner", "classifier"]
 _PARTS = {"denoiser": "unet", "harmony-vae": "vae"}
 _LABELS: dict[str, tuple[Label, Label]] = {
     "composite-last": ("real", "composite"),
@@ -27,21 +23,6 @@ _NEEDS = {
     "direction": "forward (composite in) or inverse (real photo in): weights do not tell which",
     "labels": "composite-last if output 1 means composite, composite-first if output 0 does: projects differ",
 }
-
-
-class ImportSettings(Settings):
-    """Everything that `harmonygen import-weights` can be told."""
-
-    source: Path | None = None
-    kind: Kind | None = None
-    out: Path | None = None
-    direction: Literal["forward", "inverse"] | None = None
-    base: Path | None = None
-    vae: Path | None = None
-    null_embedding: str = ""
-    labels: Literal["composite-last", "composite-first"] | None = None
-    input_size: int = Field(256, ge=32)
-    mask_offset: float = Field(0.0, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-
-from harmonygen.settings import Settings
+from harmonygen.settings import Seed, Settings, setting
 
 
 class PublishSettings(Settings):
-    """Everything that `harmonygen publish` can be told; a token is never among it."""
+    """Options of `harmonygen publish`; a token is never among them."""
 
-    folder: Path = Path("outputs/human-harmony")
-    repo: str | None = None
-    private: bool = False
-    revision: str | None = Field(None, description="tag of what was published")
-    create_pr: bool = False
-    dry_run: bool = False
-    token_file: Path | None = None
-    sample: int = Field(16, ge=0, description="images decoded in each image column of each split")
-    seed: int = Field(0, ge=0)
+    folder: Path = setting(Path("outputs/human-harmony"), "Folder of the built dataset.")
+    repo: str | None = setting(None, "Repository on the Hub, as user/name.", unset="required")
+    private: bool = setting(False, "Create the repository private; refuse one that is public.")
+    revision: str | None = setting(None, "Tag of what is published, such as v1.0.", unset="no tag")
+    create_pr: bool = setting(False, "Open a pull request in place of publishing on main.")
+    dry_run: bool = setting(False, "Verify the folder, show what would be sent, and send nothing.")
+    token_file: Path | None = setting(None, "File that holds the token.", unset="$HF_TOKEN, or the login's token")
+    sample: int = setting(16, "Number of pictures to decode in each image column of each split.", ge=0)
+    seed: Annotated[Seed, setting(..., "Seed that draws the sample.")] = 0

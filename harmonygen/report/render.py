@@ -15,11 +15,11 @@ from harmonygen.report import pages, plots
 from harmonygen.report.dropped import WHY
 from harmonygen.report.gather import gather
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, fitting, matching
+from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
 from harmonygen.storage.shards import make_folder, write_bytes
 
 FILENAME = "report.html"
-MAX_CANDIDATES = 20_000
 SMALL, LARGE = 128, 384  # heights of thumbnails, pixels
 LARGE_UP_TO = 500  # candidates; a page of large thumbnails stays near 10 MB
 EAGER_ROWS = 24  # pairs whose pictures show without JavaScript and on paper

@@ -22,11 +22,11 @@ from harmonygen.report import pages
 from harmonygen.report.gather import gather
 from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, written
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching
+from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
 from harmonygen.runs.read import Run, is_run
 
 FILENAME = "review.html"
-MAX_CANDIDATES = 20_000
 HEIGHTS = ((500, 384), (2_500, 256))  # up to so many pictures, so many pixels high; more are SMALL
 SMALL = 128
 BLOCK = 64  # pictures and outlines in a block of text

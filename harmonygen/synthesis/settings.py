@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from harmonygen.settings import Decoded, Detail, Fit, ImageFormat, MaskResize, Rule, Settings
+from harmonygen.settings import (
+    BatchSize,
+    Classifier,
+    Decoded,
+    DetailChoice,
+    DeviceName,
+    DtypeName,
+    FitChoice,
+    ImageFormatChoice,
+    ListFile,
+    MaskResizeChoice,
+    MaxBadFraction,
+    MaxPixels,
+    Resolution,
+    Rule,
+    SamplingSteps,
+    Seed,
+    Settings,
+    Subset,
+    setting,
+)
+
+# Fields that `gain` sets anew
+Generator = Annotated[
+    Literal["diffusion", "color-transfer", "color-jitter", "lut"], setting(..., "What makes the candidates.")
+]
+References = Annotated[
+    Literal["all", "subset"], setting(..., "Whether color-transfer takes colours from all photos or the pair's subset.")
+]
+RuleChoice = Annotated[Rule, setting(..., "Rule that selects among the candidates of a pair.")]
 
 
 class GateSettings(Settings):
@@ -17,59 +46,64 @@ class GateSettings(Settings):
     Ten authentic iHarmony4 composites measure fMSE 235-8920 and structure 0.76-0.99: the defaults let them all pass.
     """
 
-    max_clipped: float = Field(0.15, ge=0, le=1, description="share of foreground values newly at 0 or 255")
-    min_fmse: float = Field(20.0, ge=0, description="least foreground change, squared 8-bit units")
-    max_fmse: float = Field(10000.0, ge=0, description="largest foreground change, squared 8-bit units")
-    min_structure: float = Field(0.70, ge=-1, le=1, description="least structure similarity of the foreground")
-    max_drift: float = Field(0.0, ge=0, le=1, description="share of background pixels that may differ (lossless)")
+    max_clipped: float = setting(0.15, "Gate: largest share of foreground values new at 0 or 255, 0 to 1.", ge=0, le=1)
+    min_fmse: float = setting(20.0, "Gate: smallest foreground change, in squared 8-bit units.", ge=0)
+    max_fmse: float = setting(10000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
+    min_structure: float = setting(0.70, "Gate: smallest structure similarity of the foreground, -1 to 1.", ge=-1, le=1)
+    max_drift: float = setting(0.0, "Gate: largest share of background pixels that differ, 0 to 1.", ge=0, le=1)
 
 
 class CandidateSettings(Settings):
     """How candidates are made, scored and selected, whatever verb makes them."""
 
-    k: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
-    generator: Literal["diffusion", "color-transfer", "color-jitter", "lut"] = "diffusion"
-    model: str = "starter"
-    classifier: str = "starter"
-    methods: tuple[str, ...] = ("reinhard", "xiao", "fecker", "pitie")
-    references: Literal["all", "subset"] = Field(
-        "all", description="photos that color-transfer takes colours from: all, or those of the pair's subset"
+    k: int = setting(10, "Number of candidates per pair.", ge=1)
+    seed: Seed = 0
+    generator: Generator = "diffusion"
+    model: str = setting("starter", "Checkpoint folder of the inverse model, or starter.")
+    classifier: Classifier = "starter"
+    methods: tuple[str, ...] = setting(
+        ("reinhard", "xiao", "fecker", "pitie"),
+        "Method of --generator color-transfer.",
     )
-    cube: tuple[Path, ...] = ()
-    rule: Rule = "max-composite"
-    gates: GateSettings = GateSettings()
-    resolution: int | None = Field(None, ge=32)
-    fit: Fit = "native"
-    detail: Detail = "transfer"
-    decoded: Decoded = Field("foreground", description="what the decoder's finer layers run on: the part kept, or all")
-    compile: bool = Field(False, description="have torch compile the UNet")
-    max_side: int | None = Field(None, ge=32)
-    steps: int = Field(5, ge=1)
-    batch_size: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    image_format: ImageFormat = "png"
-    shard_size: int = Field(16, ge=1)
-    limit: int | None = Field(None, ge=1)
-    mask_resize: MaskResize = "refuse"
-    max_pixels: int = Field(178_956_970, ge=1)
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    workers: int = Field(0, ge=0, description="0 = one a GPU, 1 without")
+    references: References = "all"
+    cube: tuple[Path, ...] = setting((), ".cube file of --generator lut.", unset="random LUTs")
+    rule: RuleChoice = "max-composite"
+    gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.")
+    resolution: Resolution = None
+    fit: FitChoice = "native"
+    detail: DetailChoice = "transfer"
+    decoded: Decoded = setting("foreground", "What the decoder's finer layers compute: the part that is kept, or all.")
+    compile: bool = setting(False, "Compile the UNet with torch: a slow start, then faster.")
+    max_side: int | None = setting(
+        None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32
+    )
+    steps: SamplingSteps = 5
+    batch_size: BatchSize = "auto"
+    device: DeviceName = "auto"
+    dtype: DtypeName = "auto"
+    image_format: ImageFormatChoice = "png"
+    shard_size: int = setting(16, "Number of pairs per shard.", ge=1)
+    limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1)
+    mask_resize: MaskResizeChoice = "refuse"
+    max_pixels: MaxPixels = 178_956_970
+    max_bad_fraction: MaxBadFraction = 0.01
+    workers: int = setting(0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0)
 
 
 class SynthesizeSettings(CandidateSettings):
-    """Everything that `harmonygen synthesize` can be told. Of an ``out`` that is a URL, ``remote`` is made."""
+    """Options of `harmonygen synthesize`. If ``out`` is a URL, it is stored in ``remote``."""
 
-    data: str = "sample"
-    list_file: str | None = None
-    subset: str | None = None
-    out: Path = Path("outputs/synthesize")
-    remote: str | None = Field(None, description="URL of the run's folder; it stands in place of out")
-    keep: str = "all"
-    engine: Literal["local", "ray"] = "local"
-    ray_address: str | None = Field(None, description="Ray cluster to join; none = a Ray of this run's own")
-    part: str = "0/1"
+    data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
+    list_file: ListFile = None
+    subset: Subset = None
+    out: Path = setting(Path("outputs/synthesize"), "Folder of the run: a path or a URL.")
+    remote: str | None = setting(None, "URL of the run's folder, in place of out.")
+    keep: str = setting("all", "Which candidates to store: all, best, or a number per pair.")
+    engine: Literal["local", "ray"] = setting("local", "Where the work runs: here, or on a Ray cluster.")
+    ray_address: str | None = setting(
+        None, "Address of the Ray cluster to join.", unset="$RAY_ADDRESS, or a new cluster"
+    )
+    part: str = setting("0/1", "This job's part of a job array, as i/n.")
 
     @model_validator(mode="before")
     @classmethod
@@ -81,17 +115,21 @@ class SynthesizeSettings(CandidateSettings):
 
 
 class SelectSettings(Settings):
-    """What `harmonygen select` can be told; what is not given stays as the run has it."""
+    """Options of `harmonygen select`; a setting that is not given stays as the run has it."""
 
-    rule: Rule | None = None
-    count: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=0)
-    gates: GateSettings = GateSettings()
-    decisions: Path | None = None
+    rule: Rule | None = setting(None, "Rule that selects among the candidates of a pair.", unset="as in the run")
+    count: int | None = setting(None, "Number of candidates to select per pair.", unset="as in the run", ge=1)
+    seed: int | None = setting(None, "Seed of every random choice.", unset="as in the run", ge=0)
+    gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
+    decisions: Path | None = setting(
+        None,
+        "decisions.json of a review to apply.",
+        unset="as in the run",
+    )
 
 
 class ScoreSettings(Settings):
-    """What `harmonygen score` can be told."""
+    """Options of `harmonygen score`."""
 
-    classifier: str = "starter"
-    device: str = "auto"
+    classifier: Classifier = "starter"
+    device: DeviceName = "auto"

@@ -3,74 +3,86 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from harmonygen.settings import Sampler, Settings
+from harmonygen.settings import Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+
+# Fields that several models have
+Vae = Annotated[str, setting(..., "Folder of the autoencoder, or of a checkpoint that has vae/.", unset="init's")]
+Loss = Annotated[Literal["l1", "l2"], setting(..., "Mean absolute error (l1) or mean squared error (l2).")]
+LossRegion = Annotated[
+    Literal["foreground", "image"],
+    setting(..., "Where the loss is taken."),
+]
+CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", ge=32)]
+WeightDecay = Annotated[float, setting(..., "AdamW weight decay.")]
 
 
 class CompositeSettings(Settings):
     """How composites are made on the fly: relative weights of the methods, and the LUT's strength."""
 
-    reinhard: float = Field(0.3, ge=0)
-    xiao: float = Field(0.15, ge=0)
-    fecker: float = Field(0.1, ge=0)
-    pitie: float = Field(0.05, ge=0)
-    lut: float = Field(0.4, ge=0)
-    lut_strength: float = Field(1.0, gt=0)
-    min_strength: float = Field(0.4, gt=0, le=1, description="colour transfers are blended in at this share to 1")
-    min_fmse: float = Field(50.0, ge=0, description="a weaker change is drawn again, squared 8-bit units")
-    max_fmse: float = Field(6000.0, gt=0, description="a stronger change is drawn again")
+    reinhard: float = setting(0.3, "Relative weight of Reinhard's colour transfer.", ge=0)
+    xiao: float = setting(0.15, "Relative weight of Xiao's colour transfer.", ge=0)
+    fecker: float = setting(0.1, "Relative weight of Fecker's colour transfer.", ge=0)
+    pitie: float = setting(0.05, "Relative weight of Pitie's colour transfer.", ge=0)
+    lut: float = setting(0.4, "Relative weight of random LUTs.", ge=0)
+    lut_strength: float = setting(1.0, "Strength of the random LUTs.", gt=0)
+    min_strength: float = setting(0.4, "Smallest share at which a colour transfer is blended in, 0 to 1.", gt=0, le=1)
+    min_fmse: float = setting(50.0, "Smallest foreground change, in squared 8-bit units.", ge=0)
+    max_fmse: float = setting(6000.0, "Largest foreground change, in squared 8-bit units.", gt=0)
 
 
 class TrainSettings(Settings):
-    """What every training run has in common."""
+    """Options of `harmonygen train` that every model has."""
 
     task: ClassVar[str] = ""
 
-    data: str = "sample"
-    layout: str | None = None
-    source: Literal["on-the-fly", "stored"] = Field(
-        "on-the-fly", description="composites made from the photos, or those the data set has"
+    data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
+    layout: str | None = setting(None, "Input layout of the data.", unset="found out")
+    source: Literal["on-the-fly", "stored"] = setting("on-the-fly", "Make composites, or use those of the data.")
+    split_file: SplitFile = None
+    split: str = setting("train", "Split of the split file to train on.")
+    exclude: tuple[str, ...] = setting((), "Name of a photo to leave out.")
+    validation_fraction: float = setting(0.05, "Fraction of the photos to hold out for validation, 0 to 1.", gt=0, lt=1)
+    validation_samples: int = setting(256, "Number of held-out samples in each validation.", ge=1)
+    output_dir: Path = setting(Path("outputs/train"), "Folder of the run and its checkpoints.")
+    seed: Seed = 0
+    resolution: CropSide = 128
+    random_flip: bool = setting(True, "Flip photos left to right at random.")
+    crop: Literal["random", "center", "square"] = setting("random", "Crop; square squeezes the whole photo.")
+    crop_scale: float = setting(1.2, "Short side of a photo before the crop, over --resolution.", ge=1)
+    photo_memory_gb: float = setting(4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0)
+    max_bad_fraction: float = setting(
+        0.01, "Fraction of the inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1
     )
-    split_file: Path | None = Field(None, description="CSV with the columns kind, name and split")
-    split: str = "train"
-    exclude: tuple[str, ...] = Field((), description="names of photos left out of the split")
-    validation_fraction: float = Field(0.05, gt=0, lt=1, description="photos of the split held out, by id")
-    validation_samples: int = Field(256, ge=1)
-    output_dir: Path = Path("outputs/train")
-    seed: int = Field(0, ge=0)
-    resolution: int = Field(128, ge=32)
-    random_flip: bool = True
-    crop: Literal["random", "center", "square"] = Field("random", description="square: the whole photo, squeezed")
-    crop_scale: float = Field(1.2, ge=1, description="short side before the crop, over resolution")
-    photo_memory_gb: float = Field(4.0, ge=0, description="photos that would take more are decoded at each use")
-    max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of photos or composites that may be bad")
-    composites: CompositeSettings = CompositeSettings()
+    composites: CompositeSettings = setting(CompositeSettings, "How composites are made on the fly.")
 
-    train_batch_size: int = Field(16, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
-    max_train_steps: int = Field(1000, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
-    lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
-    lr_warmup_steps: int = Field(0, ge=0)
-    lr_warmup_ratio: float = Field(0.0, ge=0, lt=1, description="warm-up as a share of max_train_steps instead")
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps no moving average")
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    gradient_checkpointing: bool = Field(False, description="less memory, a third more time, the same losses")
-    dataloader_num_workers: int = Field(0, ge=0)
-    checkpointing_steps: int = Field(500, ge=1)
-    checkpoints_total_limit: int = Field(2, ge=1)
-    validation_steps: int = Field(500, ge=1)
-    logging_steps: int = Field(25, ge=1)
-    resume_from_checkpoint: str | None = None
-    overwrite: bool = Field(False, description="start anew in a folder that has checkpoints, and remove them")
-    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+    train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1)
+    gradient_accumulation_steps: int = setting(1, "Number of batches per optimiser step.", ge=1)
+    max_train_steps: int = setting(1000, "Number of optimiser steps.", ge=1)
+    learning_rate: float = setting(1e-4, "AdamW learning rate.", gt=0)
+    lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = setting(
+        "constant_with_warmup", "Schedule of the learning rate."
+    )
+    lr_warmup_steps: int = setting(0, "Number of warm-up steps.", ge=0)
+    lr_warmup_ratio: float = setting(0.0, "Warm-up as a share of --max-train-steps instead, 0 to 1.", ge=0, lt=1)
+    adam_beta1: float = setting(0.9, "AdamW beta 1.")
+    adam_beta2: float = setting(0.999, "AdamW beta 2.")
+    adam_weight_decay: WeightDecay = 1e-2
+    max_grad_norm: float = setting(1.0, "Norm to which gradients are clipped.")
+    ema_decay: float = setting(0.999, "Decay of the moving average of the weights; 0 keeps none.", ge=0, lt=1)
+    mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", "Number type of the forward pass.")
+    gradient_checkpointing: bool = setting(False, "Use less memory and a third more time, with the same losses.")
+    dataloader_num_workers: int = setting(0, "Number of processes that make batches.", ge=0)
+    checkpointing_steps: int = setting(500, "Number of steps between checkpoints.", ge=1)
+    checkpoints_total_limit: int = setting(2, "Number of checkpoints to keep.", ge=1)
+    validation_steps: int = setting(500, "Number of steps between validations.", ge=1)
+    logging_steps: int = setting(25, "Number of steps between logged figures.", ge=1)
+    resume_from_checkpoint: str | None = setting(None, "Checkpoint to resume from: latest, or its path.")
+    overwrite: bool = setting(False, "Remove the checkpoints in --output-dir and start from the beginning.")
+    report_to: Literal["none", "tensorboard", "wandb"] = setting("none", "Tracker that gets the figures.")
 
     @model_validator(mode="after")
     def _one_warm_up(self) -> Self:
@@ -89,9 +101,9 @@ class AutoencoderTraining(TrainSettings):
 
     task: ClassVar[str] = "autoencoder"
 
-    model: dict[str, Any] = Field(default_factory=dict, description="diffusers AutoencoderKL configuration")
-    kl_weight: float = Field(1e-6, ge=0)
-    colour_weight: float = Field(1.0, ge=0, description="L1 after 8x averaging: the colour of a region")
+    model: dict[str, Any] = setting(dict, "Configuration of diffusers' AutoencoderKL.")
+    kl_weight: float = setting(1e-6, "Weight of the KL term.", ge=0)
+    colour_weight: float = setting(1.0, "Weight of the L1 error after averaging 8 x 8 pixels.", ge=0)
 
 
 class HarmonyVaeTraining(TrainSettings):
@@ -99,42 +111,45 @@ class HarmonyVaeTraining(TrainSettings):
 
     task: ClassVar[str] = "harmony-vae"
 
-    vae: str = Field("", description="folder of a plain autoencoder or Harmony-VAE, or of a checkpoint that has vae/")
-    direction: Literal["inverse", "forward"] = Field(
-        "inverse", description="inverse decodes composites given the real photo, forward real photos given a composite"
+    vae: str = setting(
+        "",
+        "Folder of a plain autoencoder or Harmony-VAE, or of a checkpoint that has vae/.",
+        unset="required",
     )
-    loss: Literal["l1", "l2"] = Field("l1", description="l1 in the authors' code, l2 in the paper (Eq. 2)")
-    foreground_weight: float = Field(1.0, ge=1, description="how often a foreground pixel counts")
-    train_decoder: bool = Field(True, description="false trains the conditional encoder alone (the ablation)")
-    resolution: int = Field(256, ge=32)
-    adam_weight_decay: float = 0.0
+    direction: Literal["inverse", "forward"] = setting("inverse", "inverse decodes composites, forward real photos.")
+    loss: Loss = "l1"  # l1 in the authors' code, l2 in the paper (Eq. 2)
+    foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
+    train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
+    resolution: CropSide = 256
+    adam_weight_decay: WeightDecay = 0.0
 
 
 class DenoiserTraining(TrainSettings):
     """Train a denoiser (REFERENCE section 2); the starter's choices are those of section 10."""
 
-    vae: str = Field("", description="folder of the autoencoder, or of a checkpoint that has vae/; empty: init's")
-    init: str = Field(
+    vae: Vae = ""
+    init: str = setting(
         "",
-        description="a Stable Diffusion folder (9 or 4 channels) or a checkpoint to start from, which states "
-        "prediction_type (a checkpoint: target and noise too) unless given here; empty: a new UNet of ``model``",
+        "Folder of a Stable Diffusion (9 or 4 channels) or of a checkpoint to start from. It states "
+        "prediction_type, and a checkpoint states target and noise too, unless they are given here.",
+        unset="a new UNet of the configuration in model",
     )
-    null_embedding: str = Field(
-        "", description="safetensors file of the empty prompt's embedding; empty: init's, or a zero token without init"
+    null_embedding: str = setting(
+        "", "Safetensors file of the empty prompt's embedding.", unset="init's, or a zero token"
     )
-    model: dict[str, Any] = Field(default_factory=dict, description="diffusers UNet2DConditionModel configuration")
-    target: Literal["latent", "residual"] = "latent"
-    noise: Literal["white", "shared"] = "white"
-    noise_share: float = Field(0.0, ge=0, le=1)
-    mask_pooling: Literal["nearest", "max"] = "nearest"
-    sampler: Sampler = Field("euler-ancestral", description="what the checkpoint is sampled by")
-    steps: int = Field(5, ge=1, description="sampling steps that the checkpoint states; 1 is the mean prediction")
-    draws: int = Field(1, ge=1, description="draws that the checkpoint states a harmonized picture is the mean of")
-    detail_radius: int = Field(4, ge=1, description="window of the detail transfer, low-resolution pixels")
-    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
-    loss_region: Literal["foreground", "image"] = "foreground"
-    max_foreground_weight: float = Field(5.0, ge=1)
-    snr_gamma: float = Field(0.0, ge=0, description="min-SNR weighting of the timesteps; 5 is usual, 0 is off")
+    model: dict[str, Any] = setting(dict, "Configuration of diffusers' UNet2DConditionModel.")
+    target: Literal["latent", "residual"] = setting("latent", "Denoise latents, or their change from the input's.")
+    noise: Literal["white", "shared"] = setting("white", "White noise, or with a part that is one draw per channel.")
+    noise_share: float = setting(0.0, "Share of the noise variance in that one draw, 0 to 1.", ge=0, le=1)
+    mask_pooling: Literal["nearest", "max"] = setting("nearest", "How the mask is shrunk to the latents.")
+    sampler: Sampler = setting("euler-ancestral", "Sampler that the checkpoint states.")
+    steps: int = setting(5, "Number of sampling steps that the checkpoint states; 1 is the mean prediction.", ge=1)
+    draws: int = setting(1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1)
+    detail_radius: int = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
+    prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
+    loss_region: LossRegion = "foreground"
+    max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
+    snr_gamma: float = setting(0.0, "Min-SNR weight of the timesteps; 5 is usual, 0 turns it off.", ge=0)
 
     @model_validator(mode="after")
     def _share_of_shared_noise(self) -> Self:
@@ -161,14 +176,16 @@ class ForwardTraining(DenoiserTraining):
 class RefinementTraining(TrainSettings):
     """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
 
-    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1, description="channels a block, finest first")
-    layers_per_block: int = Field(2, ge=1)
-    norm_num_groups: int = Field(32, ge=1)
-    attention_head_dim: int = Field(8, ge=1, description="of the mid block, the only one with attention")
-    init: str = Field(
-        "", description="folder of a checkpoint of the same kind to start from: its widths and layers are taken"
+    widths: tuple[int, ...] = setting((128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1)
+    layers_per_block: int = setting(2, "Number of layers per block.", ge=1)
+    norm_num_groups: int = setting(32, "Number of groups of the group norms.", ge=1)
+    attention_head_dim: int = setting(8, "Channels of an attention head of the middle block.", ge=1)
+    init: str = setting(
+        "",
+        "Folder of a checkpoint of the same kind to start from.",
+        unset="new weights",
     )
-    resolution: int = Field(256, ge=32)
+    resolution: CropSide = 256
 
 
 class RefinerTraining(RefinementTraining):
@@ -179,10 +196,12 @@ class RefinerTraining(RefinementTraining):
 
     task: ClassVar[str] = "refiner"
 
-    pipeline: str = Field("starter", description="checkpoint of the forward denoiser, stage 1")
-    sampling_steps: int = Field(5, ge=1)
-    sampler: Sampler | None = None
-    refiner_resolution: int | None = Field(None, ge=32, description="what stage 1's output is shrunk to first")
+    pipeline: str = setting("starter", "Checkpoint folder of the forward denoiser, which is stage 1.")
+    sampling_steps: SamplingSteps = 5
+    sampler: Sampler | None = setting(None, "Sampler of stage 1.", unset="the checkpoint's")
+    refiner_resolution: int | None = setting(
+        None, "Side to which stage 1's output is shrunk, in pixels.", unset="resolution", ge=32
+    )
 
 
 class DirectTraining(RefinementTraining):
@@ -190,10 +209,8 @@ class DirectTraining(RefinementTraining):
 
     task: ClassVar[str] = "direct"
 
-    loss: Literal["l1", "l2"] = "l2"
-    loss_region: Literal["foreground", "image"] = Field(
-        "foreground", description="foreground: the mean over each photo's foreground pixels, as fMSE"
-    )
+    loss: Loss = "l2"
+    loss_region: LossRegion = "foreground"
 
 
 class ClassifierTraining(TrainSettings):
@@ -201,17 +218,13 @@ class ClassifierTraining(TrainSettings):
 
     task: ClassVar[str] = "classifier"
 
-    depth: str = "resnet50"
-    in_channels: Literal[3, 4] = 3
-    init: str = Field(
-        "", description="starter or a classifier folder to start from; its mask channel is dropped or added"
-    )
-    imagenet: bool = Field(False, description="start from torchvision's ImageNet weights (needs a network)")
-    linear_probe: bool = Field(False, description="train the head alone")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    calibrate: bool = Field(
-        False, description="scale and shift the exported head so that its probabilities fit the held-out photos"
-    )
+    depth: str = setting("resnet50", "Name of torchvision's ResNet.")
+    in_channels: Literal[3, 4] = setting(3, "Number of input channels; the fourth is the mask.")
+    init: str = setting("", "Classifier folder to start from, or starter.", unset="new weights")
+    imagenet: bool = setting(False, "Start from torchvision's ImageNet weights, which needs a network.")
+    linear_probe: bool = setting(False, "Train the head alone.")
+    label_smoothing: float = setting(0.0, "Label smoothing, 0 to 1.", ge=0, lt=1)
+    calibrate: bool = setting(False, "Scale and shift the exported head to fit the held-out photos.")
 
 
 TASKS: dict[str, type[TrainSettings]] = {

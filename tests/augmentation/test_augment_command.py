@@ -59,14 +59,3 @@ def test_wrong_use_is_refused(names, arguments, told):
     assert isinstance(done.exception, UsageError)
     with pytest.raises(UsageError, match=told):
         raise done.exception
-
-
-def test_the_help_states_every_default():
-    from harmonygen.augmentation.settings import AugmentSettings
-
-    shown = " ".join(run("--help").stdout.replace("│", " ").split())
-    for name, field in AugmentSettings.model_fields.items():
-        flag = "--" + name.replace("_", "-")
-        assert flag in shown
-        if isinstance(field.default, str):
-            assert f"({field.default})" in shown

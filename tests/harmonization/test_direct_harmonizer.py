@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.harmonization import load_harmonizer
 from harmonygen.harmonization.direct import DirectHarmonizer
+from harmonygen.harmonization.load import load_harmonizer
 from harmonygen.models import checkpoints
 from harmonygen.models.device import Device
 

@@ -17,8 +17,9 @@ from PIL import Image
 from harmonygen.errors import UsageError
 from harmonygen.report import pages
 from harmonygen.report.gather import flatten
-from harmonygen.report.render import FILENAME, MAX_CANDIDATES, Progress, ReportResult, data_url
+from harmonygen.report.render import FILENAME, Progress, ReportResult, data_url
 from harmonygen.report.rows import read_columns
+from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import QUALITY, Thumbnail
 from harmonygen.storage.shards import make_folder, read_json, write_bytes
 

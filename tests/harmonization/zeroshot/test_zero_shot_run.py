@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from harmonygen.errors import TooManyBadInputsError, UsageError
-from harmonygen.harmonization import load_harmonizer
 from harmonygen.harmonization.harmonize import harmonize
+from harmonygen.harmonization.load import load_harmonizer
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import editor as editors
 from harmonygen.models.classifier import ClassifierScorer

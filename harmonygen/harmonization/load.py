@@ -1,0 +1,62 @@
+"""Load the checkpoints of a harmonization method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from harmonygen.errors import UsageError
+from harmonygen.harmonization.settings import Method
+from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
+from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.photo import Photo
+from harmonygen.settings import Detail
+
+
+class HarmonizationMethod(Protocol):
+    """What harmonization needs of a method; ``photo`` is a composite, sized with ``detail="transfer"``."""
+
+    digest: str
+    resolution: int
+    multiple: int
+
+    def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
+        """Return the harmonized picture: the mean of ``draws`` results (what the checkpoint states if not given)."""
+
+
+def load_harmonizer(
+    method: Method,
+    model: str | Path,
+    refine: str | Path | None,
+    device: Device,
+    sampling: Sampling = AS_STATED,
+    detail: Detail = "transfer",
+    *,
+    floor: bool = False,
+) -> HarmonizationMethod:
+    """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
+
+    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.
+
+    Raises:
+        UsageError: a method that is no single model, or a refiner for a method that takes none.
+        CheckpointError: not there, or of another kind or direction.
+    """
+    if method == "zero-shot":
+        raise UsageError(
+            "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+            "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
+        )
+    if method == "direct":
+        if refine is not None:
+            raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
+        from harmonygen.harmonization.direct import DirectHarmonizer
+
+        return DirectHarmonizer.from_pretrained(model, device, detail, floor)
+    from harmonygen.harmonization.diffusion import DiffusionHarmonizer
+
+    keep_memory()
+    conditional = method == "diffharmony++"
+    return DiffusionHarmonizer.from_pretrained(
+        model, device, sampling, detail, refine=refine, harmony_vae=conditional, floor=floor
+    )
