@@ -160,7 +160,7 @@ def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> Non
     """
     cut = shards.cut(len(pairs), SHARD)
     done = [work / folder / shard.filename for shard in cut if is_done(work, shard, digest) for folder in _FOLDERS]
-    refuse_changed(list(noted_of(done)), of_pairs(pairs), f"'{work.parent}'")
+    refuse_changed(noted_of(done), of_pairs(pairs), f"'{work.parent}'")
 
 
 def is_done(work: Path, shard: shards.Shard, digest: str) -> bool:

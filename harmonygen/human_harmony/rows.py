@@ -1,7 +1,7 @@
 """Write the Parquet dataset of a build: the selected composite of each photo, and all K, each with its provenance.
 
 Configuration ``default`` lies in ``data/``, ``candidates`` in ``candidates/``; both have the columns :data:`COLUMNS`.
-Rows are streamed: the photos of one shard of the run, one composite and two row groups being filled are in memory.
+Rows are streamed: the photos of one shard of the run, a few composites and two row groups being filled are in memory.
 """
 
 from __future__ import annotations

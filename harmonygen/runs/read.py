@@ -267,7 +267,7 @@ class Run:
                     yield row["pair_id"], _images(row)
 
     def composites(self, picked: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-        """Yield picked rows with their encoded composites in file order, one composite in memory at a time."""
+        """Yield picked rows with their encoded composites in file order, a few in memory at a time."""
         by_part: dict[int, dict[int, Mapping[str, Any]]] = {}
         for row in picked:
             by_part.setdefault(row["part"], {})[row["row"]] = row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from harmonygen.pictures.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
 from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS, content_columns, digest_columns
 from harmonygen.storage.parquet_cells import IMAGE, cell_file, image_cell, image_schema
+
+_AHEAD = 8  # composites in memory while a run is read: one at a time costs six times the time
 
 CANDIDATE_COLUMNS = {
     "pair_id": "string",
@@ -181,14 +184,13 @@ def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    """Yield picked rows of a file; row groups without any are not read."""
+    """Yield picked rows of a file with their encoded composites; row groups without any are not read."""
     file = pq.ParquetFile(path, pre_buffer=False)
-    start = 0
-    for group in range(file.metadata.num_row_groups):
-        stop = start + file.metadata.row_group(group).num_rows
-        last = max((row for row in picked if start <= row < stop), default=-1)
-        batches = file.iter_batches(batch_size=1, row_groups=[group], columns=["composite"])
-        for row, batch in zip(range(start, last + 1), batches, strict=False):
-            if row in picked:
-                yield picked[row], batch.column("composite")[0].as_py()["bytes"]
-        start = stop
+    ends = accumulate(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+    groups = [range(start, stop) for start, stop in pairwise((0, *ends))]
+    wanted = [group for group, rows in enumerate(groups) if not picked.keys().isdisjoint(rows)]
+    batches = file.iter_batches(batch_size=_AHEAD, row_groups=wanted, columns=["composite"])
+    cells = (cell for batch in batches for cell in batch.column("composite"))
+    for row, cell in zip(chain.from_iterable(groups[group] for group in wanted), cells, strict=True):
+        if row in picked:
+            yield picked[row], cell.as_py()["bytes"]

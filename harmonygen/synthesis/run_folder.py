@@ -126,7 +126,7 @@ class RunFolder:
     def noted(self, shards: Sequence[Shard], digest: str) -> list[Noted]:
         """Return what the shards that are done note of their photos and masks."""
         done = (self.out / "pairs" / shard.filename for shard in shards if is_done(self.out, shard, digest))
-        return list(noted_of(done))
+        return noted_of(done)
 
     def quarantined(self, shard: Shard) -> list[Quarantined]:
         """Return what was quarantined in a shard that is done."""
