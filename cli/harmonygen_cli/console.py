@@ -20,14 +20,15 @@ class Reporter:
         self.json_output, self.quiet = json_output, quiet
 
     def _console(self) -> Any:
+        """Return the one console: what is printed is text, and no ``[...]`` or ``:name:`` in it is markup."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def line(self, text: str) -> None:
         """Print one line on stderr."""
         if not self.quiet:
-            self._console().print(text, markup=False)
+            self._console().print(text)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table on stderr; numbers are right-aligned."""
@@ -58,8 +59,8 @@ class Reporter:
     def _bar(self, label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        rate = TextColumn("{task.fields[rate]}")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+        name, rate = (TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[rate]"))
+        columns = (name, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
         with Progress(*columns, console=self._console()) as bars:
             task = bars.add_task(label, total=None, rate="")
 

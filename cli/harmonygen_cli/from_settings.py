@@ -135,6 +135,7 @@ def command(
     commas: Sequence[str] = (),
     nested: Mapping[str, Sequence[str]] | None = None,
     without: Sequence[str] = (),
+    variants: Mapping[str, type[Settings]] | None = None,
 ) -> Callable[[Callable[..., None]], Command[SettingsT]]:
     """Make a function a verb's command.
 
@@ -144,6 +145,7 @@ def command(
         commas: lists that are typed at once, with commas; other lists are typed by repeating the option.
         nested: fields of nested settings that are options too, by the field that holds these settings.
         without: fields that are no options.
+        variants: settings that may take the place of ``kind``; defaults of theirs that differ are shown by name.
     """
     spelled = spellings or {}
 
@@ -151,7 +153,14 @@ def command(
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
         taken = {*without, *(parameter.name for parameter in own)}
         options = [
-            SettingOption(name, about, inside, default, spelled.get(name) or _spelled(name, about), name in commas)
+            SettingOption(
+                name,
+                about,
+                inside,
+                default + _differing(name, default, variants or {}),
+                spelled.get(name) or _spelled(name, about),
+                name in commas,
+            )
             for name, about, inside, default in _fields(kind, nested or {})
             if name not in taken
         ]
@@ -173,6 +182,11 @@ def shown_default(field: FieldInfo) -> str:
         return "on" if default else "off"
     values = default if isinstance(default, tuple) else (default,) if default is not None else ()
     return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) or "none"
+
+
+def _differing(name: str, default: str, variants: Mapping[str, type[Settings]]) -> str:
+    others = {variant: shown_default(kind.model_fields[name]) for variant, kind in variants.items()}
+    return "".join(f"; {variant}: {other}" for variant, other in others.items() if other != default)
 
 
 def _fields(kind: type[Settings], nested: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, FieldInfo, str, str]]:

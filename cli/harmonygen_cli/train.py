@@ -14,7 +14,7 @@ from harmonygen_cli.from_settings import Typed, command
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"Model to train: {', '.join(TASKS)}.")]
 
 
-@command(TrainSettings)
+@command(TrainSettings, variants=TASKS)
 def train(typed: Typed[TrainSettings], model: Model) -> None:
     """Train a model; the finished checkpoint is OUTPUT_DIR/model.
 
