@@ -10,13 +10,17 @@ from typing import Any
 
 from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.errors import UsageError, shown
 from harmonygen.human_harmony.build import BuildResult, build_human_harmony
 from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.report import contact_sheet
-from harmonygen.storage.shards import make_folder
+from harmonygen.report import write_contact_sheet
+from harmonygen.runs.job_folder import look
+from harmonygen.storage.shards import make_folder, refuse_files
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
+_VERBS = {"synthesize": "synthesize", "augmented": "augment", "human-harmony": "build-human-harmony"}
+_SHEET = "contact-sheet.png"
 _HUMAN_K = 3  # candidates a photo of the small Human Harmony: the quickstart's time goes into the first step
 _HUMAN_TEST = 0.25  # one of the sample's four photos
 
@@ -42,6 +46,7 @@ def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None 
         StorageError: it cannot be written.
     """
     began = time.monotonic()
+    _look(out)
     make_folder(out)
     run = out / "synthesize"
     made = synthesize(SynthesizeSettings(out=run, k=k, seed=seed), progress=progress)
@@ -49,9 +54,9 @@ def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None 
     human = build_human_harmony(
         HumanHarmonySettings(out=out / "human-harmony", k=min(k, _HUMAN_K), seed=seed, test_fraction=_HUMAN_TEST)
     )
-    sheet = out / "contact-sheet.png"
+    sheet = out / _SHEET
     if not sheet.exists():
-        contact_sheet(run, rows=10, columns=10).save(sheet)
+        write_contact_sheet(run, sheet)
     summary = made.summary
     rows = [
         ("photos with a mask (pairs)", str(summary["pairs"])),
@@ -66,6 +71,16 @@ def quickstart(out: Path, k: int = 10, seed: int = 0, progress: Progress | None 
     ]
     steps = {"synthesize": summary, "augmented": str(mixed.folder), "human_harmony": human.summary}
     return QuickstartResult(rows, run / "report.html", steps)
+
+
+def _look(out: Path) -> None:
+    """Refuse a folder that holds something else than a quickstart; nothing is written."""
+    refuse_files(out)
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    if others := [name for name in names if name not in (*_VERBS, _SHEET)]:
+        raise UsageError(f"'{out}' is not empty and no quickstart (found {shown(others)}): choose another --out")
+    for name, verb in _VERBS.items():
+        look(out / name, verb)
 
 
 def _in_words(human: BuildResult) -> str:

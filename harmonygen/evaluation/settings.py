@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from harmonygen.harmonization.settings import Method
-from harmonygen.settings import Detail, Fit, Sampler, Settings
+from harmonygen.settings import HOW, SHOWN, Detail, Fit, Sampler, Settings
 
 
 class MethodSpec(Settings):
@@ -59,33 +59,35 @@ class PublishedRow(Settings):
 class EvaluateSettings(Settings):
     """Everything that `harmonygen evaluate` can be told. ``small`` is what a recipe changes with ``--small``."""
 
-    title: str = ""
+    title: Annotated[str, SHOWN] = ""
     data: str = "sample"
     list_file: str | None = None
     subset: str | None = None
     limit: int | None = Field(None, ge=1)
-    out: Path = Path("outputs/evaluate")
+    out: Annotated[Path, HOW] = Path("outputs/evaluate")
     protocol: Protocol = "paper"
     background: Background = "none"
     compat_floor: bool = False
     resize_predictions: bool = False
     ssim: bool = True
     methods: tuple[MethodSpec, ...] = ()
-    published: tuple[PublishedRow, ...] = ()
-    table: Literal["subsets", "bins", "methods", "seeds"] = "subsets"
-    resamples: int = Field(10_000, ge=100)
-    seed: int = Field(0, ge=0)
-    cases: int = Field(6, ge=0, description="worst and best cases of each method on the page")
-    sheet: int = Field(0, ge=0, description="rows of a qualitative sheet")
-    curve: bool = Field(False, description="draw the foreground ratios")
-    beside: str | None = Field(None, description="another data set, whose foreground ratios are drawn beside")
-    workers: int | None = Field(None, ge=1)
+    published: Annotated[tuple[PublishedRow, ...], SHOWN] = ()
+    table: Annotated[Literal["subsets", "bins", "methods", "seeds"], SHOWN] = "subsets"
+    resamples: Annotated[int, SHOWN] = Field(10_000, ge=100)
+    seed: Annotated[int, SHOWN] = Field(0, ge=0)
+    cases: Annotated[int, SHOWN] = Field(6, ge=0, description="worst and best cases of each method on the page")
+    sheet: Annotated[int, SHOWN] = Field(0, ge=0, description="rows of a qualitative sheet")
+    curve: Annotated[bool, SHOWN] = Field(False, description="draw the foreground ratios")
+    beside: Annotated[str | None, SHOWN] = Field(
+        None, description="another data set, whose foreground ratios are drawn beside"
+    )
+    workers: Annotated[int | None, HOW] = Field(None, ge=1)
     shard_size: int | None = Field(None, ge=1)
-    device: str = "auto"
+    device: Annotated[str, HOW] = "auto"
     dtype: str = "auto"
-    batch_size: str = "auto"
-    max_pixels: int = Field(178_956_970, ge=1)
-    small: dict[str, Any] = Field(default_factory=dict)
+    batch_size: Annotated[str, HOW] = "auto"
+    max_pixels: Annotated[int, HOW] = Field(178_956_970, ge=1)
+    small: Annotated[dict[str, Any], HOW] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _small_is_valid(self) -> EvaluateSettings:

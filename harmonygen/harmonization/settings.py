@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harmonygen.settings import Detail, Fit, ImageFormat, MaskResize, Sampler, Settings
+from harmonygen.settings import HOW, Detail, Fit, ImageFormat, MaskResize, Sampler, Settings
 
 
 class ZeroShotSettings(Settings):
@@ -46,7 +46,7 @@ class ZeroShotSettings(Settings):
     hed_weights: Path | None = Field(None, description="weights of the HED edge detector")
     cross_replace: float = Field(1.0, ge=0, le=1, description="share of the steps that take over cross-attention")
     self_replace: float = Field(1.0, ge=0, le=1, description="share of the steps that take over self-attention")
-    low_memory: bool = Field(False, description="keep less in memory, for more time")
+    low_memory: Annotated[bool, HOW] = Field(False, description="keep less in memory, for more time")
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +96,7 @@ class HarmonizeSettings(Settings):
     list_file: str | None = None
     subset: str | None = None
     limit: int | None = Field(None, ge=1)
-    out: Path = Path("outputs/harmonize")
+    out: Annotated[Path, HOW] = Path("outputs/harmonize")
     method: Method = "diffharmony"
     model: str = "starter"
     refine: str | None = None
@@ -108,13 +108,13 @@ class HarmonizeSettings(Settings):
     fit: Fit = "native"
     detail: Detail = "transfer"
     max_side: int | None = Field(None, ge=32)
-    batch_size: str = "auto"
-    device: str = "auto"
+    batch_size: Annotated[str, HOW] = "auto"
+    device: Annotated[str, HOW] = "auto"
     dtype: str = "auto"
     image_format: ImageFormat = "png"
     mask_resize: MaskResize = "refuse"
     max_pixels: int = Field(178_956_970, ge=1)
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    max_bad_fraction: Annotated[float, HOW] = Field(0.01, ge=0, le=1)
     zero_shot: ZeroShotSettings = ZeroShotSettings()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harmonygen.settings import Settings
+from harmonygen.settings import HOW, SHOWN, Settings
 from harmonygen.synthesis.settings import CandidateSettings
 
 
@@ -32,7 +32,7 @@ class HumanHarmonySettings(CandidateSettings):
     """
 
     imaterialist: str = "sample"
-    out: Path = Path("outputs/human-harmony")
+    out: Annotated[Path, HOW] = Path("outputs/human-harmony")
     max_side: int | None = Field(1024, ge=32)
     classes: str = "all"
     clean: bool = True
@@ -44,7 +44,7 @@ class HumanHarmonySettings(CandidateSettings):
     product_rule: ProductRule = ProductRule()
     min_fg: float = Field(0.01, ge=0, le=1)
     max_fg: float = Field(0.95, ge=0, le=1)
-    decisions: Path | None = None
+    decisions: Annotated[Path | None, SHOWN] = None
     near_tie: float = Field(0.01, ge=0, le=1)
     test_fraction: float = Field(7404 / 73146, ge=0, lt=1)
     train_list: Path | None = None

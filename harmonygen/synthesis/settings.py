@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harmonygen.settings import Decoded, Detail, Fit, ImageFormat, MaskResize, Rule, Settings
+from harmonygen.settings import HOW, Decoded, Detail, Fit, ImageFormat, MaskResize, Rule, Settings
 
 
 class GateSettings(Settings):
@@ -46,16 +46,16 @@ class CandidateSettings(Settings):
     compile: bool = Field(False, description="have torch compile the UNet")
     max_side: int | None = Field(None, ge=32)
     steps: int = Field(5, ge=1)
-    batch_size: str = "auto"
-    device: str = "auto"
+    batch_size: Annotated[str, HOW] = "auto"
+    device: Annotated[str, HOW] = "auto"
     dtype: str = "auto"
     image_format: ImageFormat = "png"
     shard_size: int = Field(16, ge=1)
     limit: int | None = Field(None, ge=1)
     mask_resize: MaskResize = "refuse"
     max_pixels: int = Field(178_956_970, ge=1)
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    workers: int = Field(0, ge=0, description="0 = one a GPU, 1 without")
+    max_bad_fraction: Annotated[float, HOW] = Field(0.01, ge=0, le=1)
+    workers: Annotated[int, HOW] = Field(0, ge=0, description="0 = one a GPU, 1 without")
 
 
 class SynthesizeSettings(CandidateSettings):
@@ -64,12 +64,14 @@ class SynthesizeSettings(CandidateSettings):
     data: str = "sample"
     list_file: str | None = None
     subset: str | None = None
-    out: Path = Path("outputs/synthesize")
-    remote: str | None = Field(None, description="URL of the run's folder; it stands in place of out")
+    out: Annotated[Path, HOW] = Path("outputs/synthesize")
+    remote: Annotated[str | None, HOW] = Field(None, description="URL of the run's folder; it stands in place of out")
     keep: str = "all"
-    engine: Literal["local", "ray"] = "local"
-    ray_address: str | None = Field(None, description="Ray cluster to join; none = a Ray of this run's own")
-    part: str = "0/1"
+    engine: Annotated[Literal["local", "ray"], HOW] = "local"
+    ray_address: Annotated[str | None, HOW] = Field(
+        None, description="Ray cluster to join; none = a Ray of this run's own"
+    )
+    part: Annotated[str, HOW] = "0/1"
 
     @model_validator(mode="before")
     @classmethod

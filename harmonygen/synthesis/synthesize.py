@@ -68,8 +68,7 @@ def synthesize(
     if dry_run:
         return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
     run = open_run(settings)
-    with run.held(part, parts):
-        run.adopt(plan, overwrite)
+    with run.held(plan, (part, parts), overwrite):
         if run.finished(plan):
             waiting, complete = [], True
         else:

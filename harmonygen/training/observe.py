@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from harmonygen.pictures.images import save, to_u8
-from harmonygen.storage.shards import make_folder, write_json
+from harmonygen.storage.shards import make_folder, whole_file, write_json
 from harmonygen.training import tracking
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.settings import TrainSettings
@@ -78,7 +78,8 @@ class Observer:
             figures = self.task.validate(self._batches)
             self.task.sheet(self._batches, sheet)
         if sheet.is_file():
-            shutil.copyfile(sheet, self.settings.output_dir / SHEET)  # the newest, under one name
+            with whole_file(self.settings.output_dir / SHEET) as newest:  # under one name
+                shutil.copyfile(sheet, newest)
         self.history.append({"step": done, **{f"validation_{name}": value for name, value in figures.items()}})
         write_json(self.settings.output_dir / "history.json", self.history)
         self.log(f"validation at step {done}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harmonygen.settings import Sampler, Settings
+from harmonygen.settings import HOW, Sampler, Settings
 
 
 class CompositeSettings(Settings):
@@ -29,29 +29,33 @@ class TrainSettings(Settings):
 
     task: ClassVar[str] = ""
 
-    data: str = "sample"
-    layout: str | None = None
+    data: Annotated[str, HOW] = "sample"
+    layout: Annotated[str | None, HOW] = None
     source: Literal["on-the-fly", "stored"] = Field(
         "on-the-fly", description="composites made from the photos, or those the data set has"
     )
-    split_file: Path | None = Field(None, description="CSV with the columns kind, name and split")
+    split_file: Annotated[Path | None, HOW] = Field(None, description="CSV with the columns kind, name and split")
     split: str = "train"
     exclude: tuple[str, ...] = Field((), description="names of photos left out of the split")
     validation_fraction: float = Field(0.05, gt=0, lt=1, description="photos of the split held out, by id")
-    validation_samples: int = Field(256, ge=1)
-    output_dir: Path = Path("outputs/train")
+    validation_samples: Annotated[int, HOW] = Field(256, ge=1)
+    output_dir: Annotated[Path, HOW] = Path("outputs/train")
     seed: int = Field(0, ge=0)
     resolution: int = Field(128, ge=32)
     random_flip: bool = True
     crop: Literal["random", "center", "square"] = Field("random", description="square: the whole photo, squeezed")
     crop_scale: float = Field(1.2, ge=1, description="short side before the crop, over resolution")
-    photo_memory_gb: float = Field(4.0, ge=0, description="photos that would take more are decoded at each use")
-    max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of photos or composites that may be bad")
+    photo_memory_gb: Annotated[float, HOW] = Field(
+        4.0, ge=0, description="photos that would take more are decoded at each use"
+    )
+    max_bad_fraction: Annotated[float, HOW] = Field(
+        0.01, ge=0, le=1, description="share of photos or composites that may be bad"
+    )
     composites: CompositeSettings = CompositeSettings()
 
     train_batch_size: int = Field(16, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)
-    max_train_steps: int = Field(1000, ge=1)
+    max_train_steps: Annotated[int, HOW] = Field(1000, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
     lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
     lr_warmup_steps: int = Field(0, ge=0)
@@ -62,15 +66,19 @@ class TrainSettings(Settings):
     max_grad_norm: float = 1.0
     ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps no moving average")
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    gradient_checkpointing: bool = Field(False, description="less memory, a third more time, the same losses")
-    dataloader_num_workers: int = Field(0, ge=0)
-    checkpointing_steps: int = Field(500, ge=1)
-    checkpoints_total_limit: int = Field(2, ge=1)
-    validation_steps: int = Field(500, ge=1)
-    logging_steps: int = Field(25, ge=1)
-    resume_from_checkpoint: str | None = None
-    overwrite: bool = Field(False, description="start anew in a folder that has checkpoints, and remove them")
-    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+    gradient_checkpointing: Annotated[bool, HOW] = Field(
+        False, description="less memory, a third more time, the same losses"
+    )
+    dataloader_num_workers: Annotated[int, HOW] = Field(0, ge=0)
+    checkpointing_steps: Annotated[int, HOW] = Field(500, ge=1)
+    checkpoints_total_limit: Annotated[int, HOW] = Field(2, ge=1)
+    validation_steps: Annotated[int, HOW] = Field(500, ge=1)
+    logging_steps: Annotated[int, HOW] = Field(25, ge=1)
+    resume_from_checkpoint: Annotated[str | None, HOW] = None
+    overwrite: Annotated[bool, HOW] = Field(
+        False, description="start anew in a folder that has checkpoints, and remove them"
+    )
+    report_to: Annotated[Literal["none", "tensorboard", "wandb"], HOW] = "none"
 
     @model_validator(mode="after")
     def _one_warm_up(self) -> Self:
@@ -127,10 +135,16 @@ class DenoiserTraining(TrainSettings):
     noise: Literal["white", "shared"] = "white"
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
-    sampler: Sampler = Field("euler-ancestral", description="what the checkpoint is sampled by")
-    steps: int = Field(5, ge=1, description="sampling steps that the checkpoint states; 1 is the mean prediction")
-    draws: int = Field(1, ge=1, description="draws that the checkpoint states a harmonized picture is the mean of")
-    detail_radius: int = Field(4, ge=1, description="window of the detail transfer, low-resolution pixels")
+    sampler: Annotated[Sampler, HOW] = Field("euler-ancestral", description="what the checkpoint is sampled by")
+    steps: Annotated[int, HOW] = Field(
+        5, ge=1, description="sampling steps that the checkpoint states; 1 is the mean prediction"
+    )
+    draws: Annotated[int, HOW] = Field(
+        1, ge=1, description="draws that the checkpoint states a harmonized picture is the mean of"
+    )
+    detail_radius: Annotated[int, HOW] = Field(
+        4, ge=1, description="window of the detail transfer, low-resolution pixels"
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     loss_region: Literal["foreground", "image"] = "foreground"
     max_foreground_weight: float = Field(5.0, ge=1)
@@ -209,7 +223,7 @@ class ClassifierTraining(TrainSettings):
     imagenet: bool = Field(False, description="start from torchvision's ImageNet weights (needs a network)")
     linear_probe: bool = Field(False, description="train the head alone")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    calibrate: bool = Field(
+    calibrate: Annotated[bool, HOW] = Field(
         False, description="scale and shift the exported head so that its probabilities fit the held-out photos"
     )
 
