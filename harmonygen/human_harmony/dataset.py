@@ -100,7 +100,7 @@ def written_names(settings: HumanHarmonySettings, triplets: Triplets) -> list[st
     names = [f"{ASSETS}/{name}" for name in PICTURES]
     if settings.format == "parquet":
         return names
-    run = Run.open(triplets.run)
+    run = triplets.run
     return [*names, *export.writes(run, export.wanted(run, "selected")[0])]
 
 
