@@ -45,11 +45,9 @@ def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:
 
     By default neither those marked :data:`HOW` nor those marked :data:`SHOWN` are returned.
 
-    >>> class Example(Settings):
-    ...     gamma: float = 1.0
-    ...     out: Annotated[str, HOW] = "outputs"
-    >>> asked(Example(out="elsewhere"))
-    {'gamma': 1.0}
+    >>> from harmonygen.augmentation.settings import ExportSettings
+    >>> asked(ExportSettings(out="elsewhere"))
+    {'which': 'all', 'link': 'hard'}
     """
     return _unmarked(settings, settings.model_dump(mode="json"), marks or (HOW, SHOWN))
 
@@ -82,6 +80,7 @@ def resolve(
     Raises:
         UsageError: unknown keys (with the nearest known name) or values out of range, all of them at once.
 
+    >>> from harmonygen.augmentation.settings import AugmentSettings
     >>> resolve(AugmentSettings, overrides=["gamma=0.5"]).gamma
     0.5
     """
