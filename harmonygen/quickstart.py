@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmonygen.errors import UsageError, shown
+from harmonygen.runs.job_folder import look
 from harmonygen.settings import Seed, Settings, setting
+from harmonygen.storage.shards import make_folder, refuse_files
 
 if TYPE_CHECKING:
     from harmonygen.human_harmony.build import BuildResult
 
+_VERBS = {"synthesize": "synthesize", "augmented": "augment", "human-harmony": "build-human-harmony"}
+_SHEET = "contact-sheet.png"
 _HUMAN_K = 3  # candidates per photo of the small Human Harmony: most of the quickstart's time goes into the first step
 _HUMAN_TEST = 0.25  # one of the sample's four photos
 
@@ -49,21 +54,22 @@ def quickstart(settings: QuickstartSettings, progress: Progress | None = None) -
     from harmonygen.augmentation.settings import AugmentSettings
     from harmonygen.human_harmony.build import build_human_harmony
     from harmonygen.human_harmony.settings import HumanHarmonySettings
-    from harmonygen.report import contact_sheet
-    from harmonygen.storage.shards import make_folder
+    from harmonygen.report import write_contact_sheet
     from harmonygen.synthesis.settings import SynthesizeSettings
     from harmonygen.synthesis.synthesize import synthesize
 
     began = time.monotonic()
-    out, k, seed = make_folder(settings.out), settings.k, settings.seed
-    run, sheet = out / "synthesize", out / "contact-sheet.png"
+    out, k, seed = settings.out, settings.k, settings.seed
+    _look(out)
+    make_folder(out)
+    run, sheet = out / "synthesize", out / _SHEET
     made = synthesize(SynthesizeSettings(out=run, k=k, seed=seed), progress=progress)
     mixed = augment(AugmentSettings(candidates=run, out=out / "augmented", seed=seed))
     human = build_human_harmony(
         HumanHarmonySettings(out=out / "human-harmony", k=min(k, _HUMAN_K), seed=seed, test_fraction=_HUMAN_TEST)
     )
     if not sheet.exists():
-        contact_sheet(run, rows=10, columns=10).save(sheet)
+        write_contact_sheet(run, sheet)
     summary = made.summary
     rows = [
         ("photos with a mask (pairs)", str(summary["pairs"])),
@@ -78,6 +84,16 @@ def quickstart(settings: QuickstartSettings, progress: Progress | None = None) -
     ]
     steps = {"synthesize": summary, "augmented": str(mixed.folder), "human_harmony": human.summary}
     return QuickstartResult(rows, run / "report.html", steps)
+
+
+def _look(out: Path) -> None:
+    """Refuse a folder that holds something else than a quickstart; nothing is written."""
+    refuse_files(out)
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    if others := [name for name in names if name not in (*_VERBS, _SHEET)]:
+        raise UsageError(f"'{out}' is not empty and no quickstart (found {shown(others)}): choose another --out")
+    for name, verb in _VERBS.items():
+        look(out / name, verb)
 
 
 def _in_words(human: BuildResult) -> str:

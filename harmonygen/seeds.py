@@ -6,6 +6,7 @@ The order of the pairs, the batch size, the number of workers and a resume chang
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,6 +26,18 @@ def stable_seed(*parts: int | str) -> int:
         encoded = f"{type(part).__name__}:{part}".encode()
         digest.update(len(encoded).to_bytes(4, "little") + encoded)
     return int.from_bytes(digest.digest(), "little") >> 1  # torch.Generator takes signed 64-bit seeds
+
+
+def digest_of_bytes(chunks: Iterable[bytes]) -> str:
+    """Return 16 hex digits of a content that comes in chunks, however it is cut.
+
+    >>> digest_of_bytes([b"ab", b"c"]) == digest_of_bytes([b"abc"])
+    True
+    """
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()[:16]
 
 
 def candidate_seed(run_seed: int, pair_id: str, k: int) -> int:

@@ -6,6 +6,7 @@ Unknown keys are refused with the nearest known name, and all faults of a recipe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -75,6 +76,43 @@ LeakGuard = Annotated[
     setting(..., "How test photos are found: by id and hash, or by id."),
 ]
 Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter.")]
+
+
+@dataclass(frozen=True, slots=True)
+class MayChange:
+    """Marks a setting that may change when a job is resumed: ``workers: Annotated[int, HOW] = 1``."""
+
+    what: str
+
+
+HOW = MayChange("where, on what and how fast a job runs: what comes out is the same")
+SHOWN = MayChange("what is made of the results when they are all there: that alone is made again")
+
+
+def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:
+    """Return settings (dumped as JSON, those inside others too) without those that bear one of ``marks``.
+
+    By default neither those marked :data:`HOW` nor those marked :data:`SHOWN` are returned.
+
+    >>> from harmonygen.augmentation.settings import ExportSettings
+    >>> asked(ExportSettings(out="elsewhere"))
+    {'which': 'all', 'link': 'hard'}
+    """
+    return _unmarked(settings, settings.model_dump(mode="json"), marks or (HOW, SHOWN))
+
+
+def _unmarked(settings: Settings, dumped: Mapping[str, Any], marks: Sequence[MayChange]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        if not any(mark in field.metadata for mark in marks):
+            value = getattr(settings, name)
+            kept[name] = _unmarked(value, dumped[name], marks) if isinstance(value, Settings) else dumped[name]
+    return kept
+
+
+def marked(kind: type[Settings], mark: MayChange) -> tuple[str, ...]:
+    """Return the names of the fields that bear a mark."""
+    return tuple(name for name, field in kind.model_fields.items() if mark in field.metadata)
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -89,6 +89,7 @@ NEIGHBOURS = {
     ("records", "errors"),
     ("pictures", "storage"),
     ("data", "runs"),
+    ("recolor", "storage"),
 }
 """Rooms of one floor of which the first may import the second, and not the reverse."""
 

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import harmonygen
 from harmonygen.augmentation import dataset as originals
 from harmonygen.augmentation import leak_guard
 from harmonygen.augmentation import pick as picks
 from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
-from harmonygen.augmentation.write import Mix, write_mix
-from harmonygen.errors import UsageError, shown
+from harmonygen.augmentation.write import Mix, write_mix, writes
 from harmonygen.runs.identity import of_pairs, refuse_changed
+from harmonygen.runs.job_folder import SUMMARY, JobPlan, is_resumed, job_folder
 from harmonygen.runs.read import Run
-from harmonygen.storage import shards
+from harmonygen.settings import asked
 
 Progress = Callable[[int, int], None]
 
@@ -114,20 +113,15 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
     """
     began = time.monotonic()
     mix = plan_mix(settings, _data_folder(settings.data))
-    finished = _check_folder(settings, mix.digest)
-    compared = 0
-    if not finished:
-        compared = _guard_hashes(settings, mix)
-        shards.make_folder(settings.out)
-        with shards.locked(settings.out, "augment"):
-            shards.sweep(settings.out)
-            _write_plan(settings, mix)
+    plan, whole = _plan(settings, mix), (settings.out / SUMMARY).is_file
+    compared = 0 if is_resumed(settings.out, plan) and whole() else _guard_hashes(settings, mix)
+    with job_folder(settings.out, plan, writes(mix), finished=whole) as job:
+        if not job.finished:
             write_mix(mix, progress)
-            result = _result(settings, mix, compared, time.monotonic() - began, finished_before=False)
-            summary = {"harmonygen": harmonygen.__version__, "verb": "augment", "plan_digest": mix.digest}
-            shards.write_json(settings.out / "summary.json", {**summary, **result.as_json()})
-        return result
-    return _result(settings, mix, compared, time.monotonic() - began, finished_before=True)
+        result = _result(settings, mix, compared, time.monotonic() - began, job.finished)
+        if not job.finished:
+            job.finish(result.as_json())
+    return result
 
 
 def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, finished_before: bool) -> AugmentResult:
@@ -200,16 +194,10 @@ def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:
     return leak_guard.refuse_near_duplicates(used, test) if test else 0
 
 
-def _options(settings: AugmentSettings) -> dict[str, Any]:
-    """Return the options that decide what is written: where from and where to are told by the digest's names."""
-    kept: dict[str, Any] = settings.model_dump(mode="json", exclude={"out", "data", "candidates", "leak_guard"})
-    return kept
-
-
 def _digest(settings: AugmentSettings, mix: Mix) -> str:
-    """Digest the options, the run, and the name of every composite that is written, in order."""
+    """Digest the options, the run, and the name of every composite that is written, in order (32 hex digits)."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([_options(settings), mix.run.plan_digest], sort_keys=True).encode())
+    digest.update(json.dumps([asked(settings), mix.run.plan_digest], sort_keys=True).encode())
     for row in mix.manifest():
         digest.update(json.dumps([row["composite"], row["pair_id"], row.get("k"), row.get("seed")]).encode())
     for pair in mix.test:
@@ -217,47 +205,5 @@ def _digest(settings: AugmentSettings, mix: Mix) -> str:
     return digest.hexdigest()
 
 
-def _check_folder(settings: AugmentSettings, digest: str) -> bool:
-    """Tell whether ``out`` holds this very augmentation, finished.
-
-    Raises:
-        UsageError: it holds another one, or files that are not augment's.
-    """
-    folder, plan = settings.out, settings.out / "plan.json"
-    if not folder.is_dir():
-        return False
-    if not plan.is_file():
-        found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if found:
-            raise UsageError(f"--out '{folder}' is not empty (it has {shown(found)}): choose a new folder")
-        return False
-    written = json.loads(plan.read_text())
-    if written.get("verb") != "augment" or written.get("plan_digest") != digest:
-        raise UsageError(f"--out '{folder}' was made {_difference(settings, written)}: choose another --out")
-    return (folder / "summary.json").is_file()
-
-
-def _difference(settings: AugmentSettings, written: dict[str, Any]) -> str:
-    if written.get("verb") != "augment":
-        return f"by harmonygen {written.get('verb', '(unknown)')}"
-    before, now = written.get("settings", {}), settings.model_dump(mode="json")
-    changed = [
-        f"{key} {before.get(key)!r} then, {now[key]!r} now" for key in _options(settings) if before.get(key) != now[key]
-    ]
-    return f"with other options ({'; '.join(changed)})" if changed else "from other data or other candidates"
-
-
-def _write_plan(settings: AugmentSettings, mix: Mix) -> None:
-    plan = settings.out / "plan.json"
-    if not plan.is_file():
-        shards.write_json(
-            plan,
-            {
-                "harmonygen": harmonygen.__version__,
-                "verb": "augment",
-                "settings": settings.model_dump(mode="json"),
-                "plan_digest": mix.digest,
-                "run": mix.run.plan_digest,
-                **gamma_json(mix.gamma),
-            },
-        )
+def _plan(settings: AugmentSettings, mix: Mix) -> JobPlan:
+    return JobPlan("augment", settings, {"run": mix.run.plan_digest}, gamma_json(mix.gamma), digest_now=mix.digest)

@@ -6,20 +6,21 @@ Photos and masks without composites (a folder, a COCO file) become a dataset tha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import harmonygen
 from harmonygen.augmentation.settings import ExportSettings
 from harmonygen.data import write_tree as tree
-from harmonygen.errors import StorageError, UsageError, shown
+from harmonygen.errors import StorageError, UsageError
+from harmonygen.runs.job_folder import SUMMARY, JobPlan, job_folder
 from harmonygen.runs.read import PairImages, Run
+from harmonygen.settings import asked
 from harmonygen.storage import shards
 
 Progress = Callable[[int, int], None]
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
 
 
@@ -46,17 +47,14 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     chosen, gated = wanted(run, settings.which)
     refuse_names(run)
     run.refuse_changed({row["pair_id"] for row in chosen})
-    plan = {"harmonygen": harmonygen.__version__, "verb": "export", **_identity(settings, run)}
-    finished = _check_folder(settings.out, plan)
-    result = ExportResult(settings.out, len({row["pair_id"] for row in chosen}), len(chosen), gated, finished)
-    if finished:
-        return result
-    with shards.locked(shards.make_folder(settings.out), "export"), shards.storage_errors(f"'{settings.out}'"):
-        shards.sweep(settings.out)
-        shards.write_json(settings.out / "plan.json", plan)
-        _write(settings, run, chosen, progress)
-        counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
-        shards.write_json(settings.out / "summary.json", {**plan, **counts})
+    plan = _plan(settings, run)
+    with job_folder(settings.out, plan, writes(run, chosen), finished=(settings.out / SUMMARY).is_file) as job:
+        result = ExportResult(settings.out, len({row["pair_id"] for row in chosen}), len(chosen), gated, job.finished)
+        if not job.finished:
+            with shards.storage_errors(f"'{settings.out}'"):
+                _write(settings, run, chosen, progress)
+            counts = {"pairs": result.pairs, "composites": result.composites, "gated": gated}
+            job.finish({**plan.inputs, **asked(settings), **counts})
     return result
 
 
@@ -94,23 +92,22 @@ def refuse_names(run: Run) -> None:
                 )
 
 
-def _identity(settings: ExportSettings, run: Run) -> dict[str, Any]:
-    chosen = {"which": settings.which, "link": settings.link, "selection": run.reselected or None}
-    return {"run": run.plan_digest, **chosen}
+def _plan(settings: ExportSettings, run: Run) -> JobPlan:
+    return JobPlan("export", settings, {"run": run.plan_digest, "selection": run.reselected or None})
 
 
-def _check_folder(out: Path, plan: Mapping[str, Any]) -> bool:
-    """Tell whether ``out`` holds this very export, finished."""
-    written = out / "plan.json"
-    if not written.is_file():
-        found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
-        if found:
-            raise UsageError(f"--out '{out}' is not empty (it has {shown(found)}): choose a new folder")
-        return False
-    before: dict[str, Any] = json.loads(written.read_text())
-    if {**before, "harmonygen": ""} != {**plan, "harmonygen": ""}:
-        raise UsageError(f"--out '{out}' holds another export or run: choose a new folder")
-    return (out / "summary.json").is_file()
+def writes(run: Run, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names, relative to a tree's root, that candidate rows come to; a photo has one of some suffixes."""
+    masks: dict[str, str] = {}
+    names: list[str] = []
+    for pair in (pair for part in range(len(run.parts)) for pair in run.pairs(part)):
+        real, masks[pair["pair_id"]] = _names(pair)
+        names += [f"{real}{suffix}" for suffix in _SUFFIXES]
+    for row in rows:
+        suffix = Path(row["composite"]["path"] or "").suffix.lower()
+        names.append(_composite_name(masks[row["pair_id"]], row["k"], suffix.replace(".jpeg", ".jpg")))
+    subsets = {PurePosixPath(name).parts[0] for name in names}
+    return [*tree.summed_up(subsets), *names, *masks.values()]
 
 
 def _write(settings: ExportSettings, run: Run, rows: list[dict[str, Any]], progress: Progress | None) -> None:
@@ -144,7 +141,7 @@ def write_pairs_and_composites(
         if progress is not None:
             progress(len(manifest), len(rows))
     for folder in {(out / row["real"]).parent for row in manifest}:
-        shards.sync_folder(folder)  # links are durable before the lists and the summary tell of them
+        shards.sync(folder)  # links are durable before the lists and the summary tell of them
     return manifest
 
 
@@ -158,16 +155,22 @@ def _write_pairs(out: Path, link: tree.Link, run: Run, part: int, wanted: Collec
     pairs = {row["pair_id"]: row for row in run.pairs(part)}
     names = {}
     for pair_id, images in run.images(part, wanted):
-        row = pairs[pair_id]
-        subset, photo = row["subset"] or "photos", row["real_id"].rpartition("/")[2]
-        real = f"{subset}/{tree.REALS}/{photo}{images.path.suffix.lower()}"
-        mask = f"{subset}/{tree.MASKS}/{photo}_{row['mask_id']}.png"
+        stem, mask = _names(pairs[pair_id])
+        real, subset = f"{stem}{images.path.suffix.lower()}", PurePosixPath(mask).parts[0]
         for name in (real, mask):
             shards.make_folder((out / name).parent)
         _write_photo(out / real, link, images, pair_id)
         shards.write_bytes(out / mask, images.mask)
         names[pair_id] = {"real": real, "mask": mask, "subset": subset, "pair_id": pair_id}
+    for folder in {(out / name["real"]).parent for name in names.values()}:
+        shards.sync(folder)  # of links, which are not synced one by one
     return names
+
+
+def _names(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return where a pair's photo (without its suffix) and mask lie, relative to a tree's root."""
+    subset, photo = row["subset"] or "photos", row["real_id"].rpartition("/")[2]
+    return f"{subset}/{tree.REALS}/{photo}", f"{subset}/{tree.MASKS}/{photo}_{row['mask_id']}.png"
 
 
 def _write_photo(path: Path, link: tree.Link, images: PairImages, pair_id: str) -> None:

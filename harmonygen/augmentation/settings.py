@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from harmonygen.settings import LeakGuard, Link, Seed, Settings, setting
+from harmonygen.settings import HOW, LeakGuard, Link, Seed, Settings, setting
 
 
 class AugmentSettings(Settings):
     """Options of `harmonygen augment`."""
 
     gamma: float = setting(1.0, "Blending ratio: new composites over those of the dataset.", ge=0)
-    data: str = setting("sample", "Dataset to augment: an iHarmony4 folder, a list file or sample.")
-    candidates: Path = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
-    out: Path = setting(Path("outputs/augmented"), "Folder of the new dataset.")
+    data: Annotated[str, HOW] = setting("sample", "Dataset to augment: an iHarmony4 folder, a list file or sample.")
+    candidates: Annotated[Path, HOW] = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/augmented"), "Folder of the new dataset.")
     pick: Literal["random", "top", "selected"] = setting(
         "random", "Take random candidates, the highest p_composite, or those selected."
     )
@@ -24,7 +24,7 @@ class AugmentSettings(Settings):
     per_subset: bool = setting(True, "Compute the ratio N2/N1 for each subset, in place of one over all.")
     list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the dataset's own")
     test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the dataset's own")
-    leak_guard: LeakGuard = "hash"
+    leak_guard: Annotated[LeakGuard, HOW] = "hash"
     allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
     seed: Seed = 0
 
@@ -32,7 +32,7 @@ class AugmentSettings(Settings):
 class ExportSettings(Settings):
     """Options of `harmonygen export`."""
 
-    run: Path = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
-    out: Path = setting(Path("outputs/dataset"), "Folder of the new dataset.")
+    run: Annotated[Path, HOW] = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/dataset"), "Folder of the new dataset.")
     which: Literal["all", "selected"] = setting("all", "Write all candidates that passed the gates, or those selected.")
     link: Link = "hard"

@@ -135,6 +135,15 @@ def write_mix(mix: Mix, progress: Progress | None = None) -> None:
     write(mix, progress)
 
 
+def writes(mix: Mix) -> list[str]:
+    """Return the files that a mix comes to, relative to its folder; those of ``data/`` sweep themselves."""
+    if mix.format == "parquet":
+        return ["README.md", manifest.NAME]
+    pairs = (*mix.dataset.train, *mix.test)
+    sources = map(mix.dataset.relative, all_files(pairs, mix.dataset.root))
+    return [*tree.summed_up(pair.subset for pair in pairs), *sources, *map(mix.name_of, mix.picked)]
+
+
 def write_tree(mix: Mix, progress: Progress | None = None) -> None:
     """Write the iHarmony4 layout: originals linked, new composites beside them, lists and manifest last.
 
@@ -155,7 +164,7 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
         if progress is not None:
             progress(done, total)
     for folder in made:
-        shards.sync_folder(folder)  # links are durable before the lists and the summary tell of them
+        shards.sync(folder)  # links are durable before the lists and the summary tell of them
     for done in _write_composites(mix):
         if progress is not None:
             progress(len(sources) + done, total)
@@ -177,7 +186,7 @@ def _write_composites(mix: Mix) -> Iterator[int]:
                 yield done
         yield done + _count(wait(running).done)
     for folder in {(mix.out / mix.name_of(picked)).parent for picked in mix.picked}:
-        shards.sync_folder(folder)  # once each: what tells of the files is written after it
+        shards.sync(folder)  # once each: what tells of the files is written after it
 
 
 def _count(ended: Iterable[Future[None]]) -> int:
@@ -189,16 +198,7 @@ def _write_composite(target: Path, encoded: bytes) -> None:
     found = tree.image_suffix(encoded, target.name)
     if found != target.suffix:
         raise StorageError(f"'{target.name}' holds a {found} image: run synthesize again for this pair")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with shards.storage_errors(f"'{target}'"):
-        try:
-            with open(temporary, "wb") as opened:
-                opened.write(encoded)
-                opened.flush()
-                os.fsync(opened.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    shards.write_bytes(target, encoded, sync_entry=False)
 
 
 def _write_lists(mix: Mix) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -134,22 +132,18 @@ def write_sample(folder: str | Path, layout: SampleLayout = "iharmony4") -> Path
 
 def _write_whole(final: Path, layout: SampleLayout, stamp: str) -> None:
     """Write beside ``final``, then rename; another process that was quicker wins."""
-    from harmonygen.storage.shards import storage_errors
+    from harmonygen.storage.shards import storage_errors, whole_folder
 
     write = {"iharmony4": write_iharmony4, "imaterialist": write_imaterialist}[layout]
     with storage_errors(f"the sample in '{final}'"):
         final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as inside:
-            temporary = Path(inside) / final.name
-            temporary.mkdir()
-            write(temporary)
-            (temporary / STAMP).write_text(stamp, encoding="utf-8")
-            try:
-                temporary.replace(final)
-            except OSError:  # not empty any more
-                if not (final / STAMP).is_file():
-                    raise
-                shutil.rmtree(temporary)
+        try:
+            with whole_folder(final) as temporary:
+                write(temporary)
+                (temporary / STAMP).write_text(stamp, encoding="utf-8")
+        except OSError:  # not empty any more
+            if not (final / STAMP).is_file():
+                raise
 
 
 COMPOSITE_METHODS = ("reinhard", "fecker")  # one composite each; the two of iHarmony4's methods that are not random

@@ -117,7 +117,7 @@ class ShardedParquetWriter:
             for part, path in zip(self._parts, final, strict=True):
                 if part != path:
                     part.replace(path)
-            shards.sync_folder(self._folder)  # what tells of the files is written after it
+            shards.sync(self._folder)  # what tells of the files is written after it
         self._parts = final
         return split_info(final)
 
@@ -127,19 +127,28 @@ class ShardedParquetWriter:
 
     def _whole_parts(self) -> list[Path]:
         """Return this digest's whole parts in order, hidden or already named; remove unfinished ones."""
+        self._sweep()
         pattern = re.compile(rf"\.?{re.escape(self._split)}-(\d{{5}})(-of-\d{{5}})?\.parquet")
         found: dict[int, Path] = {}
         for path in sorted(self._folder.iterdir()):
             match = pattern.fullmatch(path.name)
             if match and shards.is_whole(path, self._digest):
                 found[int(match[1])] = path
-            elif path.name.startswith(f".{self._split}-"):
+            elif match and path.name.startswith("."):
                 path.unlink()
             elif match:
                 raise UsageError(
                     f"'{path}' belongs to another dataset or is damaged: remove it, or choose another --out"
                 )
         return [found[index] for index in range(len(found)) if index in found]
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left half written of this split, as this version and an older one named it."""
+        part = re.compile(rf"{re.escape(self._split)}-\d{{5}}\.parquet")
+        for path in list(self._folder.iterdir()):
+            final = shards.final_name(path.name) or path.name.removeprefix(".").removesuffix(".tmp")
+            if path.name.startswith(".") and path.name.endswith("tmp") and part.fullmatch(final):
+                path.unlink()
 
     def _flush(self) -> None:
         if not self._buffer:
@@ -170,7 +179,7 @@ class ShardedParquetWriter:
 
     @property
     def _temporary(self) -> Path:
-        return self._folder / f".{self._split}-{self._count:05d}.parquet.tmp"
+        return self._folder / shards.temporary_name(f"{self._split}-{self._count:05d}.parquet")
 
 
 def _row_bytes(row: Mapping[str, Any]) -> int:

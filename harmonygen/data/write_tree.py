@@ -78,12 +78,8 @@ def _size(path: Path) -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with shards.whole_file(target) as temporary:
         shutil.copyfile(source, temporary)
-        shards.commit(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _link_refused(source: Path, target: Path, link: Link, error: OSError) -> str:
@@ -143,6 +139,12 @@ def write_lists(root: Path, composites: Sequence[str], split: str) -> None:
         by_subset.setdefault(path.parent.parent, []).append(path.name)
     for subset, names in by_subset.items():
         shards.write_bytes(root / subset / f"{subset.name or 'all'}_{split}.txt", _lines(names))
+
+
+def summed_up(subsets: Iterable[str]) -> list[str]:
+    """Return the names, relative to the root, of the manifest and of the lists that a tree with these subsets has."""
+    stems = ["IHD", *(f"{subset}/{subset}" if subset else "all" for subset in sorted(set(subsets)))]
+    return ["manifest.parquet", *(f"{stem}_{split}.txt" for stem in stems for split in ("train", "test"))]
 
 
 def _lines(names: Iterable[str]) -> bytes:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import harmonygen
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
 from harmonygen.errors import InputError, listed
@@ -30,18 +29,15 @@ from harmonygen.evaluation.summary import comparisons, foreground, group_figures
 from harmonygen.evaluation.tables import PAIRED, Table, latex, markdown, tables
 from harmonygen.pictures.images import open_checked, read_bytes
 from harmonygen.records import FileSource, ImageSource
-from harmonygen.runs.job_folder import SUMMARY, adopt_json, digest_of, versions
+from harmonygen.runs.job_folder import SUMMARY, JobPlan, digest_of, job_folder, versions
+from harmonygen.settings import SHOWN, marked
 from harmonygen.storage.parquet_cells import plain_texts
-from harmonygen.storage.shards import Shard, cut, locked, make_folder, sweep, write_bytes, write_json, write_parquet
+from harmonygen.storage.shards import Shard, cut, make_folder, write_bytes, write_parquet
 
 __all__ = ["EvaluateResult", "evaluate", "score_triplets"]
 
 Progress = Callable[[int, int], None]
 
-_SHOWN_ONLY = ("title", "published", "table", "cases", "sheet", "curve", "beside", "seed", "resamples")
-"""Settings of the tables and pictures: when they change, these alone are written anew."""
-HOW_ONLY = ("out", "workers", "device", "batch_size", "max_pixels", "small", *_SHOWN_ONLY)
-"""Settings that do not change the per-image rows."""
 PER_IMAGE, FILES = "per_image", ("per_image.parquet", "per_image.csv", "table.md", "table.tex", "report.html")
 _PART = {"paper": 32, "fullres-fg": 4}  # images; a stopped run loses no more than this a worker
 _ON_THE_FLY = 8
@@ -84,25 +80,31 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     models = job.models()
     plan = _plan(settings, found, job, models)
     shards = cut(len(found.composites), settings.shard_size or part_size(job))
-    out = make_folder(settings.out)
-    with locked(out, "evaluate"):
-        adopt_json(plan, out, HOW_ONLY, "or choose another --out")
-        digests = {shard.index: part_digest(job, shard, plan["plan_digest"]) for shard in shards}
-        job = replace(job, digests=digests)
+    job = replace(job, digests={shard.index: part_digest(job, shard, plan.digest) for shard in shards})
+    shown = digest_of([job.digests, {name: settings.model_dump(mode="json")[name] for name in _shown()}])
+
+    def finished() -> bool:
+        return _finished(settings.out, shown) is not None and all(is_done(job, shard) for shard in shards)
+
+    writes = [*FILES, *(f"{PARTS}/{shard.filename}" for shard in shards)]
+    with job_folder(settings.out, plan, writes, finished=finished) as held:
+        if held.finished and (before := _finished(settings.out, shown)):
+            return _result(settings, before, 0, len(found.composites))
         make_folder(job.folder)
         waiting = [shard for shard in shards if not is_done(job, shard)]
-        shown = digest_of([digests, {key: plan["settings"][key] for key in _SHOWN_ONLY}])
-        if not waiting and (summary := _finished(out, shown)):
-            return _result(settings, summary, 0, len(found.composites))
-        sweep(out)
         predictors = job.predictors(models) if job.methods else {}
         scored = _run(settings, job, predictors, waiting, progress)
         table = read_parts(job.folder, shards)
         scores = gather(table, [COMPOSITE, *predictors], [case.real_id for case in found.composites])
         summary = _summarise(settings, rules, found, scores, bases, scored, time.monotonic() - began)
-        summary |= {"plan_digest": plan["plan_digest"], "shown_digest": shown}
         _write_all(settings, job, predictors, scores, table, summary)
-    return _result(settings, summary, scored, len(found.composites) - scored)
+        whole = held.finish({**summary, "shown_digest": shown})
+    return _result(settings, whole, scored, len(found.composites) - scored)
+
+
+def _shown() -> tuple[str, ...]:
+    """Return the settings of the tables and pictures: when they change, these alone are made again."""
+    return marked(EvaluateSettings, SHOWN)
 
 
 def _job(settings: EvaluateSettings, found: CompositeSet, methods: Any, rules: ProtocolRules) -> ScoringJob:
@@ -171,24 +173,15 @@ def _listed(faults: Sequence[str]) -> str:
     return listed(faults, most=_NAMED, between="; ")
 
 
-def _plan(settings: EvaluateSettings, found: CompositeSet, job: ScoringJob, models: Models) -> dict[str, Any]:
-    """Return ``plan.json``: what is scored, by what rules, with which weights."""
-    dumped = settings.model_dump(mode="json")
-    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
-    digests = {
-        "inputs_digest": digest_of([case.name for case in found.composites]),
-        "model_digest": digest_of([models.harmonizer(spec).digest for spec in job.methods if spec.model is not None]),
-    }
-    return {
-        "harmonygen": harmonygen.__version__,
-        "verb": "evaluate",
-        "settings": dumped,
-        "plan_digest": digest_of({"what": what, **digests}),
-        **digests,
-        "layout": found.layout,
-        "data_root": str(found.root),
-        "images": len(found.composites),
-    }
+def _plan(settings: EvaluateSettings, found: CompositeSet, job: ScoringJob, models: Models) -> JobPlan:
+    """Return what is scored, by what rules, with which weights."""
+    weights = [models.harmonizer(spec).digest for spec in job.methods if spec.model is not None]
+    return JobPlan(
+        "evaluate",
+        settings,
+        {"inputs_digest": digest_of([case.name for case in found.composites]), "model_digest": digest_of(weights)},
+        {"layout": found.layout, "data_root": str(found.root), "images": len(found.composites)},
+    )
 
 
 def _finished(out: Path, shown: str) -> dict[str, Any] | None:
@@ -232,11 +225,9 @@ def _summarise(
     scored: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return ``summary.json`` but for the digests."""
+    """Return ``summary.json`` but for its head and the digests."""
     subsets = sorted(set(scores.subsets))
     return {
-        "harmonygen": harmonygen.__version__,
-        "verb": "evaluate",
         "title": settings.title,
         "protocol": settings.protocol,
         "background": "real" if settings.protocol == "fullres-fg" else settings.background,
@@ -291,7 +282,7 @@ def _write_all(
     table: Any,
     summary: dict[str, Any],
 ) -> None:
-    """Write everything that sums the run up, ``summary.json`` last."""
+    """Write everything that sums the run up, but for ``summary.json``."""
     import pyarrow.csv
 
     from harmonygen.evaluation.pictures import write_pictures
@@ -305,4 +296,3 @@ def _write_all(
     write_bytes(out / "table.md", markdown(made, notes).encode())
     write_bytes(out / "table.tex", latex(made, notes).encode())
     write_pictures(settings, job, predictors, scores, summary, made, notes)
-    write_json(out / SUMMARY, summary)

@@ -9,6 +9,8 @@ from pydantic import model_validator
 
 from harmonygen.harmonization.settings import Draws, MethodChoice, Refiner, SamplerChoice, Steps
 from harmonygen.settings import (
+    HOW,
+    SHOWN,
     BatchSize,
     DetailChoice,
     DeviceName,
@@ -79,33 +81,37 @@ Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to 
 class EvaluateSettings(Settings):
     """Options of `harmonygen evaluate`. ``small`` is what a recipe changes with ``--small``."""
 
-    title: str = setting("", "Title of the page.", unset="by the data")
+    title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
     data: str = setting("sample", "Composites, masks and photos: an iHarmony4 tree or list, Parquet, a table, a run.")
     list_file: str | None = setting(None, "List of the test composites.", unset="the test list")
     subset: Subset = None
     limit: int | None = setting(None, "Score only N composites, evenly spread by name.", unset="all composites", ge=1)
-    out: Path = setting(Path("outputs/evaluate"), "Folder of the results.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/evaluate"), "Folder of the results.")
     protocol: Protocol = setting("paper", "paper scores 256 x 256 pixels, fullres-fg the foreground at full size.")
     background: BackgroundChoice = "none"
     compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, in place of rounding.")
     resize_predictions: bool = setting(False, "Accept predictions of any size and resize them.")
     ssim: bool = setting(True, "Compute SSIM, which takes most of the time.")
     methods: tuple[MethodSpec, ...] = setting((), "Methods to evaluate.")
-    published: Published = ()
-    table: Literal["subsets", "bins", "methods", "seeds"] = setting("subsets", "Table that comes first.")
-    resamples: Resamples = 10_000
-    seed: Annotated[Seed, setting(..., "Seed of the bootstrap and of the models' draws.")] = 0
-    cases: Cases = 6
-    sheet: int = setting(0, "Number of rows of the qualitative sheet, sheet.png; 0 draws none.", ge=0)
-    curve: bool = setting(False, "Draw the curve of foreground ratios.")
-    beside: str | None = setting(None, "Another data set, whose foreground ratios are drawn beside.")
-    workers: int | None = setting(None, "Number of processes.", unset="the number of cores; 1 for models", ge=1)
+    published: Annotated[Published, SHOWN] = ()
+    table: Annotated[Literal["subsets", "bins", "methods", "seeds"], SHOWN] = setting(
+        "subsets", "Table that comes first."
+    )
+    resamples: Annotated[Resamples, SHOWN] = 10_000
+    seed: Annotated[Annotated[Seed, setting(..., "Seed of the bootstrap and of the models' draws.")], SHOWN] = 0
+    cases: Annotated[Cases, SHOWN] = 6
+    sheet: Annotated[int, SHOWN] = setting(0, "Number of rows of the qualitative sheet, sheet.png; 0 draws none.", ge=0)
+    curve: Annotated[bool, SHOWN] = setting(False, "Draw the curve of foreground ratios.")
+    beside: Annotated[str | None, SHOWN] = setting(None, "Another data set, whose foreground ratios are drawn beside.")
+    workers: Annotated[int | None, HOW] = setting(
+        None, "Number of processes.", unset="the number of cores; 1 for models", ge=1
+    )
     shard_size: int | None = setting(None, "Number of composites per part.", unset="by the number of composites", ge=1)
-    device: DeviceName = "auto"
+    device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
-    batch_size: BatchSize = "auto"
-    max_pixels: MaxPixels = 178_956_970
-    small: SmallForm = {}  # noqa: RUF012
+    batch_size: Annotated[BatchSize, HOW] = "auto"
+    max_pixels: Annotated[MaxPixels, HOW] = 178_956_970
+    small: Annotated[SmallForm, HOW] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _small_is_valid(self) -> EvaluateSettings:

@@ -175,11 +175,8 @@ def _selected(settings: GainSettings, arm: Arm, run: Path) -> Path:
     count = _most(settings, arm)
     copy = run.parent / f"{'extra-' if arm.extra else ''}{arm.rule}-{count}"
     if not copy.is_dir():
-        temporary = run.parent / f".{copy.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        with shards.storage_errors(f"'{copy}'"):
-            shutil.copytree(run, temporary, ignore=shutil.ignore_patterns("report.html", ".*"))
-            temporary.rename(copy)
+        with shards.storage_errors(f"'{copy}'"), shards.whole_folder(copy) as temporary:
+            shutil.copytree(run, temporary, ignore=shutil.ignore_patterns("report.html", ".*"), dirs_exist_ok=True)
     reselect(copy, arm.rule, count=min(count, settings.candidates.k))
     return copy
 

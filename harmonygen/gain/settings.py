@@ -10,6 +10,8 @@ from pydantic import model_validator
 from harmonygen import recipes
 from harmonygen.evaluation.settings import BackgroundChoice, Cases, Published, Resamples, SmallForm
 from harmonygen.settings import (
+    HOW,
+    SHOWN,
     DeviceName,
     LeakGuard,
     Rule,
@@ -46,7 +48,7 @@ class OriginalCompositeSettings(CandidateSettings):
 class GainSettings(Settings):
     """Options of `harmonygen gain`. ``small`` is what a recipe changes with ``--small``."""
 
-    title: str = setting("", "Title of the page.", unset="by the data")
+    title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
     data: str = setting("sample", "Photos with masks in any input layout, or an iHarmony4 tree.")
     layout: str | None = setting(None, "Input layout of the data.", unset="found out")
     list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the tree's own")
@@ -54,7 +56,7 @@ class GainSettings(Settings):
     subset: Subset = None
     split_file: SplitFile = None
     split: str = setting("study", "Split of the split file that the photos are taken from.")
-    out: Path = setting(Path("outputs/gain"), "Folder of the study.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/gain"), "Folder of the study.")
     base_photos: int = setting(110, "Number of photos in the base set.", ge=1)
     test_photos: int = setting(100, "Number of photos in the test set.", ge=1)
     per_photo: int = setting(4, "Number of composites per pair, where the data have none.", ge=1)
@@ -62,38 +64,44 @@ class GainSettings(Settings):
     candidates: CandidateSettings = setting(CandidateSettings, "How the candidates that augment the base set are made.")
     leak_guard: LeakGuard = "hash"
     rule: Rule = setting("random", "Rule that the gamma arms select by; random is the paper's.")
-    gammas: tuple[float, ...] = setting((1.0,), "Blending ratios, an arm for each.")
-    controls: tuple[Literal["jitter", "color-transfer", "duplicates"], ...] = setting(
+    gammas: Annotated[tuple[float, ...], SHOWN] = setting((1.0,), "Blending ratios, an arm for each.")
+    controls: Annotated[tuple[Literal["jitter", "color-transfer", "duplicates"], ...], SHOWN] = setting(
         ("jitter", "color-transfer", "duplicates"), "Control arms, or none."
     )
-    rules: tuple[Rule, ...] = setting((), "Rules of the curation study, an arm for each at gamma 1.")
-    extra: tuple[Literal["inverse", "jitter", "color-transfer"], ...] = setting(
+    rules: Annotated[tuple[Rule, ...], SHOWN] = setting((), "Rules of the curation study, an arm for each at gamma 1.")
+    extra: Annotated[tuple[Literal["inverse", "jitter", "color-transfer"], ...], SHOWN] = setting(
         (), "Ways to make composites of extra photos, an arm for each."
     )
-    extra_gammas: tuple[float, ...] = setting((1.0,), "Composites that the extra arms add, over those in the base set.")
+    extra_gammas: Annotated[tuple[float, ...], SHOWN] = setting(
+        (1.0,), "Composites that the extra arms add, over those in the base set."
+    )
     extra_data: str | None = setting(
         None, "Photos with masks for the extra arms.", unset="photos that --data leaves over"
     )
     extra_photos: int = setting(0, "Number of extra photos; 0 means all.", ge=0)
-    arms: tuple[str, ...] = setting((), "Run only these arms, and base.", unset="all arms")
+    arms: Annotated[tuple[str, ...], SHOWN] = setting((), "Run only these arms, and base.", unset="all arms")
     arch: Literal["direct", "diffusion"] = setting("direct", "Architecture of the trained harmonizer.")
     train_recipe: str | None = setting(None, "Recipe of the trainings.", unset="the starter's recipe for --arch")
     train: dict[str, Any] = setting(dict, "Settings that replace those of the train recipe.")
     steps: int = setting(300, "Number of optimiser steps of each training.", ge=1)
     seed: Seed = 0
-    seeds: int = setting(3, "Number of trainings of each arm, with the seeds from --seed on.", ge=1)
+    seeds: Annotated[int, SHOWN] = setting(3, "Number of trainings of each arm, with the seeds from --seed on.", ge=1)
     resolution: int = setting(128, "Side of the training crops, in pixels.", ge=32)
     sampling_steps: SamplingSteps = 5
     draws: int = setting(1, "Number of random draws that a scored picture is the mean of.", ge=1)
     background: BackgroundChoice = "none"
-    resamples: Resamples = 10_000
+    resamples: Annotated[Resamples, SHOWN] = 10_000
     curve_points: int = setting(6, "Number of points on each learning curve.", ge=1)
     curve_images: int = setting(100, "Number of test composites behind each learning curve.", ge=1)
-    cases: Cases = 6
-    published: Published = ()
-    workers: int = setting(1, "Number of trainings side by side, a thread for each if more than one.", ge=1)
-    device: Annotated[DeviceName, setting(..., "Device used for scoring: auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    small: SmallForm = {}  # noqa: RUF012
+    cases: Annotated[Cases, SHOWN] = 6
+    published: Annotated[Published, SHOWN] = ()
+    workers: Annotated[int, HOW] = setting(
+        1, "Number of trainings side by side, a thread for each if more than one.", ge=1
+    )
+    device: Annotated[
+        Annotated[DeviceName, setting(..., "Device used for scoring: auto, cpu, cuda, cuda:1 or mps.")], HOW
+    ] = "auto"
+    small: Annotated[SmallForm, HOW] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _small_is_valid(self) -> GainSettings:

@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import harmonygen
 from harmonygen import recipes
 from harmonygen.errors import UsageError
 from harmonygen.gain import run as gain_run
@@ -25,15 +24,14 @@ from harmonygen.gain.page import write_gain_report
 from harmonygen.gain.pool import run_all
 from harmonygen.gain.result import result_of
 from harmonygen.gain.settings import GainSettings
-from harmonygen.runs.job_folder import PLAN, adopt_json, digest_of
+from harmonygen.runs.job_folder import JobPlan, digest_of, is_resumed, job_folder
+from harmonygen.settings import HOW, asked, marked
 from harmonygen.storage import shards
 
 Say = Callable[[str], None]
-RESULT, REPORT = "gain.json", "gain.html"
-_WHICH = ("gammas", "controls", "rules", "extra", "extra_gammas", "arms", "seeds")
-_SHOWN = ("title", "resamples", "published", "cases", "small", "out", "workers", "device")
-HOW_ONLY = (*_WHICH, *_SHOWN)
-"""Settings that may change between resumes: which arms and seeds there are, and how the result is shown."""
+RESULT, REPORT, COMPOSITE = "gain.json", "gain.html", "composite.parquet"
+_FOLDERS = ("candidates", "data/*", "data/*/*", "data/*/*/*", "photos/*", "photos/*/*", "runs/*/*", "runs/*/*/cases")
+_FILES = (gain_data.SUMMARY, "manifest.parquet", "pairs.csv", gain_run.JOB, "seconds.json", gain_run.SCORES)
 
 
 @dataclass(frozen=True)
@@ -105,16 +103,13 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
         UsageError: settings that do not fit, another study in the folder, or photos or masks that changed.
         HarmonygenError: what its steps raise; the same command goes on afterwards.
     """
-    arms = arms_of(settings)
-    _refuse_early(settings, arms)
+    arms, plan = arms_of(settings), _plan(settings)
+    out, digest = settings.out, _study_digest(settings, arms)
+    _refuse_early(settings, arms, resumed=is_resumed(out, plan))
     gain_data.refuse_changed_runs(settings)
-    digest = _study_digest(settings, arms)
-    finished = _finished(settings, digest)
-    if finished:
-        return GainResult(settings.out, finished, finished_before=True)
-    out = shards.make_folder(settings.out)
-    with shards.locked(out, "gain"):
-        adopt_json(_plan_json(settings), out, HOW_ONLY, "or choose another --out")
+    with job_folder(out, plan, _writes(out), finished=lambda: bool(_finished(settings, digest))) as job:
+        if job.finished:
+            return GainResult(out, _finished(settings, digest), finished_before=True)
         base = gain_data.make_base(settings, say)
         for arm in arms:
             make_arm(settings, arm, say)
@@ -126,30 +121,31 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
     return GainResult(out, result, finished_before=False)
 
 
-def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...]) -> None:
+def _writes(out: Path) -> list[str]:
+    """Return names of files in the folders that a study writes to; runs and trainings inside it sweep their own."""
+    found = [folder.relative_to(out).as_posix() for pattern in _FOLDERS for folder in out.glob(pattern)]
+    return [RESULT, REPORT, COMPOSITE, *(f"{folder}/{name}" for folder in found for name in _FILES)]
+
+
+def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...], resumed: bool) -> None:
     """Refuse settings of training and data that are wrong, before a new study's folder is taken."""
     _batch(settings)
-    if not (settings.out / PLAN).is_file() and not gain_data.has_composites(settings):
+    if not resumed and not gain_data.has_composites(settings):
         gain_data.split_pairs(settings)
     if any(arm.extra for arm in arms) and not table_path(settings).is_file():
         extra_pairs(settings)
 
 
-def _plan_json(settings: GainSettings) -> dict[str, Any]:
-    """Return ``plan.json``; its digest is of the settings that decide the sets and the trainings."""
-    dumped = settings.model_dump(mode="json")
-    decides = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
-    return {
-        "harmonygen": harmonygen.__version__,
-        "verb": "gain",
-        "settings": dumped,
-        "plan_digest": digest_of(decides),
-    }
+def _plan(settings: GainSettings) -> JobPlan:
+    """Return the plan; its digest is of the settings that decide the sets and the trainings."""
+    dumped, decides = settings.model_dump(mode="json"), asked(settings)
+    before = digest_of({name: dumped[name] for name in decides})  # which told other devices of the steps inside apart
+    return JobPlan("gain", settings, digest_now=digest_of(decides), digests_before=(before,))
 
 
 def _study_digest(settings: GainSettings, arms: tuple[Arm, ...]) -> str:
     """Digest all that the result depends on."""
-    dumped = settings.model_dump(mode="json", exclude={"out", "workers", "device", "small"})
+    dumped = settings.model_dump(mode="json", exclude=set(marked(GainSettings, HOW)))
     return digest_of({**dumped, "arms": [arm.name for arm in arms]})
 
 
@@ -176,7 +172,7 @@ def _train_all(settings: GainSettings, arms: tuple[Arm, ...], base: Path, say: S
     first = by_arm[arms[0]][0]
     if waiting:
         job = json.loads((first / gain_run.JOB).read_text())
-        gain_run.write_composite_scores(settings.out / "composite.parquet", base, job)
+        gain_run.write_composite_scores(settings.out / COMPOSITE, base, job)
     began = time.monotonic()
     for done, folder in enumerate(run_all(waiting, settings.workers, say), 1):
         left = timedelta(seconds=round((time.monotonic() - began) / done * (len(waiting) - done)))

@@ -18,12 +18,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-import harmonygen
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
 from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
-from harmonygen.harmonization.results import Made, is_made, output_path, refuse_clashes, target_of, write_result
+from harmonygen.harmonization.results import Made, files, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
 from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
@@ -32,14 +31,12 @@ from harmonygen.models.device import Device, Sampling
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
 from harmonygen.runs.inputs import allowance, check_bad, inputs_digest
-from harmonygen.runs.job_folder import QUARANTINE, SUMMARY, adopt_json, digest_of, versions
+from harmonygen.runs.job_folder import QUARANTINE, SUMMARY, Job, JobPlan, job_folder, versions
 from harmonygen.seeds import candidate_seed
-from harmonygen.storage.shards import locked, make_folder, quarantine_table, sweep, write_json, write_parquet
+from harmonygen.storage.shards import make_folder, quarantine_table, write_parquet
 
 Progress = Callable[[int, int], None]
 
-HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction")
-"""Settings that say how a run is carried out, not what comes out: they may change between resumes."""
 _THREADS = 2
 
 
@@ -75,13 +72,12 @@ def harmonize(
     refuse_clashes([output_path(settings.out, pair, settings) for pair in inputs], settings)
     harmonizer = load(settings, inputs)
     plan = _plan(settings, inputs, harmonizer)
-    out = make_folder(settings.out)
-    with locked(out, "harmonize"):
-        adopt_json(plan, out, HOW_ONLY, "or choose another --out")
-        if _finished(out, inputs, settings):
+    out, writes = settings.out, _writes(settings, inputs)
+    with job_folder(out, plan, writes, finished=lambda: _finished(out, inputs, settings)) as job:
+        if job.finished:
             summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
             return HarmonizeResult(out, 0, summary["harmonized"], summary["quarantined"], summary)
-        return _run(settings, inputs, harmonizer, plan, progress, say)
+        return _run(settings, inputs, harmonizer, job, progress, say)
 
 
 def _refuse_contradictions(settings: HarmonizeSettings) -> None:
@@ -147,23 +143,21 @@ def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say 
     return HarmonizeResult(target, 1, 0, 0, {})
 
 
-def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> dict[str, Any]:
-    """Return ``plan.json``: what is asked, of which inputs, by which weights."""
-    dumped = settings.model_dump(mode="json")
-    digests = {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest}
-    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY and key != "zero_shot"}
-    if settings.method == "zero-shot":
-        what["zero_shot"] = {key: value for key, value in dumped["zero_shot"].items() if key != "low_memory"}
-    return {
-        "harmonygen": harmonygen.__version__,
-        "verb": "harmonize",
-        "settings": dumped,
-        "plan_digest": digest_of({"what": what, **digests}),
-        **digests,
-        "layout": inputs.layout,
-        "data_root": str(inputs.root),
-        "composites": len(inputs),
-    }
+def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> JobPlan:
+    """Return what is asked, of which inputs, by which weights."""
+    return JobPlan(
+        "harmonize",
+        settings,
+        {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest},
+        {"layout": inputs.layout, "data_root": str(inputs.root), "composites": len(inputs)},
+        unused=() if settings.method == "zero-shot" else ("zero_shot",),
+    )
+
+
+def _writes(settings: HarmonizeSettings, inputs: PairSet) -> list[str]:
+    """Return the files of all results, relative to the run's folder."""
+    pictures = [output_path(settings.out, pair, settings) for pair in inputs]
+    return [path.relative_to(settings.out).as_posix() for picture in pictures for path in files(picture, settings)]
 
 
 def _finished(out: Path, inputs: PairSet, settings: HarmonizeSettings) -> bool:
@@ -178,13 +172,12 @@ def _run(
     settings: HarmonizeSettings,
     inputs: PairSet,
     harmonizer: HarmonizationMethod,
-    plan: dict[str, Any],
+    job: Job,
     progress: Progress | None,
     say: zero_shot.Say | None,
 ) -> HarmonizeResult:
     """Harmonize what has no result yet, then sum up."""
     began, out = time.monotonic(), settings.out
-    sweep(out)
     waiting = [pair for pair in inputs if not is_made(output_path(out, pair, settings), settings)]
     if say and waiting and isinstance(harmonizer, ZeroShotHarmonizer):
         say(zero_shot.memory_told(harmonizer, sizing_of(settings, harmonizer)))
@@ -193,9 +186,6 @@ def _run(
     failed = len(bad) - len(inputs.bad)
     seconds = time.monotonic() - began
     summary = {
-        "harmonygen": harmonygen.__version__,
-        "verb": "harmonize",
-        "plan_digest": plan["plan_digest"],
         "method": settings.method,
         "composites": len(inputs),
         "harmonized": len(inputs) - failed,
@@ -210,8 +200,8 @@ def _run(
         made = [output_path(out, pair, settings) for pair in inputs if pair.pair_id not in refused]
         summary["zero_shot"] = zero_shot.summarised(made)
         write_zero_shot_report(out)
-    write_json(out / SUMMARY, summary)
-    return HarmonizeResult(out, len(waiting) - failed, len(inputs) - len(waiting), len(bad), summary)
+    whole = job.finish(summary)
+    return HarmonizeResult(out, len(waiting) - failed, len(inputs) - len(waiting), len(bad), whole)
 
 
 def _harmonize_all(

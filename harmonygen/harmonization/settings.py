@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from harmonygen.settings import (
+    HOW,
     BatchSize,
     DetailChoice,
     DeviceName,
@@ -79,7 +80,7 @@ class ZeroShotSettings(Settings):
     hed_weights: Path | None = setting(None, "File with the weights of the HED edge detector.")
     cross_replace: float = setting(1.0, "Share of the steps that take over cross-attention, 0 to 1.", ge=0, le=1)
     self_replace: float = setting(1.0, "Share of the steps that take over self-attention, 0 to 1.", ge=0, le=1)
-    low_memory: bool = setting(False, "Zero-shot: use less memory and more time.")
+    low_memory: Annotated[bool, HOW] = setting(False, "Zero-shot: use less memory and more time.")
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +130,7 @@ class HarmonizeSettings(Settings):
     list_file: ListFile = None
     subset: Subset = None
     limit: int | None = setting(None, "Use only the first N composites.", unset="all composites", ge=1)
-    out: Path = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
     method: MethodChoice = "diffharmony"
     model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
     refine: Refiner = None
@@ -141,11 +142,11 @@ class HarmonizeSettings(Settings):
     fit: FitChoice = "native"
     detail: DetailChoice = "transfer"
     max_side: int | None = setting(None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32)
-    batch_size: BatchSize = "auto"
-    device: DeviceName = "auto"
+    batch_size: Annotated[BatchSize, HOW] = "auto"
+    device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
     image_format: ImageFormatChoice = "png"
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970
-    max_bad_fraction: MaxBadFraction = 0.01
+    max_bad_fraction: Annotated[MaxBadFraction, HOW] = 0.01
     zero_shot: ZeroShotSettings = setting(ZeroShotSettings, "How --method zero-shot describes, edits and judges.")

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-import harmonygen
+from harmonygen.data.manifest import NAME as MANIFEST
 from harmonygen.data.manifest import read_manifest, sha256
 from harmonygen.data.segmentations import read_segmentations
 from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import photo_split, prepare
-from harmonygen.human_harmony.card import ASSETS
-from harmonygen.human_harmony.dataset import FILES, SUMMED_UP, write_dataset
+from harmonygen.human_harmony.card import ASSETS, REFERENCE
+from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, write_dataset, written_names
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
@@ -35,20 +34,20 @@ from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad
-from harmonygen.runs.job_folder import adopt_json, digest_of
+from harmonygen.runs.job_folder import JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
+from harmonygen.settings import asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
 VERB = "build-human-harmony"
-HOW_ONLY = ("out", "batch_size", "device", "max_bad_fraction", "workers", "decisions")
-"""Settings that may change between resumes; other decisions make another selection, and the dataset follows it."""
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
 _GIVEN = ("product_list", "product_weights", "person_weights", "train_list", "test_list", "leak_check")
 _SEGMENT = re.compile(r"(^| )(row|annotation) \S+$")
 """How the readers name a segment, not a whole photo, among what could not be used."""
+_WRITTEN = re.compile(r".+\.(png|jpe?g|webp)|.+_(train|test)\.txt|\.?(train|test)-\d{5}(-of-\d{5})?\.parquet")
 _REASONS = {"NotChosen": "not-chosen", "NoSegment": "no-segment"}
 
 Progress = Callable[[int, int], None]
@@ -94,49 +93,49 @@ def build_human_harmony(
         chosen.refuse_unknown(pair.real_id for pair in pairs)
     plan = make_plan(settings, pairs)
     if dry_run:
-        return _foresee(settings, pairs, plan["plan_digest"])
-    prepare.refuse_changed_photos(pairs, settings.out / WORK, plan["plan_digest"])
-    out = shards.make_folder(settings.out)
-    with shards.locked(out, "build"):
-        adopt_json(plan, out, HOW_ONLY, "or choose another --out")
-        work = shards.make_folder(out / WORK)
+        return _foresee(settings, pairs, plan.digest)
+    out, work = settings.out, settings.out / WORK
+    prepare.refuse_changed_photos(pairs, work, plan.digest)
+    with job_folder(out, plan, _writes(pairs)) as job:
+        shards.make_folder(work)
         shards.refuse_others(work / RUN, "-")  # none is kin: a run or review at work inside would be disturbed
-        shards.sweep(out)
-        bad, split = _photos(settings, pairs, work, plan["plan_digest"], stages)
+        bad, split = _photos(settings, pairs, work, plan.digest, stages)
         with stages("candidates", "photos") as progress:
             synthesize(synthesis_settings(settings, work), progress=progress)
         _review(settings, work / RUN, stages)
-        triplets = _triplets(settings, work, plan["plan_digest"], split)
+        triplets = _triplets(settings, work, plan.digest, split)
         before = _finished(out, triplets.digest)
         if not before:
             _begin(out, work, triplets)
+            job.sweep(written_names(settings, triplets))
             left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
             write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
     return _result(settings, pairs, before)
+
+
+def _writes(pairs: Sequence[Pair]) -> list[str]:
+    """Return the names of what a build writes before its dataset, relative to its folder."""
+    parts = [shard.filename for shard in shards.cut(len(pairs), prepare.SHARD)]
+    inside = [f"{WORK}/{folder}/{part}" for folder in (prepare.PREPARED, prepare.DROPPED) for part in parts]
+    return [*FILES, *SUMMED_UP, MANIFEST, *(f"{WORK}/{name}" for name in (photo_split.NAME, MARK, REFERENCE)), *inside]
 
 
 def _no_progress(_done: int, _total: int) -> None:
     """Say nothing."""
 
 
-def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> dict[str, Any]:
-    """Return what ``plan.json`` holds: the settings, and digests of all that decides what comes out."""
-    dumped = settings.model_dump(mode="json")
+def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> JobPlan:
+    """Return the settings, and digests of all that decides what comes out."""
     given = {name: getattr(settings, name) for name in _GIVEN}
     digests = {name: sha256(path) for name, path in given.items() if path is not None and path.is_file()}
     inputs, files = _inputs_digest(pairs), digest_of(digests)
-    what = {key: value for key, value in dumped.items() if key not in HOW_ONLY}
-    return {
-        "harmonygen": harmonygen.__version__,
-        "verb": VERB,
-        "settings": dumped,
-        "plan_digest": digest_of({"what": what, "inputs": inputs, "files": files}),
-        "inputs_digest": inputs,
-        "files_digest": files,
-        "layout": pairs.layout,
-        "data_root": str(pairs.root),
-        "pairs": len(pairs),
-    }
+    return JobPlan(
+        VERB,
+        settings,
+        {"inputs_digest": inputs, "files_digest": files},
+        {"layout": pairs.layout, "data_root": str(pairs.root), "pairs": len(pairs)},
+        digest_now=digest_of({"what": asked(settings), "inputs": inputs, "files": files}),
+    )
 
 
 def _inputs_digest(pairs: Sequence[Pair]) -> str:
@@ -230,15 +229,26 @@ def _begin(out: Path, work: Path, triplets: Triplets) -> None:
     path, digest = work / MARK, triplets.digest
     held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"digest": digest, "folders": []}
     with shards.storage_errors(f"'{out}'"):
-        (out / "manifest.json").unlink(missing_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)
         if held["digest"] != digest:
             for name in (*FILES, *SUMMED_UP):
                 (out / name).unlink(missing_ok=True)
             for folder in held["folders"]:
-                shutil.rmtree(out / folder, ignore_errors=True)
+                _clear(out / folder)
     folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
     if held != {"digest": digest, "folders": folders}:
         shards.write_json(path, {"digest": digest, "folders": folders})
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a build has written into one of its folders, and the folder if nothing else is in it."""
+    for inside in (*(folder / kind for kind in KINDS), folder):
+        if inside.is_dir() and not inside.is_symlink():
+            for path in list(inside.iterdir()):
+                if _WRITTEN.fullmatch(path.name):
+                    path.unlink()
+            with suppress(OSError):  # somebody else's files are in it
+                inside.rmdir()
 
 
 def _dropped(work: Path) -> Counter[str]:

@@ -27,7 +27,8 @@ from harmonygen.report.raster import to_png
 from harmonygen.runs.counts import count_scores
 from harmonygen.storage import shards
 
-ASSETS = "assets"
+ASSETS, REFERENCE = "assets", "reference.json"
+PICTURES = ("examples.png", "foreground-ratio.png", "scores.png")
 LEVEL = 0.2  # the paper's: about 70 % of Human Harmony's photos have a larger foreground
 _EXAMPLES = 8  # rows of the card's contact sheet
 _COLUMNS = 6
@@ -104,7 +105,7 @@ def reference_ratios(data: str, work: Path, digest: str) -> tuple[str, list[floa
         UsageError: the data cannot be read.
         InputError: none of its masks can be.
     """
-    kept = work / "reference.json"
+    kept = work / REFERENCE
     if kept.is_file():
         held = json.loads(kept.read_text(encoding="utf-8"))
         if held["digest"] == digest:

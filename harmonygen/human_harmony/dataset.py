@@ -14,7 +14,7 @@ from harmonygen.data import write_tree as tree
 from harmonygen.data.write_parquet import card_metadata_of
 from harmonygen.human_harmony import card as human_card
 from harmonygen.human_harmony import photo_split
-from harmonygen.human_harmony.card import ASSETS, LEVEL, CardFigures, Counted
+from harmonygen.human_harmony.card import ASSETS, LEVEL, PICTURES, CardFigures, Counted
 from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.records import Quarantined
@@ -29,6 +29,9 @@ SUMMED_UP = ("summary.json", "quarantine.parquet", "report.html")
 """What sums a build up, beside its dataset."""
 FILES = ("README.md", "dropped.png", "manifest.parquet", *(f"IHD_{split}.txt" for split in SPLITS))
 """Other files at the top of a build, but for ``plan.json`` and ``manifest.json``."""
+
+KINDS = (tree.COMPOSITES, tree.MASKS, tree.REALS)
+"""Folders of a subset in iHarmony4 layout."""
 
 Progress = Callable[[int, int], None]
 Stages = Callable[[str, str], AbstractContextManager[Progress]]
@@ -95,6 +98,15 @@ def _configs(written: Written) -> dict[str, Any]:
     return {config: (schema, splits) for config, splits in written.items()}
 
 
+def written_names(settings: HumanHarmonySettings, triplets: Triplets) -> list[str]:
+    """Return the names of the dataset's files, relative to the build's folder; Parquet parts sweep theirs."""
+    names = [f"{ASSETS}/{name}" for name in PICTURES]
+    if settings.format == "parquet":
+        return names
+    run = triplets.run
+    return [*names, *export.writes(run, export.wanted(run, "selected")[0])]
+
+
 def _write_tree(
     settings: HumanHarmonySettings, triplets: Triplets, out: Path, progress: Progress
 ) -> tuple[dict[str, list[str]], list[manifest.PublishedFile]]:
@@ -112,8 +124,7 @@ def _write_tree(
     for split, own in by_split.items():
         tree.write_lists(out, [row["composite"] for row in own], split)
     tree.write_manifest(out, made, triplets.digest)
-    kinds = (tree.COMPOSITES, tree.MASKS, tree.REALS)
-    folders = [out / subset / kind for subset in sorted(triplets.subsets()) for kind in kinds]
+    folders = [out / subset / kind for subset in sorted(triplets.subsets()) for kind in KINDS]
     lists = [*out.glob("IHD_*.txt"), out / "manifest.parquet"]
     lists += [path for subset in triplets.subsets() for path in (out / subset).glob("*.txt")]
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]

@@ -137,7 +137,7 @@ def prepare_photos(
     """
     cut = shards.cut(len(pairs), SHARD)
     for folder in _FOLDERS:
-        shards.sweep(shards.make_folder(work / folder))
+        shards.make_folder(work / folder)
     bad: list[Quarantined] = []
     rules: PhotoRules | None = None
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:

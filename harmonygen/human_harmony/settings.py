@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from harmonygen.settings import Link, Settings, setting
+from harmonygen.settings import HOW, SHOWN, Link, Settings, setting
 from harmonygen.synthesis.settings import CandidateSettings
 
 
@@ -29,7 +29,7 @@ class HumanHarmonySettings(CandidateSettings):
     """Options of `harmonygen build-human-harmony`."""
 
     imaterialist: str = setting("sample", "iMaterialist folder, Fashionpedia JSON, or any input layout.")
-    out: Path = setting(Path("outputs/human-harmony"), "Folder of the build.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/human-harmony"), "Folder of the build.")
     max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32)
     classes: str = setting("all", "Segments that make the mask: all, garments, or ids or names separated by commas.")
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
@@ -45,7 +45,7 @@ class HumanHarmonySettings(CandidateSettings):
     product_rule: ProductRule = setting(ProductRule, "Limits of the heuristic product filter.")
     min_fg: float = setting(0.01, "Smallest foreground share of a photo, 0 to 1.", ge=0, le=1)
     max_fg: float = setting(0.95, "Largest foreground share of a photo, 0 to 1.", ge=0, le=1)
-    decisions: Path | None = setting(None, "decisions.json of a review to apply.")
+    decisions: Annotated[Path | None, SHOWN] = setting(None, "decisions.json of a review to apply.")
     near_tie: float = setting(0.01, "Two best scores that differ by less count as a near tie, 0 to 1.", ge=0, le=1)
     test_fraction: float = setting(7404 / 73146, "Share of the photos in the test split, 0 to 1.", ge=0, lt=1)
     train_list: Path | None = setting(None, "File with the ids of photos for the training split.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.checkpoints import read_json, read_spec
 from harmonygen.models.denoiser import DenoiserSpec
 from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.storage.shards import whole_folder
 
 _FROZEN = ("encoder.", "quant_conv.", "post_quant_conv.")
 _LATENT_CONFIG = ("latent_channels", "scaling_factor", "shift_factor", "block_out_channels")
@@ -30,12 +32,15 @@ def with_harmony_vae(denoiser: Path, vae: Path, out: Path) -> Path:
     if out.exists():
         raise UsageError(f"'{out}' exists already: remove it, or choose another folder")
     check_fit(denoiser, vae)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(denoiser, temporary, ignore=lambda folder, _: ["vae"] if Path(folder) == denoiser else [])
-    shutil.copytree(vae, temporary / "vae")
-    temporary.rename(out)
+    with whole_folder(out) as temporary:
+        shutil.copytree(denoiser, temporary, ignore=partial(_vae_of, denoiser), dirs_exist_ok=True)
+        shutil.copytree(vae, temporary / "vae")
     return out
+
+
+def _vae_of(denoiser: Path, folder: str, _names: object) -> list[str]:
+    """Name the entry that is not copied from a folder below ``denoiser``."""
+    return ["vae"] if Path(folder) == denoiser else []
 
 
 def check_fit(denoiser: Path, vae: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from harmonygen.errors import CheckpointError
+from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import Settings
 
 SPEC_NAME = "harmonygen.json"
@@ -111,10 +112,13 @@ def writing_errors() -> Iterator[None]:
 
 def weights_digest(folder: Path) -> str:
     """Return 16 hex digits over every weight and config file of a checkpoint folder, by name and content."""
-    digest = hashlib.sha256()
+    return digest_of_bytes(_named_digests(folder))
+
+
+def _named_digests(folder: Path) -> Iterator[bytes]:
+    """Yield the name and the SHA-256 of each weight and config file."""
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".safetensors", ".json"):
-            digest.update(path.relative_to(folder).as_posix().encode())
+            yield path.relative_to(folder).as_posix().encode()
             with open(path, "rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]
+                yield hashlib.file_digest(opened, "sha256").digest()

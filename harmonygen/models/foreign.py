@@ -7,7 +7,6 @@ their landmarks from the weights of other networks.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from harmonygen.errors import CheckpointError, listed
 from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json
+from harmonygen.seeds import digest_of_bytes
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 _SUFFIXES = (".safetensors", *PICKLES)
@@ -29,6 +29,7 @@ _USUAL = (
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
+_CHUNK = 1 << 20
 _LANDMARKS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("classifier", "a ResNet's weights (conv1, layer1 ...)", ("conv1.weight", "layer1.0.conv1.weight")),
     ("harmony-vae", "a Harmony-VAE's weights (conditional_encoder ...)", ("conditional_encoder.conv_in.weight",)),
@@ -92,7 +93,7 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
     beside = path.parent / "config.json"
     config = read_json(beside) if beside.is_file() else {}
     with open(path, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+        digest = digest_of_bytes(iter(lambda: opened.read(_CHUNK), b""))
     return Foreign(state, path, digest, config, f"'{beside}'" if config else "")
 
 

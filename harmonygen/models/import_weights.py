@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from harmonygen.models.classifier import Label
 from harmonygen.models.foreign import Foreign, read_foreign
 from harmonygen.models.importing import import_classifier, import_denoiser, import_harmony_vae, import_refiner
 from harmonygen.models.settings import ImportSettings, Kind
-from harmonygen.storage.shards import make_folder, storage_errors
+from harmonygen.storage.shards import make_folder, storage_errors, whole_folder
 
 _PARTS = {"denoiser": "unet", "harmony-vae": "vae"}
 _LABELS: dict[str, tuple[Label, Label]] = {
@@ -49,15 +48,9 @@ def import_weights(settings: ImportSettings) -> ImportResult:
     if out.exists():
         raise UsageError(f"'{out}' exists already: remove it, or choose another --out")
     weights = read_foreign(source, kind, _PARTS.get(kind, ""))
-    temporary = out.with_name(f".{out.name}.tmp")
     make_folder(out.parent)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with storage_errors(f"checkpoint '{out}'"), writing_errors():
-            parameters = _write(settings, weights, source, temporary)
-            temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with storage_errors(f"checkpoint '{out}'"), writing_errors(), whole_folder(out) as temporary:
+        parameters = _write(settings, weights, source, temporary)
     dtype = str(weights.dtype).removeprefix("torch.")
     return ImportResult(out, kind, parameters, dtype, weights.path, weights.digest)
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from harmonygen.errors import InputError
 from harmonygen.records import CellSource, ImageSource
 from harmonygen.storage.content import Read
+from harmonygen.storage.shards import whole_file
 
 ImageU8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -245,6 +246,5 @@ def save(image_u8: ImageU8, path: Path) -> None:
     """Write an image under its final name in one step, in the format of its suffix."""
     suffix = path.suffix.lower().lstrip(".")
     encoded = encode(image_u8, {"jpg": "jpeg"}.get(suffix, suffix))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(encoded)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(encoded)

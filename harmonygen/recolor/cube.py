@@ -10,6 +10,7 @@ import numpy as np
 from harmonygen.errors import InputError, StorageError
 from harmonygen.recolor.foreground import Floats
 from harmonygen.recolor.lut import Lut, apply_lut, identity_lut, lut_size
+from harmonygen.storage.shards import whole_file
 
 MAX_SIZE = 256
 
@@ -141,9 +142,8 @@ def write_cube(path: Path, lut: Lut, title: str = "") -> None:
     rows = np.asarray(lut, np.float32).transpose(2, 1, 0, 3).reshape(-1, 3).tolist()
     # 9 significant digits tell every float32 apart.
     body = [f"{red:.9g} {green:.9g} {blue:.9g}" for red, green, blue in rows]
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text("\n".join([*header, *body, ""]), encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_text("\n".join([*header, *body, ""]), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"LUT '{path}' cannot be written: {error}") from error

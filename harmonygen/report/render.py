@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.report import pages, plots
 from harmonygen.report.dropped import WHY
@@ -17,11 +18,14 @@ from harmonygen.report.gather import gather
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, fitting, matching
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
-from harmonygen.storage.shards import make_folder, write_bytes
+from harmonygen.runs.job_folder import PLAN
+from harmonygen.storage.shards import is_abandoned, make_folder, remove_strays, storage_errors, strays, write_bytes
 
 FILENAME = "report.html"
 SMALL, LARGE = 128, 384  # heights of thumbnails, pixels
 LARGE_UP_TO = 500  # candidates; a page of large thumbnails stays near 10 MB
+_MARK, _HEAD = b'<meta name="generator" content="harmonygen">', 4096
+"""What every page bears among its first bytes."""
 EAGER_ROWS = 24  # pairs whose pictures show without JavaScript and on paper
 
 GATES = {
@@ -81,9 +85,10 @@ def write_report(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run and no dataset.
+        UsageError: the folder is no run and no dataset, or ``out`` is a file that is no page of harmonygen.
         StorageError: a file cannot be read or the report cannot be written.
     """
+    refuse_foreign_page(out)
     gathered = gather(run)
     among = matching(gathered.rows, pairs)
     shown = choose_rows(gathered.rows, fitting(gathered.rows, among, max_candidates), among)
@@ -92,11 +97,27 @@ def write_report(
     return written(out or run / FILENAME, render(gathered, rows, pictures, len(among)), gathered, rows, unreadable)
 
 
+def refuse_foreign_page(path: Path | None) -> None:
+    """Raise UsageError if a file is named for a page that is there already and is none of harmonygen's."""
+    if path is not None and path.exists():
+        with storage_errors(f"'{path}'"):
+            head = path.open("rb").read(_HEAD) if path.is_file() else b""
+        if _MARK not in head:
+            raise UsageError(f"'{path}' is there already and is no page of harmonygen: choose another --out")
+
+
+def put_page(path: Path, content: bytes) -> None:
+    """Write a page, and remove what a killed command left half written of it."""
+    make_folder(path.parent)
+    left = strays(path.parent, {path.name}) if (path.parent / PLAN).is_file() else []
+    remove_strays(stray for stray in left if is_abandoned(stray))
+    write_bytes(path, content)
+
+
 def written(path: Path, html: str, gathered: Gathered, rows: Sequence[PairRow], unreadable: int) -> ReportResult:
     """Write a page of ``rows``, some of what was gathered, and say what it shows."""
-    make_folder(path.parent)
     content = html.encode()
-    write_bytes(path, content)
+    put_page(path, content)
     tiles = sum(len(row.tiles) for row in rows)
     pairs, changed = len(gathered.rows), tuple(gathered.changed)
     return ReportResult(path, pairs, len(rows), len(gathered.tiles), tiles, unreadable, len(content), changed)

@@ -20,7 +20,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.report import pages
 from harmonygen.report.gather import gather
-from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, written
+from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, refuse_foreign_page, written
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
@@ -63,9 +63,10 @@ def write_review(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run.
+        UsageError: the folder is no run, or ``out`` is a file that is no page of harmonygen.
         StorageError: a file cannot be read or the page cannot be written.
     """
+    refuse_foreign_page(out)
     gathered = gather(run)
     if gathered.kind != "run":
         raise UsageError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from harmonygen.errors import TooManyBadInputsError
 from harmonygen.records import Pair, Quarantined
 from harmonygen.runs.job_folder import QUARANTINE
+from harmonygen.seeds import digest_of_bytes
 from harmonygen.storage.shards import quarantine_table, write_parquet
 
 
@@ -34,7 +34,6 @@ def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -
 
 def inputs_digest(pairs: Sequence[Pair]) -> str:
     """Return a digest over every pair's id and sources: files by name, so that a moved data set still resumes."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(f"{pair.pair_id}\0{Path(str(pair.real)).name}\0{Path(str(pair.mask)).name}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest_of_bytes(
+        f"{pair.pair_id}\0{Path(str(pair.real)).name}\0{Path(str(pair.mask)).name}\n".encode() for pair in pairs
+    )

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from harmonygen.errors import HarmonygenError, StorageError, UsageError
 from harmonygen.records import FileSource, ImageSource, MaskSource, Pair, PairSet
-from harmonygen.storage.shards import commit
+from harmonygen.storage.shards import commit, temporary_name, whole_file
 
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 """Stores where an object appears whole or not at all; in others a file is put under a temporary name and renamed."""
@@ -80,14 +80,10 @@ class Remote:
 
     def get(self, name: str, local: Path) -> None:
         """Copy a file to a local path: whole, or not at all."""
-        temporary = local.with_name(f".{local.name}.{os.getpid()}.tmp")
         with self._faults(f"read '{self.url}/{name}'"):
             local.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with whole_file(local) as temporary:
                 self.fs.get_file(self._path(name), str(temporary))
-                commit(temporary, local)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     def put(self, local: Path, name: str) -> None:
         """Copy a local file to ``name``, where it appears whole or not at all; an older one is replaced."""
@@ -104,7 +100,7 @@ class Remote:
 
     def _put_and_rename(self, local: Path, final: str) -> None:
         folder, _, name = final.rpartition("/")
-        temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+        temporary = f"{folder}/{temporary_name(name)}"
         self.fs.makedirs(folder, exist_ok=True)
         try:
             self.fs.put_file(str(local), temporary)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from harmonygen.records import Quarantined
 
 QUARANTINE_KEY = b"harmonygen.quarantine"
 PLAN_KEY = b"harmonygen.plan"
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.hg-tmp")
+_OLD_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "stage", "error", "message")])
 
@@ -80,23 +83,37 @@ def storage_errors(what: str) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder with its parents.
+    """Create a folder with its parents, so that the new entries outlive a power cut.
 
     Raises:
         UsageError: the path was a URL.
         StorageError: it cannot be a folder.
     """
+    refuse_files(path)
+    with storage_errors(f"folder '{path}'"):
+        new = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for each in new:
+            with suppress(PermissionError):  # a parent that may be written and not read
+                sync(each.parent)
+    return path
+
+
+def refuse_files(path: Path) -> None:
+    """Refuse a path that cannot be made a folder; nothing is written.
+
+    Raises:
+        UsageError: the path was a URL.
+        StorageError: it is a file.
+    """
     if re.fullmatch(r"[a-z][a-z0-9+.-]+:", path.parts[0] if path.parts else ""):
         raise UsageError(f"'{path}' was a URL: only synthesize writes to URLs, give another --out")
     if path.exists() and not path.is_dir():
         raise StorageError(f"'{path}' is a file, a folder is needed: choose another --out")
-    with storage_errors(f"folder '{path}'"):
-        path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
-def sync_folder(path: Path) -> None:
-    """Sync a folder's entries to disk, so that a rename in it outlives a power cut."""
+def sync(path: Path) -> None:
+    """Sync a file's content, or a folder's entries, to disk: a rename is safe once its folder is synced."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -104,28 +121,113 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def commit(temporary: Path, final: Path) -> None:
-    """Sync a finished temporary file and give it its final name."""
-    with open(temporary, "rb") as written:
-        os.fsync(written.fileno())
+def temporary_name(name: str) -> str:
+    """Return the name of a file or folder ``name`` while it is being written; nobody else gives such names.
+
+    >>> temporary_name("plan.json").startswith(".plan.json."), temporary_name("plan.json").endswith(".hg-tmp")
+    (True, True)
+    """
+    return f".{name}.{os.getpid()}.hg-tmp"
+
+
+def final_name(name: str) -> str | None:
+    """Return the name that a temporary file or folder of ours was to get, None if the name is not one of ours.
+
+    >>> final_name(".plan.json.77.hg-tmp"), final_name(".plan.json.77.tmp")
+    ('plan.json', None)
+    """
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else None
+
+
+def commit(temporary: Path, final: Path, *, sync_entry: bool = True) -> None:
+    """Sync a finished temporary file and give it its final name.
+
+    Without ``sync_entry``, the caller syncs the folder of several files once.
+    """
+    sync(temporary)
     temporary.replace(final)
-    sync_folder(final.parent)
+    if sync_entry:
+        sync(final.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+@contextmanager
+def whole_file(final: Path, *, sync_entry: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``final``: if the block ends well, that file is synced and renamed, else removed.
+
+    This and :func:`whole_folder` are the only places where anything gets its final name.
+    """
+    temporary = final.with_name(temporary_name(final.name))
+    try:
+        yield temporary
+        commit(temporary, final, sync_entry=sync_entry)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a new temporary folder beside ``final``: if the block ends well, it is synced and renamed, else removed.
+
+    With ``replace``, an older folder gives way at the end; without, an older one that is not empty raises OSError.
+    """
+    temporary = final.with_name(temporary_name(final.name))
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            if not path.is_symlink():
+                sync(path)
+        if replace:
+            remove_folder(final)
+        temporary.rename(final)
+        sync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that a kill never leaves half of it under its name."""
+    if folder.is_dir():
+        retired = folder.with_name(temporary_name(f"{folder.name}.old"))
+        shutil.rmtree(retired, ignore_errors=True)
+        folder.rename(retired)
+        shutil.rmtree(retired)
+
+
+def write_bytes(path: Path, content: bytes, *, sync_entry: bool = True) -> None:
     """Write a whole file under its final name, or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(f"'{path}'"):
-        try:
-            temporary.write_bytes(content)
-            commit(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with storage_errors(f"'{path}'"), whole_file(path, sync_entry=sync_entry) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON (sorted as given, indented) under its final name, or nothing."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+    write_bytes(path, _json(value))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def write_json_once(path: Path, value: Any) -> bool:
+    """Write JSON as :func:`write_json`, unless a file has the name already; tell whether it was written."""
+    temporary = path.with_name(temporary_name(path.name))
+    with storage_errors(f"'{path}'"):
+        try:
+            temporary.write_bytes(_json(value))
+            sync(temporary)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return True
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -147,16 +249,11 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
     """Write a Parquet file whole: temporary file, footer and row count checked, synced, renamed."""
     if metadata:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(f"'{path}'"):
-        try:
-            pq.write_table(table, temporary, **options)
-            written = pq.read_metadata(temporary).num_rows
-            if written != table.num_rows:
-                raise OSError(f"{written} of {table.num_rows} rows were written")
-            commit(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with storage_errors(f"'{path}'"), whole_file(path) as temporary:
+        pq.write_table(table, temporary, **options)
+        written = pq.read_metadata(temporary).num_rows
+        if written != table.num_rows:
+            raise OSError(f"{written} of {table.num_rows} rows were written")
 
 
 def file_metadata(path: Path) -> dict[bytes, bytes]:
@@ -193,16 +290,59 @@ def quarantine_table(rows: Sequence[Quarantined]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE_SCHEMA)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed run left below ``folder``; hold its lock while you do."""
-    for stray in folder.rglob(".*.tmp"):
-        stray.unlink(missing_ok=True)
+def strays(folder: Path, finals: Container[str] | None = None, old: Container[str] = ()) -> list[Path]:
+    """Return what killed runs left half written in ``folder``, not below it; a link to a folder is not followed.
+
+    ``finals`` are the names that were being written (all if None). ``old`` are names of files whose temporary
+    files an older version of harmonygen named ``.<name>.<process>.tmp``.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [Path(entry.path) for entry in os.scandir(folder) if is_stray(entry.name, finals, old)]
+
+
+def is_stray(name: str, finals: Container[str] | None, old: Container[str]) -> bool:
+    """Tell whether a name is one that :func:`strays` returns."""
+    final = final_name(name)
+    if final is not None:
+        return finals is None or final in finals
+    before = _OLD_TEMPORARY.fullmatch(name)
+    return before is not None and before[1] in old
+
+
+def remove_strays(found: Iterable[Path]) -> None:
+    """Remove temporary files and folders that :func:`strays` found; hold the folder's lock while you do."""
+    for stray in found:
+        if stray.is_dir() and not stray.is_symlink():
+            shutil.rmtree(stray, ignore_errors=True)
+        else:
+            stray.unlink(missing_ok=True)
+
+
+def lives(pid: int) -> bool:
+    """Tell whether this machine has a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def is_abandoned(stray: Path) -> bool:
+    """Tell whether the process that was writing a temporary file is gone: for who holds no lock of its folder."""
+    return not lives(int(stray.name.split(".")[-2]))
 
 
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
-    """Hold ``folder``'s lock ``name``; raise UsageError at once if another process holds it."""
-    lock = filelock.FileLock(folder / f".{name}.lock")
+    """Hold ``folder``'s lock ``name``; raise UsageError at once if another process holds it.
+
+    The lock's file is removed at the end, while it is held: who waited on it finds it unlinked, and takes a new one.
+    """
+    path = folder / f".{name}.lock"
+    lock = filelock.FileLock(path)
     with storage_errors(f"the lock of '{folder}'"):
         try:
             lock.acquire(timeout=0)
@@ -211,6 +351,8 @@ def locked(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            path.unlink()
         lock.release()
 
 

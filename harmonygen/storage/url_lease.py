@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.storage.remote import Remote
+from harmonygen.storage.shards import lives
 
 RENEW_SECONDS, STALE_SECONDS = 15.0, 90.0
 SUFFIX = ".lease"
@@ -70,22 +71,12 @@ def _refuse(remote: Remote, path: str) -> None:
     """Raise UsageError if a lease is held by a run that lives."""
     held = _held_by(remote, path)
     age = time.time() - held.get("renewed", 0)
-    if age < STALE_SECONDS and not (held["host"] == socket.gethostname() and not _lives(held["pid"])):
+    if age < STALE_SECONDS and not (held["host"] == socket.gethostname() and not lives(held["pid"])):
         raise UsageError(
             f"another run is writing to '{remote.url}' (process {held['pid']} of {held['host']}, "
             f"seen {age:.0f} s ago): "
             f"wait for it, {STALE_SECONDS:.0f} s if it was killed, or choose another --out"
         )
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _renew(remote: Remote, path: str, token: str, released: threading.Event) -> None:

@@ -26,8 +26,8 @@ from harmonygen.pictures.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.runs.counts import count_scores
 from harmonygen.runs.decisions import Decision, Decisions, refuse_foreign, to_rows
-from harmonygen.runs.job_folder import SUMMARY, digest_of
-from harmonygen.runs.read import SELECTION, SELECTION_KEY, Run
+from harmonygen.runs.job_folder import SUMMARY, digest_of, sweep
+from harmonygen.runs.read import CANDIDATES, PAIRS, SELECTION, SELECTION_KEY, Run
 from harmonygen.runs.tables import score_row
 from harmonygen.settings import Rule
 from harmonygen.storage.shards import (
@@ -37,7 +37,6 @@ from harmonygen.storage.shards import (
     locked,
     read_json,
     refuse_others,
-    sweep,
     write_json,
     write_parquet,
 )
@@ -93,7 +92,8 @@ def reselect(
         refuse_foreign(decisions, run.plan_digest, _candidates(run))
     with locked(out, "reselect"):
         refuse_others(out, "reselect")
-        sweep(out)
+        written = [f"{folder}/{path.name}" for folder in (CANDIDATES, PAIRS) for path in run.parts]
+        sweep(out, [SELECTION, *written], resumed=True)
         parts = [_Rewritten(0, 0, 0, 0, 0)]
         for part, path in enumerate(run.parts):
             parts.append(_rewrite(path, run.pair_file(part), choice, scorer))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,25 +20,25 @@ import pyarrow.parquet as pq
 from harmonygen.errors import UsageError
 from harmonygen.records import Quarantined
 from harmonygen.runs.identity import Noted, noted_of, read_noted
-from harmonygen.runs.job_folder import PLAN, QUARANTINE, REPORT, SUMMARY
+from harmonygen.runs.job_folder import PLAN, QUARANTINE, REPORT, SUMMARY, job_folder, parse_plan, sweep
 from harmonygen.storage.fetch import side_by_side
 from harmonygen.storage.remote import Remote, StoredFile, place_of
 from harmonygen.storage.shards import (
     PLAN_KEY,
     Shard,
+    final_name,
+    is_stray,
     is_whole,
     locked,
     make_folder,
     refuse_others,
     storage_errors,
-    sweep,
     unpack_quarantine,
     unpack_rows,
     write_bytes,
-    write_json,
 )
 from harmonygen.storage.url_lease import leased
-from harmonygen.synthesis.plan import Plan, adopt
+from harmonygen.synthesis.plan import Plan
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.summary import finish, finished
 
@@ -47,21 +46,22 @@ FOLDERS = ("pairs", "candidates")
 _TOP = (QUARANTINE, REPORT, SUMMARY)
 """What sums a run up, in the order it is sent: the summary says that the others are there."""
 _BESIDE = ("selection.json",)
-_STRAY = re.compile(r"(pairs|candidates)/\.(?P<filename>part-\d+-of-\d+\.parquet)\.\d+\.tmp")
+_PART = re.compile(r"part-\d+-of-\d+\.parquet")
+_REMEDY = "choose another --out, or pass --overwrite"
 
 
 def open_run(settings: SynthesizeSettings) -> RunFolder:
-    """Return a run's folder, made if it is not there.
+    """Return a run's folder, which need not be there; nothing is written.
 
     Raises:
         UsageError: the store's package is missing, or a store in this process's memory is asked for by others.
     """
     if not settings.remote:
-        return RunFolder(make_folder(settings.out))
+        return RunFolder(settings.out)
     remote = Remote(settings.remote)
     if "memory" in remote.protocols and (settings.engine == "ray" or settings.workers > 1):
         raise UsageError("memory:// is seen by one process only: use --workers 1, or another --out")
-    return RemoteRun(make_folder(place_of(settings.remote, "runs")), remote)
+    return RemoteRun(place_of(settings.remote, "runs"), remote)
 
 
 def is_done(out: Path, shard: Shard, digest: str) -> bool:
@@ -69,19 +69,20 @@ def is_done(out: Path, shard: Shard, digest: str) -> bool:
     return all(is_whole(out / folder / shard.filename, digest) for folder in FOLDERS)
 
 
-def begin_anew(plan: Plan, out: Path) -> None:
-    """Remove an old run's files, and nothing else that lies beside them, and put the new plan in place of its own."""
-    clear(out)
-    write_json(out / PLAN, plan.to_json())
-
-
 def clear(out: Path) -> None:
-    """Remove what a run has made."""
+    """Remove what a run has made, and nothing else that lies beside it; its plan stays."""
     with storage_errors(f"'{out}'"):
         for name in (*_TOP, *_BESIDE):
             (out / name).unlink(missing_ok=True)
-        for name in FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
+        for folder in (out / name for name in FOLDERS):
+            for path in list(folder.iterdir()) if folder.is_dir() else []:
+                if _PART.fullmatch(path.name):
+                    path.unlink()
+
+
+def writes(shards: Sequence[Shard]) -> list[str]:
+    """Return the files that shards and their summing up write, relative to the run's folder."""
+    return [*_TOP, *_BESIDE, *(f"{folder}/{shard.filename}" for shard in shards for folder in FOLDERS)]
 
 
 def send_shard(remote: Remote, shard: Shard, out: Path) -> None:
@@ -97,23 +98,15 @@ class RunFolder:
         self.out = out
 
     @contextmanager
-    def held(self, part: int, parts: int) -> Iterator[None]:
-        """Hold the run for a part of a job array; its other parts may be at work beside.
+    def held(self, plan: Plan, part: tuple[int, int], overwrite: bool) -> Iterator[None]:
+        """Begin the run, or take it up where it is, and hold it; other parts of a job array may be at work beside.
 
         Raises:
-            UsageError: another run holds it.
+            UsageError: the folder is not a run's, holds a run with other options, or is held by another run.
         """
-        with locked(self.out, f"part-{part}-of-{parts}"):
-            refuse_others(self.out, f"part-*-of-{parts}")
-            if parts == 1:  # another part's temporary files are not a killed run's
-                sweep(self.out)
+        anew = clear if overwrite else None
+        with job_folder(self.out, plan.job, writes(plan.shards), part=part, anew=anew, remedy=_REMEDY):
             yield
-
-    def adopt(self, plan: Plan, overwrite: bool) -> None:
-        """Take up a run where it is, or begin it; :func:`harmonygen.synthesis.plan.adopt` says what is refused."""
-        if overwrite and (self.out / PLAN).is_file():
-            begin_anew(plan, self.out)
-        adopt(plan, self.out)
 
     def waiting(self, shards: Sequence[Shard], digest: str) -> list[Shard]:
         """Return the shards that are not done yet."""
@@ -150,34 +143,48 @@ class RemoteRun(RunFolder):
         self._footers: dict[str, tuple[StoredFile, dict[bytes, bytes]]] = {}
 
     @contextmanager
-    def held(self, part: int, parts: int) -> Iterator[None]:
-        """Hold the staging folder by its lock, and the URL by a lease."""
-        with super().held(part, parts), leased(self.remote, f"part-{part}-of-{parts}", f"part-*-of-{parts}"):
-            yield
+    def held(self, plan: Plan, part: tuple[int, int], overwrite: bool) -> Iterator[None]:
+        """Look at the URL first; then hold the staging folder by its lock, and the URL by a lease."""
+        self._look(plan, overwrite)
+        own, kin = f"part-{part[0]}-of-{part[1]}", f"part-*-of-{part[1]}"
+        with locked(make_folder(self.out), own):
+            refuse_others(self.out, kin)
+            with leased(self.remote, own, kin):
+                self._adopt(plan, overwrite)
+                if part[1] == 1:  # another part's temporary files are not a killed run's
+                    sweep(self.out, writes(plan.shards), resumed=True)
+                yield
 
-    def adopt(self, plan: Plan, overwrite: bool) -> None:
-        """Take up the run at the URL, or begin it there; the staging folder follows."""
+    def _look(self, plan: Plan, overwrite: bool) -> dict[str, StoredFile]:
+        """Return what is at the URL, unless it is refused; nothing is written."""
         names = self.remote.listing()
-        strangers = {name for name in names if not name.startswith(".")} - {PLAN}
-        if PLAN not in names and strangers:
-            raise UsageError(
-                f"'{self.remote.url}' is not empty and not a run (found {', '.join(sorted(strangers)[:3])}): "
-                "choose another --out"
-            )
+        strangers = sorted({name for name in names if not name.startswith(".")} - {PLAN})
+        if PLAN in names:
+            old = parse_plan(self.remote.read(PLAN) or b"", self.remote.url, "synthesize")
+            if not overwrite:
+                plan.job.refuse_another(old, self.remote.url, _REMEDY)
+        elif strangers:
+            found = ", ".join(strangers[:3])
+            raise UsageError(f"'{self.remote.url}' is not empty and not a run (found {found}): choose another --out")
+        return names
+
+    def _adopt(self, plan: Plan, overwrite: bool) -> None:
+        """Take up the run at the URL, or begin it there; the staging folder follows."""
+        names = self._look(plan, overwrite)
         if overwrite:
             clear(self.out)  # what is staged may be of photos that changed
             self._remove_run(names if PLAN in names else {})
-        content = json.dumps(plan.to_json(), indent=1, ensure_ascii=False, default=str).encode()
+        content = json.dumps(plan.job.to_json(), indent=1, ensure_ascii=False, default=str).encode()
         self.remote.write(PLAN, content, new=True)
         there = self.remote.read(PLAN) or content
+        plan.job.refuse_another(parse_plan(there, self.remote.url, "synthesize"), self.remote.url, _REMEDY)
         if _digest_in(there) != self._staged_digest():
             clear(self.out)
         write_bytes(self.out / PLAN, there)
-        adopt(plan, self.out)
 
     def _remove_run(self, names: dict[str, StoredFile]) -> None:
         """Remove the run at the URL, its plan last, and nothing else that lies beside it."""
-        ours = [name for name in names if name.partition("/")[0] in FOLDERS]
+        ours = [name for name in names if name.partition("/")[0] in FOLDERS and _is_part(name.partition("/")[2])]
         for name in (SUMMARY, QUARANTINE, REPORT, *_BESIDE, *sorted(ours), PLAN):
             if name in names:
                 self.remote.remove(name)
@@ -190,7 +197,8 @@ class RemoteRun(RunFolder):
         """Sweep what a killed run left of these shards, send what it staged whole, and return those that wait."""
         ours = {shard.filename for shard in shards}
         for name in self.remote.listing():
-            if (stray := _STRAY.fullmatch(name)) and stray["filename"] in ours:
+            folder, _, file = name.rpartition("/")
+            if folder in FOLDERS and is_stray(file, ours, ours):
                 self.remote.remove(name)
         waiting = super().make_ready(shards, digest)
         staged = [shard for shard in waiting if is_done(self.out, shard, digest)]
@@ -262,6 +270,11 @@ class RemoteRun(RunFolder):
             if not (staged / name).is_file() or (staged / name).stat().st_size != sizes[name].size
         ]
         side_by_side(lambda name: self.remote.get(name, staged / name), missing)
+
+
+def _is_part(name: str) -> bool:
+    """Tell whether a file in a run's folder is a shard's, whole or being written."""
+    return _PART.fullmatch(name) is not None or _PART.fullmatch(final_name(name) or "") is not None
 
 
 def _digest_in(plan: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from harmonygen.settings import (
+    HOW,
     BatchSize,
     Classifier,
     Decoded,
@@ -78,16 +79,18 @@ class CandidateSettings(Settings):
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32
     )
     steps: SamplingSteps = 5
-    batch_size: BatchSize = "auto"
-    device: DeviceName = "auto"
+    batch_size: Annotated[BatchSize, HOW] = "auto"
+    device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
     image_format: ImageFormatChoice = "png"
     shard_size: int = setting(16, "Number of pairs per shard.", ge=1)
     limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1)
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970
-    max_bad_fraction: MaxBadFraction = 0.01
-    workers: int = setting(0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0)
+    max_bad_fraction: Annotated[MaxBadFraction, HOW] = 0.01
+    workers: Annotated[int, HOW] = setting(
+        0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0
+    )
 
 
 class SynthesizeSettings(CandidateSettings):
@@ -96,14 +99,16 @@ class SynthesizeSettings(CandidateSettings):
     data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
     list_file: ListFile = None
     subset: Subset = None
-    out: Path = setting(Path("outputs/synthesize"), "Folder of the run: a path or a URL.")
-    remote: str | None = setting(None, "URL of the run's folder, in place of out.")
+    out: Annotated[Path, HOW] = setting(Path("outputs/synthesize"), "Folder of the run: a path or a URL.")
+    remote: Annotated[str | None, HOW] = setting(None, "URL of the run's folder, in place of out.")
     keep: str = setting("all", "Which candidates to store: all, best, or a number per pair.")
-    engine: Literal["local", "ray"] = setting("local", "Where the work runs: here, or on a Ray cluster.")
-    ray_address: str | None = setting(
+    engine: Annotated[Literal["local", "ray"], HOW] = setting(
+        "local", "Where the work runs: here, or on a Ray cluster."
+    )
+    ray_address: Annotated[str | None, HOW] = setting(
         None, "Address of the Ray cluster to join.", unset="$RAY_ADDRESS, or a new cluster"
     )
-    part: str = setting("0/1", "This job's part of a job array, as i/n.")
+    part: Annotated[str, HOW] = setting("0/1", "This job's part of a job array, as i/n.")
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,6 @@ last: it is the record that the shard is done.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +28,15 @@ from harmonygen.pictures.photo import Photo, Sizing, load_ahead
 from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
 from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema, photo_columns
 from harmonygen.seeds import candidate_seed, stable_seed
-from harmonygen.storage.shards import PLAN_KEY, QUARANTINE_KEY, Shard, commit, pack_quarantine, storage_errors
+from harmonygen.storage.shards import (
+    PLAN_KEY,
+    QUARANTINE_KEY,
+    Shard,
+    commit,
+    pack_quarantine,
+    storage_errors,
+    temporary_name,
+)
 from harmonygen.synthesis.gates import GateMeter, first_failure
 from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.select import keep_count, select
@@ -208,7 +215,7 @@ class _Writer:
 
     def __init__(self, final: Path, schema: pa.Schema) -> None:
         self.final, self.schema, self.rows = final, schema, 0
-        self.temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+        self.temporary = final.with_name(temporary_name(final.name))
 
     def __enter__(self) -> _Writer:
         self.writer = pq.ParquetWriter(self.temporary, self.schema, compression={"composite": "none"})

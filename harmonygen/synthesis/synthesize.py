@@ -72,8 +72,7 @@ def synthesize(
     run = open_run(settings)
     if not overwrite:
         refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
-    with run.held(part, parts):
-        run.adopt(plan, overwrite)
+    with run.held(plan, (part, parts), overwrite):
         if run.finished(plan):
             waiting, complete = [], True
         else:

@@ -7,27 +7,35 @@ A checkpoint is a folder ``checkpoint-0000500`` with ``model.safetensors``, ``em
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.checkpoints import writing_errors
 from harmonygen.recipes import merge
-from harmonygen.storage.shards import storage_errors, sync_folder
+from harmonygen.settings import asked
+from harmonygen.storage.shards import (
+    locked,
+    make_folder,
+    refuse_files,
+    remove_folder,
+    remove_strays,
+    storage_errors,
+    strays,
+    whole_folder,
+    write_json,
+)
+from harmonygen.training.photos import QUARANTINE
 from harmonygen.training.settings import TrainSettings
 
-STATE = "step.json"
-_NAME = "checkpoint-"
-_WHERE = ("output_dir", "data", "layout", "split_file", "resume_from_checkpoint", "overwrite", "report_to")
-_HOW_OFTEN = ("checkpointing_steps", "validation_steps", "validation_samples", "logging_steps", "max_train_steps")
-_HOW_LARGE = ("checkpoints_total_limit", "photo_memory_gb", "max_bad_fraction")
-_HOW_FAST = ("dataloader_num_workers", "gradient_checkpointing")
-_AFTERWARDS = ("calibrate", "detail_radius", "sampler", "steps", "draws")  # what is done with the finished model
-HOW_ONLY = frozenset((*_WHERE, *_HOW_OFTEN, *_HOW_LARGE, *_HOW_FAST, *_AFTERWARDS))
-"""Settings that do not decide a step's loss: where, how often, how fast. The data go by digest, not by path."""
+STATE, SHEETS = "step.json", "sheets"
+_QUARANTINED = re.compile(r"[0-9a-f]{16}\.json")
+_NAME, SETTINGS = "checkpoint-", "settings.json"
+_OLD = re.compile(r"\.(checkpoint-\d+|model)(\.old)?\.tmp|\.(history|settings)\.json\.\d+\.tmp")
+"""Names that an older version gave to what it was writing."""
 
 
 def step_of(folder: Path) -> int | None:
@@ -75,35 +83,9 @@ def write(output_dir: Path, step: int, fill: Callable[[Path], None]) -> Path:
 
 def replace_folder(final: Path, fill: Callable[[Path], None]) -> Path:
     """Write a folder whole under its final name, or leave the one that was there."""
-    temporary = final.with_name(f".{final.name}.tmp")
-    with storage_errors(f"'{final}'"), writing_errors():
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with storage_errors(f"'{final}'"), writing_errors(), whole_folder(final, replace=True) as temporary:
         fill(temporary)
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        remove(final)
-        temporary.rename(final)
-        sync_folder(final.parent)
     return final
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync_folder(path)
-    else:
-        with open(path, "rb") as written:
-            os.fsync(written.fileno())
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder so that a kill never leaves half of it under its name."""
-    if folder.is_dir():
-        retired = folder.with_name(f".{folder.name}.old.tmp")
-        shutil.rmtree(retired, ignore_errors=True)
-        folder.rename(retired)
-        sync_folder(folder.parent)  # else a power cut may keep the removals and lose the name
-        shutil.rmtree(retired)
 
 
 def prune(output_dir: Path, newest: int, limit: int) -> None:
@@ -112,17 +94,77 @@ def prune(output_dir: Path, newest: int, limit: int) -> None:
     kept = [folder for folder in found if (step_of(folder) or 0) <= newest][-limit:]
     for folder in found:
         if folder not in kept:
-            remove(folder)
+            remove_folder(folder)
 
 
 def sweep(output_dir: Path) -> None:
-    """Remove what a killed run left half written or half removed."""
-    for pattern in (f".{_NAME}*.tmp", ".model.tmp", ".model.old.tmp"):
-        for folder in output_dir.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)
-    for pattern in (".*.json.*.tmp", ".sheet.png.*.tmp", "sheets/.*.png.*.tmp"):
-        for stray in output_dir.glob(pattern):  # of the history, the settings and the sheets
-            stray.unlink(missing_ok=True)
+    """Remove what a killed run left half written or half removed, as this version and an older one named it."""
+    old = [path for path in output_dir.glob(".*.tmp") if _OLD.fullmatch(path.name)]
+    inside = [stray for name in (QUARANTINE, SHEETS) for stray in strays(output_dir / name)]
+    remove_strays([*strays(output_dir), *inside, *old])
+
+
+@contextmanager
+def held(settings: TrainSettings) -> Iterator[None]:
+    """Hold the folder of a run while the block trains: it is looked at first, then locked, swept and marked as a run's.
+
+    The settings of an older run stay until its checkpoint is compared with these.
+
+    Raises:
+        UsageError: the folder holds somebody else's files, checkpoints of a run that was not to be resumed, or none to
+            resume from, or another run is writing to it.
+        StorageError: it is a file, or cannot be written.
+    """
+    out, again = settings.output_dir, settings.resume_from_checkpoint
+    look(out)
+    if again:
+        find(again, out)
+    elif not settings.overwrite:
+        refuse_unasked(out)
+    with locked(make_folder(out), "train"):
+        sweep(out)
+        for path in [] if again else list((out / QUARANTINE).glob("*.json")):
+            if _QUARANTINED.fullmatch(path.name):
+                path.unlink()
+        if not (out / SETTINGS).exists():
+            write_settings(settings)
+        yield
+
+
+def look(output_dir: Path) -> None:
+    """Refuse a folder that is no training run's; nothing is written. A new one may hold a gain study's ``job.json``.
+
+    Raises:
+        UsageError: it holds somebody else's files.
+        StorageError: it is a file.
+    """
+    refuse_files(output_dir)
+    if checkpoints(output_dir) or _is_settings(output_dir / SETTINGS) or not output_dir.is_dir():
+        return
+    names = sorted(path.name for path in output_dir.iterdir())
+    strangers = [name for name in names if not name.startswith(".") and name != "job.json"]
+    if strangers:
+        raise UsageError(
+            f"'{output_dir}' is not empty and not a training run (found {', '.join(strangers[:3])}): choose another "
+            "--output-dir"
+        )
+
+
+def _is_settings(path: Path) -> bool:
+    try:
+        return "task" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def written(settings: TrainSettings) -> dict[str, Any]:
+    """Return what is written of the settings, to ``settings.json`` and into every checkpoint."""
+    return {"task": settings.task, **settings.model_dump(mode="json")}
+
+
+def write_settings(settings: TrainSettings) -> None:
+    """Write ``settings.json``, which marks the folder as a run's."""
+    write_json(settings.output_dir / SETTINGS, written(settings))
 
 
 def refuse_unasked(output_dir: Path) -> None:
@@ -143,7 +185,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        beside = folder.parent / "settings.json"
+        beside = folder.parent / SETTINGS
         if "settings" not in state and beside.is_file():
             state["settings"] = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -181,9 +223,8 @@ def _changes(before: Mapping[str, Any], settings: TrainSettings) -> Iterable[str
     fields = type(settings).model_fields.items()
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields}
     then = merge(type(settings).model_construct(**defaults).model_dump(mode="json"), dict(before))
-    now = settings.model_dump(mode="json")
     if before.get("task", settings.task) != settings.task:
         yield f"task: {before['task']} then, {settings.task} now"
-    for name in sorted(set(now) - HOW_ONLY):
-        if now[name] != then[name]:
-            yield f"{name}: {then[name]!r} then, {now[name]!r} now"
+    for name, now in sorted(asked(settings).items()):
+        if now != then[name]:
+            yield f"{name}: {then[name]!r} then, {now!r} now"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +24,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.seeds import stable_seed
-from harmonygen.storage.shards import locked, make_folder, write_json
 from harmonygen.training import checkpoints, state, tracking
 from harmonygen.training.composites import Batch, IndexRange, Samples
 from harmonygen.training.observe import Observer, Pace, collate, last_figures
@@ -87,21 +85,18 @@ def fit(
     log: Log,
     accelerator: Accelerator | None = None,
 ) -> TrainResult:
-    """Train ``task`` for ``max_train_steps`` and export it to ``output_dir/model``.
+    """Train ``task`` for ``max_train_steps`` and export it to ``output_dir/model``, a folder that the caller holds.
 
     A signal (Ctrl-C, SIGTERM) waits for the step at work, and a checkpoint of it is written before it acts.
 
     Raises:
-        UsageError: ``--resume-from-checkpoint`` names no checkpoint or one of other settings, the folder has
-            checkpoints of a run that was not to be resumed, or another run is writing to it.
+        UsageError: ``--resume-from-checkpoint`` names no checkpoint or one of other settings.
         HarmonygenError: the loss or the gradient is not finite.
     """
     accelerator = accelerator or new_accelerator(settings)
     main = accelerator.is_main_process
-    make_folder(settings.output_dir)
-    with locked(settings.output_dir, "train") if main else nullcontext():
-        run = _Run(task, settings, accelerator, data.digest, log if main else silent)
-        result = run.train(data, held_out, run.begin())
+    run = _Run(task, settings, accelerator, data.digest, log if main else silent)
+    result = run.train(data, held_out, run.begin())
     accelerator.end_training()
     return result
 
@@ -141,19 +136,16 @@ class _Run:
         )
 
     def begin(self) -> int:
-        """Load the checkpoint to resume from, or make sure that the folder is free; return the first step."""
+        """Load the checkpoint to resume from, if there is one, and note the settings; return the first step."""
         settings = self.settings
-        if not settings.resume_from_checkpoint and not settings.overwrite:
-            checkpoints.refuse_unasked(settings.output_dir)
         start = self.resume() if settings.resume_from_checkpoint else 0
         self.accelerator.wait_for_everyone()  # all have read what is there
         if self.accelerator.is_main_process:
-            checkpoints.sweep(settings.output_dir)
             if not settings.resume_from_checkpoint:
                 checkpoints.prune(settings.output_dir, newest=-1, limit=1)
             elif settings.resume_from_checkpoint == "latest":  # a kill may have come between the newest and its pruning
                 checkpoints.prune(settings.output_dir, newest=start, limit=settings.checkpoints_total_limit)
-            write_json(settings.output_dir / "settings.json", self._written_settings())
+            checkpoints.write_settings(settings)
             tracking.start_trackers(self.accelerator, settings)
         return start
 
@@ -259,17 +251,15 @@ class _Run:
         self.accelerator.wait_for_everyone()
         return folder
 
-    def _written_settings(self) -> dict[str, Any]:
-        return {"task": self.settings.task, **self.settings.model_dump(mode="json")}
-
     def _checkpoint(self, done: int) -> None:
         """Write a checkpoint, and prune the older ones once it stands; the live weights are only read."""
         if not self.accelerator.is_main_process:
             return
+        settings = self.settings
         about = {
             "step": done,
             "history": self.observer.history,
-            "settings": self._written_settings(),
+            "settings": checkpoints.written(settings),
             "data_digest": self.digest,
             "processes": self.accelerator.num_processes,
         }

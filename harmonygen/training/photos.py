@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from harmonygen.pictures.images import Decoded, ImageU8, Mask, decode, load_upri
 from harmonygen.pictures.images import Mask as MaskArray
 from harmonygen.pictures.masks import check_mask, fit_mask, read_mask, resize_mask, to_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, Quarantined
-from harmonygen.seeds import stable_seed
+from harmonygen.seeds import digest_of_bytes, stable_seed
 from harmonygen.storage.parquet_cells import cell_bytes
 from harmonygen.storage.shards import make_folder, write_json
 
@@ -158,7 +157,7 @@ def hold_out(items: Sequence[OfPhotoT], fraction: float) -> tuple[list[OfPhotoT]
 
 def ids_digest(ids: Iterable[str]) -> str:
     """Return 16 hex digits over ids in order: data that differ in them are not resumed on."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    return digest_of_bytes(["\n".join(ids).encode()])
 
 
 def crop_corner(mask: Mask, side: int, rng: np.random.Generator, at_random: bool) -> tuple[int, int]:
@@ -248,7 +247,7 @@ class BadSamples:
             TooManyBadInputsError: more are bad than allowed.
         """
         row = Quarantined(name, "train", type(error).__name__, str(error))
-        file_name = f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        file_name = f"{digest_of_bytes([name.encode()])}.json"
         write_json(make_folder(self.folder) / file_name, asdict(row))
         found = len(list(self.folder.glob("*.json")))
         if found > self.allowed:

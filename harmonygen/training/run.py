@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from harmonygen.data.composites import held_out_of
 from harmonygen.errors import UsageError
 from harmonygen.models.device import keep_memory
+from harmonygen.training import checkpoints
 from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import Samples
@@ -40,18 +42,25 @@ def train(settings: TrainSettings, log: Log = print) -> TrainResult:
     """Train the model that ``settings`` describe; the finished checkpoint is ``output_dir/model``.
 
     Raises:
-        UsageError: no readable photo, an empty split, photos of a test list alone, or no checkpoint to resume from.
+        UsageError: no readable photo, an empty split, photos of a test list alone, no checkpoint to resume from, or a
+            folder that is not a run's or is held by another.
         TooManyBadInputsError: more photos or composites are bad than ``max_bad_fraction`` allows.
     """
     keep_memory()
     if isinstance(settings, DenoiserTraining):
         settings = settled(settings)
     accelerator = new_accelerator(settings)
-    quarantine = settings.output_dir / QUARANTINE
-    say = log if accelerator.is_main_process else silent
-    if accelerator.is_main_process and not settings.resume_from_checkpoint:
-        shutil.rmtree(quarantine, ignore_errors=True)
+    checkpoints.look(settings.output_dir)  # by every process, before one of them writes
     accelerator.wait_for_everyone()
+    main = accelerator.is_main_process
+    with checkpoints.held(settings) if main else nullcontext():
+        accelerator.wait_for_everyone()
+        return _train(settings, log if main else silent, accelerator)
+
+
+def _train(settings: TrainSettings, say: Log, accelerator: Accelerator) -> TrainResult:
+    """Read the data, build the task and train it, in a folder that is held."""
+    quarantine = settings.output_dir / QUARANTINE
     test = held_out_of(settings.data)
     say(f"leak guard: {test.told}")
     data, held_out = read_samples(settings, say, test)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import HOW, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
 
 # Fields that several models have
 Vae = Annotated[str, setting(..., "Folder of the autoencoder, or of a checkpoint that has vae/.", unset="init's")]
@@ -39,29 +39,31 @@ class TrainSettings(Settings):
 
     task: ClassVar[str] = ""
 
-    data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
-    layout: str | None = setting(None, "Input layout of the data.", unset="found out")
+    data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
+    layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
     source: Literal["on-the-fly", "stored"] = setting("on-the-fly", "Make composites, or use those of the data.")
-    split_file: SplitFile = None
+    split_file: Annotated[SplitFile, HOW] = None
     split: str = setting("train", "Split of the split file to train on.")
     exclude: tuple[str, ...] = setting((), "Name of a photo to leave out.")
     validation_fraction: float = setting(0.05, "Fraction of the photos to hold out for validation, 0 to 1.", gt=0, lt=1)
-    validation_samples: int = setting(256, "Number of held-out samples in each validation.", ge=1)
-    output_dir: Path = setting(Path("outputs/train"), "Folder of the run and its checkpoints.")
+    validation_samples: Annotated[int, HOW] = setting(256, "Number of held-out samples in each validation.", ge=1)
+    output_dir: Annotated[Path, HOW] = setting(Path("outputs/train"), "Folder of the run and its checkpoints.")
     seed: Seed = 0
     resolution: CropSide = 128
     random_flip: bool = setting(True, "Flip photos left to right at random.")
     crop: Literal["random", "center", "square"] = setting("random", "Crop; square squeezes the whole photo.")
     crop_scale: float = setting(1.2, "Short side of a photo before the crop, over --resolution.", ge=1)
-    photo_memory_gb: float = setting(4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0)
-    max_bad_fraction: float = setting(
+    photo_memory_gb: Annotated[float, HOW] = setting(
+        4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0
+    )
+    max_bad_fraction: Annotated[float, HOW] = setting(
         0.01, "Fraction of the inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1
     )
     composites: CompositeSettings = setting(CompositeSettings, "How composites are made on the fly.")
 
     train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1)
     gradient_accumulation_steps: int = setting(1, "Number of batches per optimiser step.", ge=1)
-    max_train_steps: int = setting(1000, "Number of optimiser steps.", ge=1)
+    max_train_steps: Annotated[int, HOW] = setting(1000, "Number of optimiser steps.", ge=1)
     learning_rate: float = setting(1e-4, "AdamW learning rate.", gt=0)
     lr_scheduler: Literal["constant", "constant_with_warmup", "cosine", "linear"] = setting(
         "constant_with_warmup", "Schedule of the learning rate."
@@ -74,15 +76,23 @@ class TrainSettings(Settings):
     max_grad_norm: float = setting(1.0, "Norm to which gradients are clipped.")
     ema_decay: float = setting(0.999, "Decay of the moving average of the weights; 0 keeps none.", ge=0, lt=1)
     mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", "Number type of the forward pass.")
-    gradient_checkpointing: bool = setting(False, "Use less memory and a third more time, with the same losses.")
-    dataloader_num_workers: int = setting(0, "Number of processes that make batches.", ge=0)
-    checkpointing_steps: int = setting(500, "Number of steps between checkpoints.", ge=1)
-    checkpoints_total_limit: int = setting(2, "Number of checkpoints to keep.", ge=1)
-    validation_steps: int = setting(500, "Number of steps between validations.", ge=1)
-    logging_steps: int = setting(25, "Number of steps between logged figures.", ge=1)
-    resume_from_checkpoint: str | None = setting(None, "Checkpoint to resume from: latest, or its path.")
-    overwrite: bool = setting(False, "Remove the checkpoints in --output-dir and start from the beginning.")
-    report_to: Literal["none", "tensorboard", "wandb"] = setting("none", "Tracker that gets the figures.")
+    gradient_checkpointing: Annotated[bool, HOW] = setting(
+        False, "Use less memory and a third more time, with the same losses."
+    )
+    dataloader_num_workers: Annotated[int, HOW] = setting(0, "Number of processes that make batches.", ge=0)
+    checkpointing_steps: Annotated[int, HOW] = setting(500, "Number of steps between checkpoints.", ge=1)
+    checkpoints_total_limit: Annotated[int, HOW] = setting(2, "Number of checkpoints to keep.", ge=1)
+    validation_steps: Annotated[int, HOW] = setting(500, "Number of steps between validations.", ge=1)
+    logging_steps: Annotated[int, HOW] = setting(25, "Number of steps between logged figures.", ge=1)
+    resume_from_checkpoint: Annotated[str | None, HOW] = setting(
+        None, "Checkpoint to resume from: latest, or its path."
+    )
+    overwrite: Annotated[bool, HOW] = setting(
+        False, "Remove the checkpoints in --output-dir and start from the beginning."
+    )
+    report_to: Annotated[Literal["none", "tensorboard", "wandb"], HOW] = setting(
+        "none", "Tracker that gets the figures."
+    )
 
     @model_validator(mode="after")
     def _one_warm_up(self) -> Self:
@@ -142,10 +152,14 @@ class DenoiserTraining(TrainSettings):
     noise: Literal["white", "shared"] = setting("white", "White noise, or with a part that is one draw per channel.")
     noise_share: float = setting(0.0, "Share of the noise variance in that one draw, 0 to 1.", ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = setting("nearest", "How the mask is shrunk to the latents.")
-    sampler: Sampler = setting("euler-ancestral", "Sampler that the checkpoint states.")
-    steps: int = setting(5, "Number of sampling steps that the checkpoint states; 1 is the mean prediction.", ge=1)
-    draws: int = setting(1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1)
-    detail_radius: int = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
+    sampler: Annotated[Sampler, HOW] = setting("euler-ancestral", "Sampler that the checkpoint states.")
+    steps: Annotated[int, HOW] = setting(
+        5, "Number of sampling steps that the checkpoint states; 1 is the mean prediction.", ge=1
+    )
+    draws: Annotated[int, HOW] = setting(
+        1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
+    )
+    detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
     prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
     loss_region: LossRegion = "foreground"
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
@@ -224,7 +238,7 @@ class ClassifierTraining(TrainSettings):
     imagenet: bool = setting(False, "Start from torchvision's ImageNet weights, which needs a network.")
     linear_probe: bool = setting(False, "Train the head alone.")
     label_smoothing: float = setting(0.0, "Label smoothing, 0 to 1.", ge=0, lt=1)
-    calibrate: bool = setting(False, "Scale and shift the exported head to fit the held-out photos.")
+    calibrate: Annotated[bool, HOW] = setting(False, "Scale and shift the exported head to fit the held-out photos.")
 
 
 TASKS: dict[str, type[TrainSettings]] = {

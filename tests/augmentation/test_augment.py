@@ -348,7 +348,7 @@ def test_killed_while_writing_composites_the_same_command_completes(settings, mo
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"gamma": 0.5}, "gamma 1.0 then, 0.5 now"), ({"pick": "top"}, "pick 'random' then, 'top' now")],
+    [({"gamma": 0.5}, "gamma: 1.0 then, 0.5 now"), ({"pick": "top"}, "pick: 'random' then, 'top' now")],
 )
 def test_changed_options_on_an_old_folder_are_refused(settings, changes, told):
     augment(settings)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from harmonygen.training import checkpoints
 from harmonygen.training.loop import fit
 from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import AutoencoderTraining, ClassifierTraining, InverseTraining, TrainSettings
@@ -119,7 +120,9 @@ def toy(tmp_path: Path) -> Callable[..., Any]:
             "learning_rate": 1e-2,
             "ema_decay": 0.9,
         }
-        return fit(task or ToyTask(), Noise(), Noise(), TrainSettings(**{**common, **changes}), log)
+        settings = TrainSettings(**{**common, **changes})
+        with checkpoints.held(settings):
+            return fit(task or ToyTask(), Noise(), Noise(), settings, log)
 
     return run
 

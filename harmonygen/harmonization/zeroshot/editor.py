@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from harmonygen.harmonization.zeroshot.words import Description
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.draw import Picture01
 from harmonygen.pictures.images import Mask
+from harmonygen.seeds import digest_of_bytes
 
 Progress = Callable[[int, int], None]
 
@@ -133,8 +133,7 @@ def load_editor(folder: str | Path, device: str, dtype: torch.dtype, settings: Z
 
 def module_digest(module: torch.nn.Module) -> str:
     """Return 16 hex digits that stand for a module's weights."""
-    found = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        found.update(name.encode())
-        found.update(value.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+    weights = sorted(module.state_dict().items())
+    return digest_of_bytes(
+        part for name, value in weights for part in (name.encode(), value.cpu().contiguous().numpy().tobytes())
+    )

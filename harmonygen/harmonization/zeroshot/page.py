@@ -17,11 +17,11 @@ from PIL import Image
 from harmonygen.errors import UsageError
 from harmonygen.report import pages
 from harmonygen.report.gather import flatten
-from harmonygen.report.render import FILENAME, Progress, ReportResult, data_url
+from harmonygen.report.render import FILENAME, Progress, ReportResult, data_url, put_page, refuse_foreign_page
 from harmonygen.report.rows import read_columns
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import QUALITY, Thumbnail
-from harmonygen.storage.shards import make_folder, read_json, write_bytes
+from harmonygen.storage.shards import read_json
 
 TRACES = "*.trace.json"
 _STRIP = ".strip.jpg"
@@ -70,6 +70,7 @@ def write_zero_shot_report(
     """
     if not is_zero_shot(run):
         raise UsageError(f"'{run}' is no run of harmonize --method zero-shot: give the --out of one")
+    refuse_foreign_page(out)
     found = dict(traces(run))
     among = {path: trace for path, trace in found.items() if _fits(trace["pair_id"], pairs)}
     shown = dict(fitting(among, max_candidates))
@@ -80,8 +81,7 @@ def write_zero_shot_report(
             progress(len(rows), len(shown))
     content = render(run, found, rows, len(among)).encode()
     path = out or run / FILENAME
-    make_folder(path.parent)
-    write_bytes(path, content)
+    put_page(path, content)
     unreadable = sum(not cell.picture for row in rows for cell in row["cells"])
     return ReportResult(path, len(found), len(rows), _edits(found), _edits(shown), unreadable, len(content))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from harmonygen.errors import CheckpointError
 from harmonygen.records import Pair
 from harmonygen.storage.remote import Remote
-from harmonygen.storage.shards import Shard, make_folder
+from harmonygen.storage.shards import Shard, make_folder, remove_strays, strays
 from harmonygen.synthesis.run_folder import send_shard
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext, ShardResult, run_shard
@@ -84,10 +84,8 @@ def make_ready(out: Path, shards: Sequence[Shard]) -> None:
     Of others nothing is touched: other parts of a job array may be writing theirs.
     """
     for folder in ("candidates", "pairs"):
-        make_folder(out / folder)
-        for shard in shards:
-            for stray in (out / folder).glob(f".{shard.filename}.*.tmp"):
-                stray.unlink(missing_ok=True)
+        finals = {shard.filename for shard in shards}
+        remove_strays(strays(make_folder(out / folder), finals, finals))
 
 
 def device_of(name: str, worker: int, gpus: int) -> str:

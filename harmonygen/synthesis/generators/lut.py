@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
 from harmonygen.recolor import identity_lut, lut_foreground, random_lut, read_cube
 from harmonygen.records import Candidate
+from harmonygen.seeds import digest_of_bytes
 
 
 class LutGenerator:
@@ -22,7 +22,7 @@ class LutGenerator:
 
     def __init__(self, cubes: Sequence[Path] = ()) -> None:
         self.cubes = [read_cube(path) for path in cubes]
-        tables = hashlib.sha256(b"".join(cube.tobytes() for cube in self.cubes)).hexdigest()[:16]
+        tables = digest_of_bytes(cube.tobytes() for cube in self.cubes)
         self.digest = f"lut:{tables if self.cubes else 'random'}"
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
