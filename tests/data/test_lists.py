@@ -136,7 +136,9 @@ def test_the_root_is_found_from_a_subset_a_list_and_a_run(root, tmp_path_factory
     write(root / "IHD_test.txt", "f1")
     run = tmp_path_factory.mktemp("run")
     (run / "candidates").mkdir()
-    (run / "plan.json").write_text(json.dumps({"data_root": str(root)}))
+    (run / "plan.json").write_text(
+        json.dumps({"verb": "synthesize", "data_root": str(root), "settings": {}, "shards": []})
+    )
     assert place_of(root / "HX") == (root, "HX")
     assert place_of(root / "IHD_test.txt") == place_of(root) == (root, None)
     for data in (root, root / "HX", root / "IHD_test.txt", write(root / "HX" / "mine.txt", "f2"), run):

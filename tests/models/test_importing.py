@@ -178,7 +178,7 @@ def test_missing_unexpected_and_misshapen_names_are_listed(unet_folder, tiny_sd,
         import_denoiser(read_foreign(unet_folder, "denoiser"), "forward", tiny_sd, tiny_sd, "", tmp_path / "out")
     said = str(refused.value)
     assert f"{len(dropped)} missing: up_blocks.3.attentions" in said
-    assert f"and {len(dropped) - 4} more" in said
+    assert f"and {len(dropped) - 5} more" in said
     assert "1 unexpected: surprise.weight" in said
     assert "1 of another shape: conv_out.bias (5,) instead of (4,)" in said
     assert str(unet_folder / "config.json") in said

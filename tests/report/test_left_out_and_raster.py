@@ -13,9 +13,8 @@ from skimage import data
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony.prepare import DROPPED_COLUMNS
 from harmonygen.report import plots
-from harmonygen.report.curves import COLOURS
 from harmonygen.report.dropped import dropped_rows, dropped_sheet, read_left_out
-from harmonygen.report.raster import to_png
+from harmonygen.report.raster import COLOURS, to_png
 from harmonygen.storage import shards
 from harmonygen.storage.parquet_cells import image_cell, image_schema
 

@@ -12,9 +12,10 @@ import pytest
 from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
-from harmonygen.data.composites import read_cases, read_composites, read_triplets
+from harmonygen.data.composites import composites_of, read_composites
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import FileSource
+from harmonygen.evaluation.cases import read_cases
+from harmonygen.records import CellSource
 from harmonygen.report.gather import gather
 from harmonygen.report.render import figures
 from harmonygen.runs.decisions import Decisions
@@ -83,9 +84,9 @@ def test_a_review_stands_above_the_gates_also_for_what_is_not_selected(run):
 def test_every_reader_of_composites_takes_what_may_be_used(run):
     _, _, usable = reviewed(run)
     names = {f"{pair_id}_hg{k}" for pair_id, k in usable}
-    assert {triplet.triplet_id for triplet in read_triplets(run)[0]} == names
-    assert {pair.pair_id for pair in read_composites(run)} == names
-    assert {case.name for case in read_cases(run).cases} == names
+    assert {composite.name for composite in composites_of(run)} == names
+    assert {composite.name for composite in read_composites(run)} == names
+    assert {case.name for case in read_cases(run)} == names
 
 
 def test_an_export_and_an_augmentation_of_it_take_what_may_be_used(run, tmp_path):
@@ -201,7 +202,7 @@ def test_a_run_that_is_not_finished_is_refused_by_one_sentence(run, lacking):
     }[lacking]
     victim.unlink()
     said = "3 of 3 shards are there, summary.json is not" if lacking == "summary" else "2 of 3 shards are there"
-    for read in (Run.open, read_triplets, read_composites, read_cases, lambda folder: reselect(folder, rule="random")):
+    for read in (Run.open, composites_of, read_composites, read_cases, lambda folder: reselect(folder, rule="random")):
         with pytest.raises(UsageError, match=rf"the run '.*run' is not finished \({said}\): repeat its synthesize"):
             read(run)
     assert is_run(run)
@@ -252,7 +253,7 @@ def test_a_selection_that_was_stopped_half_way_is_refused_and_the_same_command_m
     with pytest.raises(KeyboardInterrupt):
         reselect(run, decisions=decisions)
     monkeypatch.undo()
-    for read in (Run.open, read_triplets, read_composites, read_cases):
+    for read in (Run.open, composites_of, read_composites, read_cases):
         with pytest.raises(UsageError, match=r"half done \(2 of 3 shards hold another one than selection\.json\)"):
             read(run)
     reselect(run, decisions=decisions)
@@ -279,9 +280,9 @@ def test_a_build_is_read_as_parquet_though_it_has_a_folder_candidates(tmp_path, 
     images = dict(opened.images(row["part"]))[row["pair_id"]]
     pq.write_table(pq.read_table(run / "quarantine.parquet"), build / "quarantine.parquet")
     _write_parquet(build / "data", images.path.read_bytes(), images.mask, encoded)
-    (triplet,), faults = read_triplets(build)
-    assert not faults
-    assert not isinstance(triplet.composite, FileSource)
+    found = composites_of(build)
+    assert not found.bad
+    assert [type(composite.composite) for composite in found] == [CellSource]
 
 
 def _write_parquet(folder: Path, real: bytes, mask: bytes, composite: bytes) -> None:
