@@ -157,7 +157,7 @@ def default_lists(root: Path, role: Role = "train", subset: str | None = None) -
         return found or [listed for listed in lists_to_read(root, "test", subset) if listed.scope == ""]
     if lists_to_read(root, "train", subset):
         raise UsageError(
-            f"'{root}' has training lists but no test list (IHD_test.txt or <Subset>_test.txt): name the list to read"
+            f"'{root}' has training lists but no IHD_test.txt or <Subset>_test.txt: name the list to read"
         )
     return []
 
