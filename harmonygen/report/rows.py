@@ -143,7 +143,7 @@ def read_columns(path: Path, columns: Iterable[str]) -> list[dict[str, Any]]:
         StorageError: the file is damaged.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         present = [name for name in columns if name in file.schema_arrow.names]
         rows: list[dict[str, Any]] = file.read(columns=present).to_pylist()
     except (OSError, pa.ArrowException) as error:

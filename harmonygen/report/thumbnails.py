@@ -179,7 +179,9 @@ def _bytes_or_error(source: ImageSource) -> bytes | InputError:
 
 
 def _stream_file(path: Path, wanted: Mapping[int, list[CellSource]]) -> Iterator[Found]:
-    file = pq.ParquetFile(path, pre_buffer=False)  # a row group of large PNG would be held whole
+    file = pq.ParquetFile(
+        path, pre_buffer=False, page_checksum_verification=True
+    )  # a row group of large PNG would be held whole
     columns = sorted({source.column for group in wanted.values() for source in group})
     start = 0
     for group in range(file.num_row_groups):

@@ -18,7 +18,6 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from harmonygen.errors import InputError, StorageError, UsageError, shown
 from harmonygen.pictures.images import ImageU8, Mask, read_bytes, read_image, resize
@@ -27,6 +26,7 @@ from harmonygen.pictures.photo import shrink_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, SegmentSource
 from harmonygen.storage.content import Content, holds
 from harmonygen.storage.parquet_cells import held_by
+from harmonygen.storage.shards import open_parquet
 
 CONTENT_COLUMNS = {"real_file": "string", "mask_file": "string"}
 DIGEST_COLUMNS = {"real_digest": "string", "mask_digest": "string"}
@@ -80,7 +80,7 @@ def read_noted(part: Path | BinaryIO) -> list[Noted]:
         StorageError: the file is damaged.
     """
     try:
-        file = pq.ParquetFile(part)
+        file = open_parquet(part)
         present = [name for name in _COLUMNS if name in file.schema_arrow.names]
         table = file.read(columns=present)
     except (OSError, pa.ArrowException) as error:

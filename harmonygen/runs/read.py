@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
 from harmonygen.runs.decisions import Decision, from_rows
 from harmonygen.runs.identity import DIGEST_COLUMNS, Noted, changed, noted_of, of_noted, refuse_changed
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
-from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light, reading
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light
 from harmonygen.storage.parquet_cells import IMAGE
-from harmonygen.storage.shards import file_metadata, read_json, shard_files, unpack_quarantine
+from harmonygen.storage.shards import file_metadata, open_parquet, read_json, reading, shard_files, unpack_quarantine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +135,7 @@ class Run:
         allowed = {digest_of(self.selection).encode(), *(() if self.reselected else (None,))}
         others = 0
         for part in self.parts:
-            with reading(part):
-                others += file_metadata(part).get(SELECTION_KEY) not in allowed
+            others += file_metadata(part).get(SELECTION_KEY) not in allowed
         if others:
             raise UsageError(
                 f"the selection of the run '{self.folder}' is half done ({others} of {len(self.parts)} shards hold "
@@ -259,7 +257,7 @@ class Run:
         """
         path = self.pair_file(part)
         with reading(path):
-            batches = pq.ParquetFile(path, pre_buffer=False).iter_batches(
+            batches = open_parquet(path, pre_buffer=False).iter_batches(
                 batch_size=1, columns=["pair_id", "real", "mask"]
             )
             for row in (batch.to_pylist()[0] for batch in batches):

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import UsageError
 from harmonygen.pictures.images import ImageU8, encode, read_bytes
 from harmonygen.pictures.masks import fg_ratio
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Dropped, FileSource, Scored, Selected
 from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS, content_columns, digest_columns
 from harmonygen.storage.parquet_cells import IMAGE, cell_file, image_cell, image_schema
+from harmonygen.storage.shards import open_parquet, reading
 
 _AHEAD = 8  # composites in memory while a run is read: one at a time costs six times the time
 
@@ -159,15 +158,6 @@ def _png(image: ImageU8 | Any, photo: Photo) -> dict[str, Any]:
     return image_cell(encode(image), f"{photo.pair.pair_id.replace('/', '_')}.png")
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file of a run is read into StorageError."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
-
-
 def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
     """Read columns of a file of a run.
 
@@ -176,7 +166,7 @@ def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
         StorageError: it cannot be read.
     """
     with reading(path):
-        file = pq.ParquetFile(path)
+        file = open_parquet(path)
         present = file.schema_arrow.names
         if missing := [name for name in columns if name.partition(".")[0] not in present]:
             raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of synthesize")
@@ -185,12 +175,21 @@ def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
 
 def read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     """Yield picked rows of a file with their encoded composites; row groups without any are not read."""
-    file = pq.ParquetFile(path, pre_buffer=False)
+    with reading(path):
+        file = open_parquet(path, pre_buffer=False)
     ends = accumulate(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
     groups = [range(start, stop) for start, stop in pairwise((0, *ends))]
     wanted = [group for group, rows in enumerate(groups) if not picked.keys().isdisjoint(rows)]
-    batches = file.iter_batches(batch_size=_AHEAD, row_groups=wanted, columns=["composite"])
-    cells = (cell for batch in batches for cell in batch.column("composite"))
+    cells = _cells(path, file.iter_batches(batch_size=_AHEAD, row_groups=wanted, columns=["composite"]))
     for row, cell in zip(chain.from_iterable(groups[group] for group in wanted), cells, strict=True):
         if row in picked:
             yield picked[row], cell.as_py()["bytes"]
+
+
+def _cells(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Scalar]:
+    while True:
+        with reading(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield from batch.column("composite")

@@ -37,7 +37,7 @@ def _row_group_ends(path: Path, _version: Version) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def _column_of_group(path: Path, _version: Version, group: int, column: str) -> pa.ChunkedArray:
-    return pq.ParquetFile(path).read_row_group(group, columns=[column]).column(column)
+    return pq.ParquetFile(path, page_checksum_verification=True).read_row_group(group, columns=[column]).column(column)
 
 
 def read_cell(source: CellSource) -> bytes:

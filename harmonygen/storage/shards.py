@@ -250,22 +250,51 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
     if metadata:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with storage_errors(f"'{path}'"), whole_file(path) as temporary:
-        pq.write_table(table, temporary, **options)
+        pq.write_table(table, temporary, write_page_checksum=True, **options)
         written = pq.read_metadata(temporary).num_rows
         if written != table.num_rows:
             raise OSError(f"{written} of {table.num_rows} rows were written")
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a job is read into StorageError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the command that made it") from error
+
+
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file whose pages are compared with their checksums when they are read, if they have any."""
+    return pq.ParquetFile(path, page_checksum_verification=True, **options)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read ``columns`` (all if None) of a Parquet file of a job.
+
+    Raises:
+        StorageError: it cannot be read, or is not what was written.
+    """
+    with reading(path):
+        return open_parquet(path).read(columns=None if columns is None else list(columns))
+
+
 def file_metadata(path: Path) -> dict[bytes, bytes]:
-    """Return the key-value metadata of a Parquet file's footer."""
-    return dict(pq.read_metadata(path).metadata or {})
+    """Return the key-value metadata of a Parquet file's footer.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with reading(path):
+        return dict(pq.read_metadata(path).metadata or {})
 
 
 def is_whole(path: Path, plan_digest: str | None = None) -> bool:
     """Tell whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
     try:
         metadata = file_metadata(path)
-    except (OSError, pa.ArrowException):
+    except StorageError:
         return False
     return plan_digest is None or metadata.get(PLAN_KEY) == plan_digest.encode()
 
@@ -277,7 +306,9 @@ def pack_quarantine(rows: Iterable[Quarantined]) -> bytes:
 
 def unpack_quarantine(path: Path) -> list[Quarantined]:
     """Read the quarantine rows out of a shard file's metadata."""
-    return unpack_rows(file_metadata(path))
+    metadata = file_metadata(path)
+    with reading(path):
+        return unpack_rows(metadata)
 
 
 def unpack_rows(metadata: Mapping[bytes, bytes]) -> list[Quarantined]:

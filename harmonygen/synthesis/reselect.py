@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from harmonygen.errors import UsageError
@@ -36,6 +35,7 @@ from harmonygen.storage.shards import (
     file_metadata,
     locked,
     read_json,
+    read_parquet,
     refuse_others,
     write_json,
     write_parquet,
@@ -45,6 +45,8 @@ from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
 
+SCORED_KEY = b"harmonygen.scored"
+"""Footer key: digest of the classifier that a shard's scores come from, if it was scored or selected again."""
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards in all)."""
 
@@ -94,18 +96,37 @@ def reselect(
         refuse_others(out, "reselect")
         written = [f"{folder}/{path.name}" for folder in (CANDIDATES, PAIRS) for path in run.parts]
         sweep(out, [SELECTION, *written], resumed=True)
+        if scorer is None:
+            _refuse_mixed_scores(run, choice.classifier_digest)
         parts = [_Rewritten(0, 0, 0, 0, 0)]
         for part, path in enumerate(run.parts):
             parts.append(_rewrite(path, run.pair_file(part), choice, scorer))
             if progress:
                 progress(part + 1, len(run.parts))
-        if any(part.rewritten for part in parts) or run.selection != choice.to_json():
+        if any(part.rewritten for part in parts) or run.reselected != choice.to_json():
             _sum_up(run, choice)
             write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
     review = Decisions("", "", choice.decisions)
     rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
     counts = review.count("accept"), review.count("reject")
     return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
+
+
+def _refuse_mixed_scores(run: Run, classifier: str) -> None:
+    """Raise UsageError if shards hold scores of another classifier than the one that the run states."""
+    other = [path.name for path in run.parts if _scored_by(path, run) not in ("", classifier)]
+    if other:
+        raise UsageError(
+            f"{len(other)} of {len(run.parts)} shards hold scores of another classifier ({other[0]}), because a "
+            "scoring was stopped half-way or a shard was made again: repeat the harmonygen score command first"
+        )
+
+
+def _scored_by(path: Path, run: Run) -> str:
+    """Return the digest of a shard's classifier, empty if the shard does not say (older versions did not write it)."""
+    metadata = file_metadata(path)
+    unsaid = "" if SELECTION_KEY in metadata else run.plan["classifier_digest"]
+    return metadata[SCORED_KEY].decode() if SCORED_KEY in metadata else str(unsaid)
 
 
 def _candidates(run: Run) -> set[tuple[str, int]]:
@@ -191,11 +212,11 @@ class _Rewritten(NamedTuple):
 
 def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
     """Rewrite one shard's files under the new choice, the candidates' last."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
-    if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
+    if all(file_metadata(each).get(SELECTION_KEY) == choice.digest.encode() for each in (path, beside)):
         return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
-    photos = pq.read_table(beside)
+    photos = read_parquet(beside)
     masks = (
         dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
         if scorer
@@ -203,7 +224,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     )
     rows = [row for group in _by_pair(table) for row in _select_anew(group, choice, scorer, masks)]
     kept = {key: value for key, value in file_metadata(path).items() if key in (PLAN_KEY, QUARANTINE_KEY, SECONDS_KEY)}
-    mark = {**kept, SELECTION_KEY: choice.digest.encode()}
+    mark = {**kept, SELECTION_KEY: choice.digest.encode(), SCORED_KEY: choice.classifier_digest.encode()}
     scores: dict[str, list[dict[str, Any]]] = {}
     for pair_id, row in zip(ids, rows, strict=True):
         scores.setdefault(pair_id, []).append(row)

@@ -218,7 +218,9 @@ class _Writer:
         self.temporary = final.with_name(temporary_name(final.name))
 
     def __enter__(self) -> _Writer:
-        self.writer = pq.ParquetWriter(self.temporary, self.schema, compression={"composite": "none"})
+        self.writer = pq.ParquetWriter(
+            self.temporary, self.schema, compression={"composite": "none"}, write_page_checksum=True
+        )
         return self
 
     def write(self, rows: list[dict[str, Any]]) -> None:
