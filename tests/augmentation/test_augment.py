@@ -98,7 +98,12 @@ def composite_names(pairs):
 
 @cache
 def composite(pair_id, k):
-    return encoded(Image.fromarray(np.roll(np.asarray(photo(PHOTOS[real_id(pair_id)])), 5 + k, axis=1)))
+    """A composite whose background is the dataset's photo, which is a JPEG."""
+    held = BytesIO()
+    photo(PHOTOS[real_id(pair_id)]).save(held, "JPEG", quality=90)
+    real = Image.open(held)
+    moved = Image.fromarray(np.roll(np.asarray(real), 5 + k, axis=1))
+    return encoded(Image.composite(moved, real, mask_of(pair_id)))
 
 
 def candidate(pair_id, k, **changes):

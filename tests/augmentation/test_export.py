@@ -168,3 +168,60 @@ def test_an_export_stopped_half_way_is_finished_by_the_same_command(run, tmp_pat
         assert content.pop("manifest.parquet")
         assert json.loads(content.pop("plan.json"))["settings"].pop("out")
     assert contents[0] == contents[1]
+
+
+@pytest.fixture
+def strange_tree(six_photos, tmp_path) -> Path:
+    """A dataset in iHarmony4 layout whose photos fade, are CMYK, have 16 bits, or are plain."""
+    home = tmp_path / "strange" / "HX"
+    for kind in ("real_images", "masks", "composite_images"):
+        (home / kind).mkdir(parents=True)
+    fade = Image.linear_gradient("L")
+    for index, name in enumerate(("fading", "cmyk", "deep", "plain")):
+        photo = Image.open(six_photos / "images" / f"p{index}.png").convert("RGB")
+        if name == "fading":
+            photo.putalpha(fade.resize(photo.size))
+        elif name == "deep":
+            photo = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 200)
+        suffix = "jpg" if name == "cmyk" else "png"
+        (photo.convert("CMYK") if name == "cmyk" else photo).save(home / "real_images" / f"{name}.{suffix}")
+        Image.open(six_photos / "masks" / f"p{index}.png").save(home / "masks" / f"{name}_1.png")
+        photo.convert("RGB").save(home / "composite_images" / f"{name}_1_1.png")
+    return home.parent
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("link", ["hard", "sym", "copy"])
+def test_a_tree_holds_the_photos_that_its_composites_were_made_from(link, strange_tree, settings_of, tmp_path):
+    base = settings_of(data=str(strange_tree), gates=OPEN, k=1, out=tmp_path / "base")
+    synthesize(base)
+    settings = AugmentSettings(data=str(strange_tree), candidates=base.out, out=tmp_path / "mixed", link=link)
+    kept = {path: path.read_bytes() for path in strange_tree.rglob("*.*")}
+    for attempt in range(2):  # the second goes on from what the first left
+        assert augment(settings).new == 4
+        rows = pq.read_table(settings.out / "manifest.parquet").to_pylist()
+        for row in (row for row in rows if row["source"] == "harmonygen"):
+            real, composite = pixels(settings.out / row["real"]), pixels(settings.out / row["composite"])
+            background = pixels(settings.out / row["mask"])[..., 0] < 128
+            assert (real[background] == composite[background]).all(), row["composite"]
+        if not attempt:
+            (settings.out / "summary.json").unlink()
+    names = {path.name for path in (settings.out / "HX" / "real_images").iterdir()}
+    assert names == {"fading.png", "cmyk.png", "deep.png", "plain.png"}
+    plain = (settings.out / "HX" / "real_images" / "plain.png", strange_tree / "HX" / "real_images" / "plain.png")
+    assert plain[0].samefile(plain[1]) == (link != "copy")
+    assert {path: path.read_bytes() for path in strange_tree.rglob("*.*")} == kept
+    tree = read_iharmony4(settings.out)
+    assert all(pair.real.path.is_file() for pair in tree)
+
+
+def test_an_export_holds_the_photos_that_its_composites_were_made_from(strange_tree, settings_of, tmp_path):
+    base = settings_of(data=str(strange_tree), gates=OPEN, k=1, out=tmp_path / "base")
+    synthesize(base)
+    export(ExportSettings(run=base.out, out=tmp_path / "tree"))
+    for row in pq.read_table(tmp_path / "tree" / "manifest.parquet").to_pylist():
+        real, mask, composite = (pixels(tmp_path / "tree" / row[name]) for name in ("real", "mask", "composite"))
+        assert (real == composite)[mask[..., 0] < 128].all(), row["composite"]

@@ -108,6 +108,26 @@ def test_a_study_runs_whole_and_a_repeat_writes_nothing(finished: tuple[GainSett
     assert all(row.done == row.seeds for row in plan(study)[0])
 
 
+def test_a_study_does_not_go_on_with_other_photos(
+    finished: tuple[GainSettings, dict[str, Any]], eight_photos: Path
+) -> None:
+    study, _ = finished
+    photos = {path: path.read_bytes() for path in (eight_photos / "images").iterdir()}
+    before = snapshot(study.out)
+    try:
+        for path, content in zip(photos, reversed(photos.values()), strict=True):
+            path.write_bytes(content)
+        with pytest.raises(
+            UsageError, match=r"photos or masks of \d pairs are not those that .*candidates.* \(photo\)"
+        ):
+            gain(study, lambda _line: None)
+    finally:
+        for path, content in photos.items():
+            path.write_bytes(content)
+    assert gain(study, lambda _line: None).finished_before
+    assert snapshot(study.out) == before
+
+
 def test_arms_share_the_test_set_and_train_on_none_of_its_photos(finished: tuple[GainSettings, dict[str, Any]]) -> None:
     trees = [finished[0].out / "data" / name for name in ("base", "gamma-1", "jitter", "duplicates")]
     lists = {(tree / "IHD_test.txt").read_text() for tree in trees}
