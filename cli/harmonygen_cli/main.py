@@ -17,24 +17,24 @@ from harmonygen_cli.console import Reporter, warnings_as_lines
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 
-VERBS = (
-    "quickstart",
-    "synthesize",
-    "score",
-    "select",
-    "augment",
-    "export",
-    "build-human-harmony",
-    "publish",
-    "harmonize",
-    "gain",
-    "evaluate",
-    "report",
-    "train",
-    "import-weights",
-    "recipes",
-    "doctor",
-)
+VERBS = {
+    "quickstart": "Run the whole job on the built-in sample.",
+    "synthesize": "Make, score and select candidate composites of photos.",
+    "score": "Score a finished run by another classifier.",
+    "select": "Select among a finished run's candidates again.",
+    "augment": "Mix candidates into a harmonization dataset.",
+    "export": "Write a run as an iHarmony4 tree.",
+    "build-human-harmony": "Build a dataset from segmented photos.",
+    "publish": "Verify a built dataset and publish it on the Hub.",
+    "harmonize": "Harmonize composites.",
+    "gain": "Measure what augmentation is worth.",
+    "evaluate": "Score predictions or models.",
+    "report": "Write an HTML page of a run or a dataset.",
+    "train": "Train a model.",
+    "import-weights": "Turn released weights into a checkpoint folder.",
+    "recipes": "List, print, copy and check recipes.",
+    "doctor": "Say what this machine can run, and why not.",
+}
 """Each verb is the module of its name (``-`` as ``_``), which holds the command, or an ``app``, of its name."""
 
 
@@ -43,7 +43,7 @@ class Terminated(BaseException):
 
 
 def door(arguments: Sequence[str]) -> typer.Typer:
-    """Return the app that knows the verb in ``arguments``, or all verbs: what is not asked for is not imported."""
+    """Return the app of the verb in ``arguments``, or the list of all verbs: what is not asked for is not imported."""
     app = typer.Typer(
         name="harmonygen",
         no_args_is_help=True,
@@ -54,12 +54,13 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback(help="Make, curate and measure training data for image harmonization.")(lambda: None)
     asked = next((argument for argument in arguments if not argument.startswith("-")), "")
-    for verb in (asked,) if asked in VERBS else VERBS:
-        module = verb_module(verb)
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=verb)
-        else:
-            app.command(verb)(getattr(module, verb.replace("-", "_")))
+    if asked not in VERBS:
+        for verb, summary in VERBS.items():
+            app.command(verb, help=summary)(lambda: None)
+    elif hasattr(module := verb_module(asked), "app"):
+        app.add_typer(module.app, name=asked)
+    else:
+        app.command(asked)(getattr(module, asked.replace("-", "_")))
     return app
 
 
