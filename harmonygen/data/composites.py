@@ -6,7 +6,7 @@ candidate of a run, so that results map to composites one to one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -193,14 +193,8 @@ def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
                 faults.append(row)
             else:
                 found.append(_of_row(row))
-    return CompositeSet(
-        tuple(found), "parquet", Path(data), tuple(faults), _split_told(files) if role == "test" else ""
-    )
-
-
-def _split_told(files: Iterable[Path]) -> str:
-    split = next((split_of(file.name) for file in files), "")
-    return f"split {split}" if split else "every row"
+    split = split_of(files[0].name) if files else ""
+    return CompositeSet(tuple(found), "parquet", Path(data), tuple(faults), f"split {split}" if split else "every row")
 
 
 def _of_row(pair: Pair) -> Composite:

@@ -156,9 +156,7 @@ def default_lists(root: Path, role: Role = "train", subset: str | None = None) -
     if found or role == "train":
         return found or [listed for listed in lists_to_read(root, "test", subset) if listed.scope == ""]
     if lists_to_read(root, "train", subset):
-        raise UsageError(
-            f"'{root}' has training lists but no test list (IHD_test.txt or <Subset>_test.txt): name the list to read"
-        )
+        raise UsageError(f"'{root}' has training lists but no IHD_test.txt or <Subset>_test.txt: name the list to read")
     return []
 
 

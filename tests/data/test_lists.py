@@ -145,7 +145,7 @@ def test_the_root_is_found_from_a_subset_a_list_and_a_run(root, tmp_path_factory
 
 def test_training_lists_alone_are_not_scored(root):
     write(root / "train.jsonl.gz", "f1")
-    with pytest.raises(UsageError, match="training lists but no test list"):
+    with pytest.raises(UsageError, match=r"training lists but no IHD_test\.txt"):
         read_cases(root)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -18,10 +19,12 @@ from skimage import data
 from harmonygen.data.manifest import read_manifest
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.human_harmony.build import build_human_harmony
+from harmonygen.human_harmony.photo_split import test_photos as test_photos_of
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.pictures.masks import mask_to_runs
 from harmonygen.runs.decisions import Decisions, write_decisions
 from harmonygen.runs.job_folder import read_plan
+from harmonygen.storage.parquet_cells import image_cell, image_schema
 from harmonygen.storage.shards import locked
 
 PHOTOS = 12
@@ -260,6 +263,14 @@ def test_given_lists_are_respected(settings_for, tmp_path):
     build_human_harmony(settings)
     assert {"photo00", "photo0b", "photo05"} <= photos(settings.out, "test")  # photo0b looks like photo00
     assert {"photo01", "photo02"} <= photos(settings.out, "train")
+
+
+def test_the_test_split_of_a_parquet_dataset_is_what_a_leak_check_compares_with(tmp_path):
+    schema = image_schema({"real": "image", "mask": "image", "real_id": "string"})
+    for split in ("train", "eval"):
+        row = {"real": image_cell(b"1", "r.png"), "mask": image_cell(b"2", "m.png"), "real_id": f"of-{split}"}
+        pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / f"{split}.parquet")
+    assert set(test_photos_of(tmp_path)) == {"of-eval"}
 
 
 def test_photos_of_another_test_split_are_left_out_by_id_and_by_hash(settings_for, tmp_path):

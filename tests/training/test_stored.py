@@ -18,6 +18,7 @@ from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
 from harmonygen.data.composites import composites_of
 from harmonygen.errors import TooManyBadInputsError, UsageError
+from harmonygen.records import CellSource, Composite
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 from harmonygen.training.composites import IndexRange
@@ -101,6 +102,27 @@ def test_every_composite_of_a_tree_or_list_is_a_sample(tree):
         str(tree / "HFlickr/composite_images/f0_1_0.png"),
         str(tree / "HFlickr/composite_images/f1_1_2.png"),
     ]
+
+
+def test_checkpoints_know_composites_by_the_ids_that_they_always_had(tree):
+    cell = CellSource(tree / "train-00000-of-00001.parquet", "composite", 7)
+    made = CellSource(tree / "candidates" / "part-00000-of-00001.parquet", "composite", 0)
+    photo, mask = CellSource(tree / "x.parquet", "real", 0), CellSource(tree / "x.parquet", "mask", 0)
+    assert [known_by(item) for item in composites_of(tree)][:2] == [
+        "HFlickr/composite_images/f0_1_0.png",
+        "HFlickr/composite_images/f0_1_1.png",
+    ]
+    of_row = Composite("train-00000-of-00001-000007", "", "f0", cell, photo, mask)
+    assert known_by(of_row) == "train-00000-of-00001.parquet-000007"
+    assert known_by(Composite("HFlickr/f0_1_hg3", "HFlickr", "HFlickr/f0", made, photo, mask)) == "HFlickr/f0_1_hg3"
+
+
+def test_a_table_with_a_column_of_composites_is_trained_on(tree, of):
+    lines = ["real,mask,composite,real_id"]
+    lines += [f"real_images/f{i}.png,masks/f{i}_1.png,composite_images/f{i}_1_2.png,f{i}" for i in range(4)]
+    (tree / "HFlickr" / "pairs.csv").write_text("\n".join(f"{line}\n" for line in lines))
+    data, held_out = read_samples(of(tree / "HFlickr" / "pairs.csv"), quiet)
+    assert len(data.composites) + len(held_out.composites) == 4
 
 
 def test_a_sample_is_the_stored_composite_with_its_photo(stored, tree):
