@@ -25,6 +25,8 @@ from harmonygen.records import Quarantined
 
 QUARANTINE_KEY = b"harmonygen.quarantine"
 PLAN_KEY = b"harmonygen.plan"
+SELECTION_KEY = b"harmonygen.selection"
+"""Digest of the selection that a shard's rows follow, if it is not the one that the run was made with."""
 
 QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "stage", "error", "message")])
 
@@ -130,7 +132,7 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(f"'{path}'"):
         try:
-            pq.write_table(table, temporary, **options)
+            pq.write_table(table, temporary, write_page_checksum=True, **options)
             written = pq.read_metadata(temporary).num_rows
             if written != table.num_rows:
                 raise OSError(f"{written} of {table.num_rows} rows were written")
@@ -139,16 +141,37 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
             temporary.unlink(missing_ok=True)
 
 
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part of a run and compare the checksums of its pages with what they hold.
+
+    Raises:
+        StorageError: the file cannot be read, or is not what was written.
+    """
+    with unreadable(path):
+        wanted = None if columns is None else list(columns)
+        return pq.read_table(path, columns=wanted, page_checksum_verification=True)
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged Parquet file raises inside the block into StorageError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+
+
 def file_metadata(path: Path) -> dict[bytes, bytes]:
-    """Return the key-value metadata of a Parquet file's footer."""
-    return dict(pq.read_metadata(path).metadata or {})
+    """Return the key-value metadata of a Parquet file's footer; raise StorageError if it cannot be read."""
+    with unreadable(path):
+        return dict(pq.read_metadata(path).metadata or {})
 
 
 def is_whole(path: Path, plan_digest: str | None = None) -> bool:
     """Tell whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
     try:
         metadata = file_metadata(path)
-    except (OSError, pa.ArrowException):
+    except StorageError:
         return False
     return plan_digest is None or metadata.get(PLAN_KEY) == plan_digest.encode()
 
@@ -160,7 +183,9 @@ def pack_quarantine(rows: Iterable[Quarantined]) -> bytes:
 
 def unpack_quarantine(path: Path) -> list[Quarantined]:
     """Read the quarantine rows out of a shard file's metadata."""
-    return unpack_rows(file_metadata(path))
+    metadata = file_metadata(path)
+    with unreadable(path):
+        return unpack_rows(metadata)
 
 
 def unpack_rows(metadata: Mapping[bytes, bytes]) -> list[Quarantined]:

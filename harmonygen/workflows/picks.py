@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from harmonygen import seeds
 from harmonygen.decisions import REJECTED
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import UsageError
+from harmonygen.shards import read_parquet, unreadable
 
 Rule = Literal["random", "top", "selected"]
 
@@ -101,15 +102,14 @@ def read_run(folder: Path) -> Run:
 def _pair_ids(folder: Path, parts: Sequence[Path]) -> set[str]:
     """Return the pairs that the run made candidates of."""
     files = [folder / "pairs" / part.name for part in parts]
-    tables = [pq.read_table(path, columns=["pair_id"])["pair_id"] for path in files if path.is_file()]
+    tables = [read_parquet(path, ["pair_id"])["pair_id"] for path in files if path.is_file()]
     return {pair_id for column in tables for pair_id in column.to_pylist()}
 
 
 def _read_part(path: Path, index: int) -> pa.Table:
-    try:
-        table = pq.ParquetFile(path).read(columns=list(COLUMNS)).replace_schema_metadata(None)
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+    with unreadable(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        table = file.read(columns=list(COLUMNS)).replace_schema_metadata(None)
     if missing := [name for name in COLUMNS if name.partition(".")[0] not in table.column_names]:
         raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no candidate file of harmonygen")
     rows = pa.array(range(table.num_rows), pa.int64())
@@ -260,13 +260,15 @@ def read_composites(run: Run, picked: Iterable[Mapping[str, Any]]) -> Iterator[t
 
 
 def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    file = pq.ParquetFile(path)
+    with unreadable(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
     start = 0
     for group in range(file.metadata.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         here = sorted(row for row in picked if start <= row < start + rows)
         if here:
-            cells = file.read_row_group(group, columns=["composite"]).column("composite")
+            with unreadable(path):
+                cells = file.read_row_group(group, columns=["composite"]).column("composite")
             for row in here:
                 yield picked[row], cells[row - start].as_py()["bytes"]
         start += rows
@@ -275,8 +277,5 @@ def _read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator
 def read_pair_images(run: Run, part: int) -> dict[str, tuple[bytes | None, bytes]]:
     """Return a shard's ``(real, mask)`` bytes by pair; real is None where the photo was used as it is on disk."""
     path = run.folder / "pairs" / run.parts[part].name
-    try:
-        rows = pq.read_table(path, columns=["pair_id", "real", "mask"]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the synthesize command") from error
+    rows = read_parquet(path, ["pair_id", "real", "mask"]).to_pylist()
     return {row["pair_id"]: (row["real"] and row["real"]["bytes"], row["mask"]["bytes"]) for row in rows}

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from harmonygen.config import GateSettings, Rule
@@ -29,8 +28,10 @@ from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.shards import (
     PLAN_KEY,
     QUARANTINE_KEY,
+    SELECTION_KEY,
     file_metadata,
     locked,
+    read_parquet,
     refuse_others,
     sweep,
     write_json,
@@ -43,7 +44,6 @@ from harmonygen.workflows.shard import SECONDS_KEY
 from harmonygen.workflows.tables import score_row
 
 SELECTION = "selection.json"
-SELECTION_KEY = b"harmonygen.selection"
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards in all)."""
 
@@ -110,7 +110,7 @@ def reselect(
 
 def _candidates(out: Path) -> set[tuple[str, int]]:
     """Return (pair id, k) of every candidate of a run."""
-    tables = (pq.read_table(path, columns=["pair_id", "k"]) for path in (out / "candidates").glob("part-*.parquet"))
+    tables = (read_parquet(path, ["pair_id", "k"]) for path in (out / "candidates").glob("part-*.parquet"))
     return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
 
 
@@ -202,11 +202,11 @@ class _Rewritten(NamedTuple):
 
 def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
     """Rewrite one shard's files under the new choice, the candidates' last."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
     if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
         return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
-    photos = pq.read_table(beside)
+    photos = read_parquet(beside)
     masks = (
         dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
         if scorer

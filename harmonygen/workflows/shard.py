@@ -222,7 +222,9 @@ class _Writer:
         self.temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> _Writer:
-        self.writer = pq.ParquetWriter(self.temporary, self.schema, compression={"composite": "none"})
+        self.writer = pq.ParquetWriter(
+            self.temporary, self.schema, compression={"composite": "none"}, write_page_checksum=True
+        )
         return self
 
     def write(self, rows: list[dict[str, Any]]) -> None:

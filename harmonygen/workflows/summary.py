@@ -15,7 +15,16 @@ import pyarrow.parquet as pq
 
 import harmonygen
 from harmonygen.records import Quarantined
-from harmonygen.shards import file_metadata, is_whole, quarantine_table, unpack_quarantine, write_json, write_parquet
+from harmonygen.shards import (
+    file_metadata,
+    is_whole,
+    quarantine_table,
+    read_parquet,
+    unpack_quarantine,
+    unreadable,
+    write_json,
+    write_parquet,
+)
 from harmonygen.workflows.plan import Plan
 
 SUMMARY, QUARANTINE, REPORT = "summary.json", "quarantine.parquet", "report.html"
@@ -51,7 +60,7 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
     from harmonygen.workflows.shard import SECONDS_KEY  # brings torch, which an evaluation of pictures needs not
 
     scores = list(read_scores(out))
-    seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)
+    seconds = sum(_seconds(path, SECONDS_KEY) for path in files)
     return {
         "generator": plan.settings.generator,
         "pairs": plan.pairs - quarantined_pairs(plan, files),
@@ -69,6 +78,12 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
         },
         "versions": versions(),
     }
+
+
+def _seconds(path: Path, key: bytes) -> float:
+    metadata = file_metadata(path)
+    with unreadable(path):
+        return float(metadata.get(key, b"0"))
 
 
 def count_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -102,7 +117,7 @@ def quarantined_pairs(plan: Plan, files: Sequence[Path]) -> int:
 def read_scores(out: Path) -> Iterator[dict[str, Any]]:
     """Yield the scores of every candidate made, kept or not."""
     for path in sorted((out / "pairs").glob("part-*.parquet")):
-        for packed in pq.read_table(path, columns=["scores"]).column("scores").to_pylist():
+        for packed in read_parquet(path, columns=["scores"]).column("scores").to_pylist():
             yield from json.loads(packed)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harmonygen.config import ExportSettings, GateSettings
 from harmonygen.decisions import Decisions, to_rows
-from harmonygen.errors import UsageError
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.shards import locked
 from harmonygen.workflows import picks
 from harmonygen.workflows import reselect as module
@@ -274,3 +274,37 @@ def test_what_a_reviewer_rejected_is_neither_exported_nor_picked(run, rows_of, t
     assert [(row["pair_id"], row["k"]) for row in usable] == [key for key, word in made.of.items() if word == "accept"]
     export(ExportSettings(run=run, out=tmp_path / "dataset"))
     assert len(list((tmp_path / "dataset").rglob("composite_images/*"))) == 1
+
+
+def flipped(path: Path) -> Path:
+    """Flip a bit in the middle of the file's first picture."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 40] ^= 1
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("folder", ["candidates", "pairs"])
+def test_a_flipped_bit_in_a_picture_is_found_before_another_selection_is_written(run, folder):
+    path = flipped(run / folder / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        reselect(run, rule="random")
+
+
+def test_a_flipped_bit_in_a_picture_is_found_before_it_is_mixed_in(run):
+    found = picks.read_run(run)
+    path = flipped(run / "candidates" / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        list(picks.read_composites(found, found.candidates.to_pylist()))
+    path = flipped(run / "pairs" / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        picks.read_pair_images(found, 1)
+
+
+def test_a_damaged_footer_is_told_with_the_files_name(run):
+    path = run / "candidates" / "part-00001-of-00003.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"ARROW:schema") + 40] = 0
+    path.write_bytes(bytes(content))
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        reselect(run, rule="random")
