@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from harmonygen import seeds
 from harmonygen.decisions import REJECTED
 from harmonygen.errors import UsageError
-from harmonygen.shards import read_parquet, unreadable
+from harmonygen.shards import SELECTION_KEY, file_metadata, read_parquet, unreadable
+from harmonygen.workflows.plan import digest_of
 
 Rule = Literal["random", "top", "selected"]
 
@@ -92,11 +93,26 @@ def read_run(folder: Path) -> Run:
             f"the run '{folder}' is not finished: {len(parts)} of {expected} shards are there: "
             "repeat its synthesize command, it goes on where it stopped"
         )
+    _refuse_mixed_selections(folder, parts)
     tables = [_read_part(path, index) for index, path in enumerate(parts)]
     digest = str(json.loads(plan.read_text()).get("plan_digest", ""))
     candidates = pa.concat_tables(tables)
     emptied = _pair_ids(folder, parts) - set(pc.unique(candidates["pair_id"]).to_pylist())
     return Run(folder, parts, candidates, _quarantined(folder), digest, frozenset(emptied))
+
+
+def _refuse_mixed_selections(folder: Path, parts: Sequence[Path]) -> None:
+    """Raise UsageError if shards do not follow the selection that the run states: a rejected candidate may be in."""
+    held = folder / "selection.json"
+    stated = digest_of(json.loads(held.read_text(encoding="utf-8"))).encode() if held.is_file() else None
+    with unreadable(folder / "candidates"):
+        other = [path.name for path in parts if file_metadata(path).get(SELECTION_KEY) != stated]
+    if other:
+        raise UsageError(
+            f"{len(other)} of {len(parts)} shards of '{folder}' follow another selection than the run states "
+            f"({shown(other)}), because a selection was stopped half-way or a shard was made again: "
+            f"run harmonygen select '{folder}' (or score again) first"
+        )
 
 
 def _pair_ids(folder: Path, parts: Sequence[Path]) -> set[str]:

@@ -44,6 +44,8 @@ from harmonygen.workflows.shard import SECONDS_KEY
 from harmonygen.workflows.tables import score_row
 
 SELECTION = "selection.json"
+SCORED_KEY = b"harmonygen.scored"
+"""Digest of the classifier that a shard's scores come from, if the shard was scored or selected again."""
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards in all)."""
 
@@ -94,18 +96,50 @@ def reselect(
         refuse_others(out, "reselect")
         sweep(out)
         parts = [_Rewritten(0, 0, 0, 0, 0)]
-        files = sorted((out / "candidates").glob("part-*.parquet"))
+        files = _whole_run(out, plan)
+        if scorer is None:
+            _refuse_mixed_scores(files, plan, choice.classifier_digest)
         for path in files:
             parts.append(_rewrite(path, out / "pairs" / path.name, choice, scorer))
             if progress:
                 progress(len(parts) - 1, len(files))
-        if any(part.rewritten for part in parts) or _last(out, plan) != choice.to_json():
+        stated = (out / SELECTION).is_file() and _last(out, plan) == choice.to_json()
+        if any(part.rewritten for part in parts) or not stated:
             _sum_up(out, choice)
             write_json(out / SELECTION, choice.to_json())  # last: it says that the summary is up to date
     review = Decisions("", "", choice.decisions)
     rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
     counts = review.count("accept"), review.count("reject")
     return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
+
+
+def _whole_run(out: Path, plan: Mapping[str, Any]) -> list[Path]:
+    """Return the run's files of candidates; raise UsageError if they, or those of the pairs, are not all there."""
+    files = sorted((out / "candidates").glob("part-*.parquet"))
+    whole = [path for path in files if (out / "pairs" / path.name).is_file()]
+    if len(whole) != len(plan["shards"]):
+        raise UsageError(
+            f"'{out}' is not finished, {len(whole)} of {len(plan['shards'])} shards are there: "
+            "run its synthesize command again first"
+        )
+    return whole
+
+
+def _refuse_mixed_scores(files: Sequence[Path], plan: Mapping[str, Any], classifier: str) -> None:
+    """Raise UsageError if shards hold scores of another classifier than the one that the run states."""
+    other = [path.name for path in files if _scored_by(path, plan) not in ("", classifier)]
+    if other:
+        raise UsageError(
+            f"{len(other)} of {len(files)} shards hold scores of another classifier ({other[0]}), because a scoring "
+            "was stopped half-way or a shard was made again: repeat the harmonygen score command first"
+        )
+
+
+def _scored_by(path: Path, plan: Mapping[str, Any]) -> str:
+    """Return the digest of a shard's classifier, empty if the shard does not say (0.1.0 rewrote shards without it)."""
+    metadata = file_metadata(path)
+    unsaid = "" if SELECTION_KEY in metadata else plan["classifier_digest"]
+    return metadata[SCORED_KEY].decode() if SCORED_KEY in metadata else str(unsaid)
 
 
 def _candidates(out: Path) -> set[tuple[str, int]]:
@@ -204,7 +238,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     """Rewrite one shard's files under the new choice, the candidates' last."""
     table = read_parquet(path)
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
-    if file_metadata(path).get(SELECTION_KEY) == choice.digest.encode():
+    if all(file_metadata(each).get(SELECTION_KEY) == choice.digest.encode() for each in (path, beside)):
         return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
     photos = read_parquet(beside)
     masks = (
@@ -214,7 +248,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     )
     rows = [row for group in _by_pair(table) for row in _select_anew(group, choice, scorer, masks)]
     kept = {key: value for key, value in file_metadata(path).items() if key in (PLAN_KEY, QUARANTINE_KEY, SECONDS_KEY)}
-    mark = {**kept, SELECTION_KEY: choice.digest.encode()}
+    mark = {**kept, SELECTION_KEY: choice.digest.encode(), SCORED_KEY: choice.classifier_digest.encode()}
     scores: dict[str, list[dict[str, Any]]] = {}
     for pair_id, row in zip(ids, rows, strict=True):
         scores.setdefault(pair_id, []).append(row)
