@@ -142,14 +142,17 @@ def write_parquet(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] |
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a part of a run and compare the checksums of its pages with what they hold.
+    """Read ``columns`` (all if None) of a part of a run and compare the checksums of its pages with what they hold.
 
     Raises:
-        StorageError: the file cannot be read, or is not what was written.
+        StorageError: the file cannot be read, lacks a column, or is not what was written.
     """
     with unreadable(path):
         wanted = None if columns is None else list(columns)
-        return pq.read_table(path, columns=wanted, page_checksum_verification=True)
+        table = pq.read_table(path, columns=wanted, page_checksum_verification=True)
+        if missing := [name for name in wanted or () if name not in table.column_names]:
+            raise OSError(f"it lacks the columns {', '.join(missing)}")
+        return table
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class Synthesize:
         begun = book.settings()
         if begun and not self.overwrite and (begun != self.settings or self.more):
             return Step(words, "run", {WRONG_USE}, idle=True)
+        if book.model["changed"] and not self.overwrite:  # candidates belong to pixels
+            return Step(words, "run", {WRONG_USE}, idle=True)
         remade = bool(begun) and bool(book.missing() or book.model["damaged"])
         first, new = book.world.references[self.settings].first, self.overwrite or not begun
         idle = not new and book.summed_up() and not book.missing() and not book.model["damaged"]
@@ -130,6 +132,8 @@ def _reselection(book: Book, words: tuple[object, ...], new: Callable[[Choice], 
 
     idle = choices == [choice] and not book.model["damaged"] and (book.world.run / "selection.json").is_file()
     codes = {WRONG_USE, STORAGE} if book.missing() else {OK}
+    if book.model["changed"]:
+        codes |= {WRONG_USE}
     if words[0] == "select" and len({each.classifier for each in choices}) > 1:
         codes |= {WRONG_USE}  # a scoring was stopped half-way: it may be asked for first
     return Step(words, "run", codes, done, lambda: choices.append(choice), idle)
@@ -161,8 +165,10 @@ class Augment:
             return refused
         unsure = book.missing() or not book.summed_up() or (before is not None and not known)
         codes = {OK, *({WRONG_USE} if unsure or len(book.model["choices"]) > 1 else ())}
-        if not book.follows_what_it_states(rows):  # a selection that was stopped half-way: rejected ones may be in
+        foreign = any(picked[pair_id] for pair_id in book.model["changed"].values())
+        if foreign or not book.follows_what_it_states(rows):  # rejected ones may be in, or backgrounds not the photo's
             return refused
+        codes |= {WRONG_USE} if book.model["changed"] else set()
         idle = known and before["finished"]
         return Step(words, self.tree, codes, lambda: self._done(book, picked), lambda: self._struck(book, picked), idle)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from PIL import Image, ImageChops
 
 from machine.choices import Choice, Key, outcomes
 from machine.commands import snapshot
@@ -22,15 +23,37 @@ class Book:
 
     ``model`` holds ``settings`` (names of those that the run may have been begun with), ``choices`` (the last
     completed selection, then those that were struck: a part's rows follow one of them), ``damaged`` (content of each
-    injured file, by its path in the run), ``changed`` (content before, of each changed input) and ``trees`` (options,
-    picks and rows of each augmented tree).
+    injured file, by its path in the run), ``places`` (where it is injured), ``changed`` (pair of each changed input, by
+    its path in the dataset) and ``trees`` (what each augmented tree was made of).
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.model: dict[str, Any] = {"settings": set(), "choices": [], "damaged": {}, "trees": {}, "places": {}}
+        self.model: dict[str, Any] = {"settings": set(), "choices": [], "damaged": {}, "changed": {}}
+        self.model |= {"trees": {}, "places": {}}
         self.outside = snapshot(world.data, hidden=True)
         self._read: dict[str, tuple[tuple[int, int, int], Any]] = {}
+
+    # What is done to the inputs
+
+    def exchange(self, name: str, pair_id: str) -> None:
+        """Put another picture in the place of an input, under its name."""
+        path = self.world.data / name
+        aside = self.world.place / "aside" / name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(aside)
+        with Image.open(aside) as before:
+            turned = before.transpose(Image.Transpose.ROTATE_180)
+            ImageChops.offset(turned, 3, 0).save(path)
+        self.model["changed"][name] = pair_id
+        self.outside = snapshot(self.world.data, hidden=True)
+
+    def put_back(self) -> None:
+        """Put all inputs back as they were, the files themselves."""
+        for name in self.model["changed"]:
+            (self.world.place / "aside" / name).replace(self.world.data / name)
+        self.model["changed"] = {}
+        self.outside = snapshot(self.world.data, hidden=True)
 
     # What is on disk
 

@@ -152,10 +152,27 @@ class Machine(RuleBasedStateMachine):
             (self.world.run / name).unlink(missing_ok=True)
         self.tally["remove what is corrupt"] += 1
 
+    @precondition(lambda self: CONTENT_IS_CHECKED and self.book.settings() and not self.book.model["changed"])
+    @rule(index=st.integers(0, 2), mask=st.booleans())
+    def exchange_an_input(self, index: int, mask: bool) -> None:
+        """Put another photo, or a redrawn mask, in the place of one."""
+        name = f"HSmall/masks/p{index}_1.png" if mask else f"HSmall/real_images/p{index}.jpg"
+        self.book.exchange(name, PAIRS[index])
+        self.tally["exchange an input"] += 1
+
+    @precondition(lambda self: self.book.model["changed"])
+    @rule()
+    def put_inputs_back(self) -> None:
+        """Put back what was exchanged: the run is good again."""
+        self.book.put_back()
+        self.tally["put inputs back"] += 1
+
     # What has to hold
 
     def _do(self, kind: str, action: Any, trap: dict[str, Any] | None = None) -> None:
         """Run a command, struck or not, and hold what it did against the model."""
+        if isinstance(action, Synthesize) and (action.overwrite or not self.book.settings()):
+            self.book.put_back()  # a run that begins takes what is there: there is no undisturbed one to compare with
         step = action.step(self.book)
         home = self.world.now / step.home
         strike = trap and {**trap, "out": home, "data": self.world.data}

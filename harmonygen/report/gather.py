@@ -18,7 +18,7 @@ from harmonygen.report import datasets
 from harmonygen.report.dropped import read_left_out
 from harmonygen.report.files import number, read_columns, read_json
 from harmonygen.report.rows import Gathered, Row, Tile
-from harmonygen.shards import unpack_quarantine
+from harmonygen.shards import read_parquet, unpack_quarantine
 
 _PAIR_COLUMNS = ("pair_id", "subset", "width", "height", "fg_ratio", "scores")
 _FACTS = ("harmonygen", "verb", "layout", "data_root", "plan_digest", "inputs_digest", "model_digest")
@@ -100,7 +100,7 @@ def _gather_build(folder: Path) -> Gathered:
 
 def _run_rows(pairs: Path, candidates: Path) -> Iterable[Row]:
     pictures = _pictures(candidates)
-    for index, pair in enumerate(read_columns(pairs, _PAIR_COLUMNS)):
+    for index, pair in enumerate(read_parquet(pairs, _PAIR_COLUMNS).to_pylist()):
         tiles = [_tile(score, pictures.get((pair["pair_id"], score["k"]))) for score in json.loads(pair["scores"])]
         real, mask = (CellSource(pairs, column, index) for column in ("real", "mask"))
         ratio = number(pair["fg_ratio"])
@@ -119,7 +119,7 @@ def _pictures(candidates: Path) -> dict[tuple[str, int], CellSource]:
     """Return where the picture of each (pair, k) of a shard is."""
     if not candidates.is_file():
         return {}
-    rows = read_columns(candidates, ("pair_id", "k"))
+    rows = read_parquet(candidates, ("pair_id", "k")).to_pylist()
     return {(row["pair_id"], row["k"]): CellSource(candidates, "composite", i) for i, row in enumerate(rows)}
 
 

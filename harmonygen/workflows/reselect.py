@@ -41,7 +41,7 @@ from harmonygen.synthesis.gates import first_failure
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.workflows.plan import digest_of, read_plan
 from harmonygen.workflows.shard import SECONDS_KEY
-from harmonygen.workflows.tables import score_row
+from harmonygen.workflows.tables import CANDIDATE_COLUMNS, PAIR_COLUMNS, score_row
 
 SELECTION = "selection.json"
 SCORED_KEY = b"harmonygen.scored"
@@ -236,11 +236,11 @@ class _Rewritten(NamedTuple):
 
 def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
     """Rewrite one shard's files under the new choice, the candidates' last."""
-    table = read_parquet(path)
+    table = read_parquet(path, list(CANDIDATE_COLUMNS))
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
     if all(file_metadata(each).get(SELECTION_KEY) == choice.digest.encode() for each in (path, beside)):
         return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
-    photos = read_parquet(beside)
+    photos = read_parquet(beside, list(PAIR_COLUMNS))
     masks = (
         dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
         if scorer

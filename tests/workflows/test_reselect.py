@@ -362,10 +362,16 @@ def test_a_flipped_bit_in_a_picture_is_found_before_it_is_mixed_in(run):
         picks.read_pair_images(found, 1)
 
 
-def test_a_damaged_footer_is_told_with_the_files_name(run):
+@pytest.mark.parametrize("place", [b"ARROW:schema", b"shift_g"])
+def test_a_damaged_footer_is_told_with_the_files_name(run, place):
+    """The schema's encoding is damaged, or a column's name."""
     path = run / "candidates" / "part-00001-of-00003.parquet"
-    content = bytearray(path.read_bytes())
-    content[content.rindex(b"ARROW:schema") + 40] = 0
-    path.write_bytes(bytes(content))
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    harmed = content[footer:].replace(place, bytes([place[0] ^ 1]) + place[1:])
+    if place == b"ARROW:schema":
+        at = content.index(place, footer) - footer + 40
+        harmed = content[footer : footer + at] + b"\0" + content[footer + at + 1 :]
+    path.write_bytes(content[:footer] + harmed)
     with pytest.raises(StorageError, match=f"cannot read '{path}'"):
         reselect(run, rule="random")
