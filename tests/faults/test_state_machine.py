@@ -1,4 +1,4 @@
-"""Sixteen of the state machine's sequences, the same each time; `python benchmarks/state_machine.py` runs a thousand."""
+"""Sixteen sequences of the state machine, always the same; `benchmarks/state_machine.py` runs a thousand."""
 
 from __future__ import annotations
 
