@@ -10,7 +10,11 @@ looks for a shorter sequence that fails alike. Exit code 1 if a sequence failed.
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
+import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -18,12 +22,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+_BLOCK = 20  # sequences between two lines of progress
 Block = tuple[Counter[str], list[str]]
 """How often each kind of step ran, and what was told of each sequence that failed."""
 
@@ -50,36 +56,43 @@ def main() -> int:
 
 
 def _blocks(numbers: list[int], options: argparse.Namespace) -> Iterator[Block]:
-    """Run the sequences in blocks, each in a process with a world of its own."""
-    blocks = [numbers[start : start + 50] for start in range(0, len(numbers), 50)]
+    """Run the sequences in blocks, side by side if asked to."""
+    blocks = [numbers[start : start + _BLOCK] for start in range(0, len(numbers), _BLOCK)]
     if options.jobs == 1:
         yield from (run_block(block, options.seed, options.shrink) for block in blocks)
         return
-    with ProcessPoolExecutor(options.jobs, max_tasks_per_child=4) as pool:
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(run_block, block, options.seed, options.shrink) for block in blocks]
         yield from (done.result() for done in as_completed(running))
 
 
 def run_block(numbers: list[int], base: int, shrink: bool = False) -> Block:
-    """Run some sequences in one world; a failure is told with the words that replay it."""
-    from machine.commands import remember_classifiers
+    """Run some sequences; a failure is told with the words that replay it."""
     from machine.sequence import run_sequence
+
+    tally, told = Counter[str](), []
+    for number in numbers:
+        try:
+            run_sequence(_world(), tally, base, number, shrink)
+        except Exception as error:
+            causes = "\n".join(str(each) for each in getattr(error, "exceptions", [error]))
+            notes = "\n".join(getattr(error, "__notes__", []))
+            replay = f"python benchmarks/state_machine.py --seed {base} --only {number}"
+            told.append(f"sequence {number} failed: {causes}\n{notes}\nreplay: {replay}\n")
+            print(told[-1], flush=True)
+    return tally, told
+
+
+@functools.cache
+def _world() -> Any:
+    """Return this process's world; its folder goes when the process ends."""
+    from machine.commands import remember_classifiers
     from machine.world import build
 
+    place = tempfile.mkdtemp(prefix="harmonygen-machine-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     remember_classifiers()
-    tally, told = Counter[str](), []
-    with tempfile.TemporaryDirectory(prefix="harmonygen-machine-") as place:
-        world = build(Path(place))
-        for number in numbers:
-            try:
-                run_sequence(world, tally, base, number, shrink)
-            except Exception as error:
-                notes = "\n".join(getattr(error, "__notes__", []))
-                replay = f"python benchmarks/state_machine.py --seed {base} --only {number}"
-                causes = "\n".join(str(each) for each in getattr(error, "exceptions", [error]))
-                told.append(f"sequence {number} failed: {causes}\n{notes}\nreplay: {replay}\n\n")
-                print(told[-1], flush=True)
-    return tally, told
+    return build(Path(place))
 
 
 if __name__ == "__main__":
