@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import functools
+import gc
 import multiprocessing
 import os
 import shutil
@@ -68,12 +69,15 @@ def _blocks(numbers: list[int], options: argparse.Namespace) -> Iterator[Block]:
 
 def run_block(numbers: list[int], base: int, shrink: bool = False) -> Block:
     """Run some sequences; a failure is told with the words that replay it."""
+    from machine.commands import classifiers_remembered
     from machine.sequence import run_sequence
 
     tally, told = Counter[str](), []
+    world = _world()
     for number in numbers:
         try:
-            run_sequence(_world(), tally, base, number, shrink)
+            with classifiers_remembered():
+                run_sequence(world, tally, base, number, shrink)
         except Exception as error:
             causes = "\n".join(str(each) for each in getattr(error, "exceptions", [error]))
             notes = "\n".join(getattr(error, "__notes__", []))
@@ -86,12 +90,12 @@ def run_block(numbers: list[int], base: int, shrink: bool = False) -> Block:
 @functools.cache
 def _world() -> Any:
     """Return this process's world; its folder goes when the process ends."""
-    from machine.commands import remember_classifiers
     from machine.world import build
 
     place = tempfile.mkdtemp(prefix="harmonygen-machine-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    remember_classifiers()
+    gc.collect()
+    gc.freeze()  # so that forked commands do not copy what is here
     return build(Path(place))
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,24 @@ class End:
     said: str
 
 
-def remember_classifiers() -> None:
+@contextlib.contextmanager
+def classifiers_remembered() -> Iterator[None]:
     """Load each classifier folder once a process: building a random ResNet takes longer than all else in a step."""
     from harmonygen.models.classifier import HarmonyResNet
 
-    HarmonyResNet.from_pretrained = functools.cache(HarmonyResNet.from_pretrained)
+    before = HarmonyResNet.__dict__["from_pretrained"]
+    HarmonyResNet.from_pretrained = _remembering()
+    try:
+        yield
+    finally:
+        HarmonyResNet.from_pretrained = before
+
+
+@functools.cache
+def _remembering() -> Callable[..., Any]:
+    from harmonygen.models.classifier import HarmonyResNet
+
+    return functools.cache(HarmonyResNet.from_pretrained)
 
 
 def command(words: Sequence[object], strike: Mapping[str, Any] | None = None, alone: bool = False) -> End:

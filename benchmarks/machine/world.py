@@ -5,7 +5,6 @@ Everything lies at the same paths for every sequence of a process, so that undis
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import shutil
@@ -133,8 +132,6 @@ def build(place: Path) -> World:
         samples.classifier(place / "classifiers" / name, seed)
     world = World(place)
     assert set(world.references) == set(SETTINGS)
-    gc.collect()
-    gc.freeze()  # so that forked commands do not copy what is here
     return world
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from machine import trees
 from machine.book import Book
-from machine.commands import command
+from machine.commands import classifiers_remembered, command
 from machine.sequence import run_sequence
 from machine.world import build
 from PIL import Image
@@ -21,7 +21,8 @@ SEED = 0
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("machine"))
+    with classifiers_remembered():
+        yield build(tmp_path_factory.mktemp("machine"))
 
 
 @pytest.mark.slow
