@@ -39,13 +39,14 @@ def main() -> int:
     """Run the sequences and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=1000, help="number of sequences (default 1000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first sequence (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="what all sequences follow from (default 0)")
     parser.add_argument("--only", type=int, help="number of the one sequence to replay")
     parser.add_argument("--shrink", action="store_true", help="look for the shortest sequence that fails alike")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default 1)")
     options = parser.parse_args()
     began, tally, failures = time.monotonic(), Counter[str](), 0
-    numbers = range(options.sequences) if options.only is None else [options.only]
+    numbers = range(options.first, options.first + options.sequences) if options.only is None else [options.only]
     for counts, told in _blocks(list(numbers), options):
         tally += counts
         failures += len(told)
