@@ -66,13 +66,13 @@ def composites(root: Path, count: int = 6) -> Path:
     return root
 
 
-def classifier(folder: Path) -> Path:
+def classifier(folder: Path, seed: int = 0) -> Path:
     """Save a random classifier of 32 pixels."""
     import torch
 
     from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=32)).save_pretrained(folder)
     return folder
 

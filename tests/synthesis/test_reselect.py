@@ -10,7 +10,7 @@ import pytest
 
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import ExportSettings
-from harmonygen.errors import UsageError
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.runs.decisions import Decisions, to_rows
 from harmonygen.runs.read import Run
 from harmonygen.storage.shards import locked
@@ -274,3 +274,104 @@ def test_what_a_reviewer_rejected_is_neither_exported_nor_picked(run, rows_of, t
     assert [(row["pair_id"], row["k"]) for row in rows] == [key for key, word in made.of.items() if word == "accept"]
     export(ExportSettings(run=run, out=tmp_path / "dataset"))
     assert len(list((tmp_path / "dataset").rglob("composite_images/*"))) == 1
+
+
+def stopped_after(writes: int, monkeypatch, **choice) -> None:
+    """Select or score by ``choice`` and stop after a number of files: pairs and candidates of each shard, in turn."""
+    calls = iter(range(writes))
+    plain = module.write_parquet
+
+    def stopping(*arguments, **options):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        plain(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_parquet", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            reselect(**choice)
+
+
+def test_scores_of_two_classifiers_are_not_selected_from(run, rows_of, monkeypatch):
+    stopped_after(2, monkeypatch, out=run, scorer=brightness, scorer_digest="bright")
+    with pytest.raises(UsageError, match=r"1 of 3 shards hold scores .*repeat the harmonygen score"):
+        reselect(run, rule="random")
+    reselect(run, scorer=brightness, scorer_digest="bright")
+    scored = {(row["pair_id"], row["k"]): row["p_composite"] for row in rows_of(run)}
+    reselect(run, rule="random")
+    assert {(row["pair_id"], row["k"]): row["p_composite"] for row in rows_of(run)} == scored
+
+
+@pytest.mark.parametrize("writes", [1, 3, 5])
+def test_back_to_the_choice_before_one_that_was_stopped_between_two_files(run, rows_of, monkeypatch, writes):
+    reselect(run, count=2)
+    stopped_after(writes, monkeypatch, out=run, count=3)
+    reselect(run, count=2)
+    rows = rows_of(run)
+    assert {key for key, score in scores_beside(run).items() if score["selected"]} == selected(rows)
+    assert json.loads((run / "summary.json").read_text())["selected"] == len(selected(rows)) == 12
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_half_applied_review_is_not_picked_from(run, rows_of, monkeypatch, first):
+    if not first:
+        reselect(run, rule="quantile")
+    made = reviewed(run, rows_of(run))
+    stopped_after(2, monkeypatch, out=run, decisions=made)
+    with pytest.raises(UsageError, match=r"half done \(1 of 3 shards"):
+        Run.open(run)
+    reselect(run, decisions=made)
+    assert Run.open(run).rows().num_rows == 24
+
+
+def test_a_shard_that_was_made_again_after_a_review_is_not_picked_from(run, rows_of, settings_of):
+    reselect(run, decisions=reviewed(run, rows_of(run)))
+    chosen = selected(rows_of(run))
+    (run / "candidates" / "part-00001-of-00003.parquet").unlink()
+    with pytest.raises(UsageError, match=r"not finished \(2 of 3 shards"):
+        reselect(run, rule="random")
+    synthesize(settings_of())
+    with pytest.raises(UsageError, match="repeat the select or score command"):
+        Run.open(run)
+    reselect(run)
+    assert selected(rows_of(run)) == chosen
+
+
+def flipped(path: Path) -> Path:
+    """Flip a bit in the middle of the file's first picture."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 40] ^= 1
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("folder", ["candidates", "pairs"])
+def test_a_flipped_bit_in_a_picture_is_found_before_another_selection_is_written(run, folder):
+    path = flipped(run / folder / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        reselect(run, rule="random")
+
+
+def test_a_flipped_bit_in_a_picture_is_found_before_it_is_mixed_in(run):
+    found = Run.open(run)
+    path = flipped(run / "candidates" / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        list(found.composites(found.rows().to_pylist()))
+    path = flipped(run / "pairs" / "part-00001-of-00003.parquet")
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        list(found.images(1))
+
+
+@pytest.mark.parametrize("place", [b"ARROW:schema", b"shift_g"])
+def test_a_damaged_footer_is_told_with_the_files_name(run, place):
+    """The schema's encoding is damaged, or a column's name."""
+    path = run / "candidates" / "part-00001-of-00003.parquet"
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    harmed = content[footer:].replace(place, bytes([place[0] ^ 1]) + place[1:])
+    if place == b"ARROW:schema":
+        at = content.index(place, footer) - footer + 40
+        harmed = content[footer : footer + at] + b"\0" + content[footer + at + 1 :]
+    path.write_bytes(content[:footer] + harmed)
+    with pytest.raises(StorageError, match=f"cannot read '{path}'"):
+        reselect(run, rule="random")
