@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ HERE = Path(__file__).resolve().parent
 LOOSE = ("gates.max_clipped=1", "gates.min_fmse=0", "gates.max_fmse=65025", "gates.min_structure=-1")
 """Gates that every candidate passes, whatever the photo."""
 JITTER = ("--generator", "color-jitter", "--k", 2)
+
+ALL_CASES = bool(os.environ.get("HARMONYGEN_ALL_CASES"))
+"""`make test` tries a spread of the costly cases; with this variable every case is tried."""
+
+
+def some(cases: Iterable[Any], count: int) -> list[Any]:
+    """Return ``count`` cases spread evenly over all, or all of them with :data:`ALL_CASES`."""
+    every = list(cases)
+    return every if ALL_CASES or count >= len(every) else [every[i * len(every) // count] for i in range(count)]
 
 
 @dataclass(frozen=True)
