@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ class RunFolder:
             UsageError: the folder is not a run's, holds a run with other options, or is held by another run.
         """
         anew = clear if overwrite else None
-        with job_folder(self.out, plan.job, writes(plan.shards), part=part, anew=anew, remedy=_REMEDY):
+        whole = partial(self.finished, plan)
+        with job_folder(self.out, plan.job, writes(plan.shards), part=part, finished=whole, anew=anew, remedy=_REMEDY):
             yield
 
     def waiting(self, shards: Sequence[Shard], digest: str) -> list[Shard]:

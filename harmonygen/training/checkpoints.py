@@ -34,6 +34,7 @@ from harmonygen.training.settings import TrainSettings
 STATE, SHEETS = "step.json", "sheets"
 _QUARANTINED = re.compile(r"[0-9a-f]{16}\.json")
 _NAME, SETTINGS = "checkpoint-", "settings.json"
+_STUDY = ("job.json", "train.log")  # what a gain study puts into a run's folder before its training
 _OLD = re.compile(r"\.(checkpoint-\d+|model)(\.old)?\.tmp|\.(history|settings)\.json\.\d+\.tmp")
 """Names that an older version gave to what it was writing."""
 
@@ -132,7 +133,7 @@ def held(settings: TrainSettings) -> Iterator[None]:
 
 
 def look(output_dir: Path) -> None:
-    """Refuse a folder that is no training run's; nothing is written. A new one may hold a gain study's ``job.json``.
+    """Refuse a folder that is no training run's; nothing is written. A new one may hold what a gain study puts there.
 
     Raises:
         UsageError: it holds somebody else's files.
@@ -142,7 +143,7 @@ def look(output_dir: Path) -> None:
     if checkpoints(output_dir) or _is_settings(output_dir / SETTINGS) or not output_dir.is_dir():
         return
     names = sorted(path.name for path in output_dir.iterdir())
-    strangers = [name for name in names if not name.startswith(".") and name != "job.json"]
+    strangers = [name for name in names if not name.startswith(".") and name not in _STUDY]
     if strangers:
         raise UsageError(
             f"'{output_dir}' is not empty and not a training run (found {', '.join(strangers[:3])}): choose another "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,19 @@ def stop(place: Place, verb: str) -> None:
         shutil.rmtree(out / "data", ignore_errors=True)
 
 
+def files_that_differ(before, after) -> list[str]:
+    """Return the files that changed; a folder's own time changes when its lock comes and goes."""
+    return [
+        name
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name) and not is_folder(name, before, after)
+    ]
+
+
+def is_folder(name, before, after) -> bool:
+    return all(stat.S_ISDIR(seen[name][0]) for seen in (before, after) if name in seen)
+
+
 @pytest.mark.parametrize("verb", KEPT)
 def test_the_same_bytes_under_new_times_are_accepted(verb, shop):
     place = opened(shop, verb, finished=True)
@@ -202,7 +216,7 @@ def test_the_same_bytes_under_new_times_are_accepted(verb, shop):
         renewed(path, path.read_bytes())
         os.utime(path, (1_600_000_000, 1_600_000_000))
     done(*place.words(verb))
-    assert differences(before, snapshot(place.out if verb != "synthesize" else place.run)) == {}
+    assert files_that_differ(before, snapshot(place.out if verb != "synthesize" else place.run)) == []
 
 
 @pytest.mark.parametrize("verb", [verb for verb in JOINS if not verb.startswith(("synthesize", "build"))])

@@ -14,7 +14,7 @@ from crash_states.states import ALL, states
 from crash_states.trial import Result, try_share
 
 from harmonygen.data.write_parquet import ShardedParquetWriter
-from harmonygen.training import checkpoints
+from harmonygen.storage.shards import remove_folder
 
 MOST = {"synthesize": 8, "export": 16, "augment": 12}
 """States tried of each command; `make crash` tries all."""
@@ -108,7 +108,7 @@ def test_a_checkpoint_is_never_half_removed_under_its_name(record):
         sync(folder)
         (place / "begun").touch()
         sync(place)
-        checkpoints.remove(folder)
+        remove_folder(folder)
 
     for state in states(*record(action)):
         paths = {path for path, _ in state.disk.walk()}

@@ -233,7 +233,9 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(study: Gai
 def test_another_study_in_the_folder_is_refused(study: GainSettings) -> None:
     study.out.mkdir()
     other = study.model_copy(update={"steps": 5}).model_dump(mode="json")
-    (study.out / "plan.json").write_text(json.dumps({"verb": "gain", "plan_digest": "x", "settings": other}))
+    (study.out / "plan.json").write_text(
+        json.dumps({"harmonygen": "0.1.0", "verb": "gain", "plan_digest": "x", "settings": other})
+    )
     with pytest.raises(UsageError, match="steps: 5 then, 2 now"):
         gain(study)
 

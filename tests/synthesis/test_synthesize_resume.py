@@ -189,8 +189,12 @@ def test_two_workers_make_the_rows_and_pixels_of_one(settings_of, rows_of, tmp_p
 
 
 def test_a_second_run_on_the_folder_is_refused(settings_of, tree):
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
     settings = settings_of()
-    synthesize(settings_of(limit=2))
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(settings, progress=interrupt)
     before = tree(settings.out)
     with locked(settings.out, "part-0-of-1"):
         for overwrite in (False, True):

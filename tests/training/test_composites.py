@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
-from harmonygen.training.composites import IndexRange, OnTheFlyComposites, Photo, hold_out, load_photos
+from harmonygen.training.composites import IndexRange, OnTheFlyComposites, TrainingPhoto, hold_out, load_photos
 from harmonygen.training.loop import collate
 from harmonygen.training.run import select_split
 from harmonygen.training.settings import ClassifierTraining
@@ -19,8 +19,8 @@ from harmonygen.training.settings import ClassifierTraining
 BLANK = np.zeros((8, 8, 3), dtype=np.uint8), np.eye(8, dtype=bool)
 
 
-def photos_named(names: list[str]) -> list[Photo]:
-    return [Photo(name, *BLANK) for name in names]
+def photos_named(names: list[str]) -> list[TrainingPhoto]:
+    return [TrainingPhoto(name, *BLANK) for name in names]
 
 
 @pytest.fixture

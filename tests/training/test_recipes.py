@@ -11,7 +11,7 @@ from skimage import data
 from harmonygen import recipes
 from harmonygen.errors import UsageError
 from harmonygen.settings import resolve
-from harmonygen.training.composites import OnTheFlyComposites, Photo
+from harmonygen.training.composites import OnTheFlyComposites, TrainingPhoto
 from harmonygen.training.loop import collate
 from harmonygen.training.run import build
 from harmonygen.training.settings import TASKS
@@ -49,7 +49,7 @@ def test_a_recipes_model_takes_one_step_at_its_true_architecture(name, tiny_inve
     photo = np.asarray(Image.fromarray(data.astronaut()).resize((80, 80)))
     mask = np.zeros((80, 80), dtype=bool)
     mask[20:60, 25:60] = True
-    samples = OnTheFlyComposites([Photo("astronaut", photo, mask)], settings, "train")
+    samples = OnTheFlyComposites([TrainingPhoto("astronaut", photo, mask)], settings, "train")
     task = build(settings, samples)
     parameters = [parameter for parameter in task.module.parameters() if parameter.requires_grad]
     before = [parameter.detach().clone() for parameter in parameters]

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.storage.shards import remove_folder
 from harmonygen.training import checkpoints
 
 FORK = multiprocessing.get_context("fork")
@@ -223,7 +224,7 @@ def test_a_checkpoint_of_the_first_format_is_read(toy, tmp_path):
         state = json.loads(path.read_text())
         old = {"step": state["step"], "history": state["history"], "ema_steps": state["ema_steps"]}
         path.write_text(json.dumps(old))
-    checkpoints.remove(tmp_path / "toy" / "checkpoint-0000008")
+    remove_folder(tmp_path / "toy" / "checkpoint-0000008")
     with pytest.raises(UsageError, match="seed: 0 then, 7 now"):
         toy(resume_from_checkpoint="latest", seed=7)
     assert toy(resume_from_checkpoint="latest").history == straight.history
