@@ -193,6 +193,7 @@ def remove_folder(folder: Path) -> None:
         retired = folder.with_name(temporary_name(f"{folder.name}.old"))
         shutil.rmtree(retired, ignore_errors=True)
         folder.rename(retired)
+        sync(folder.parent)  # else a power cut may keep the removals and lose the name
         shutil.rmtree(retired)
 
 
@@ -270,14 +271,17 @@ def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(path, page_checksum_verification=True, **options)
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read ``columns`` (all if None) of a Parquet file of a job.
+def read_parquet(path: Path, needed: Iterable[str] = ()) -> pa.Table:
+    """Read a Parquet file of a job.
 
     Raises:
-        StorageError: it cannot be read, or is not what was written.
+        StorageError: it cannot be read, is not what was written, or lacks one of the columns that are ``needed``.
     """
     with reading(path):
-        return open_parquet(path).read(columns=None if columns is None else list(columns))
+        table = open_parquet(path).read()
+        if missing := [name for name in needed if name not in table.column_names]:
+            raise OSError(f"it lacks the columns {', '.join(missing)}")
+        return table
 
 
 def file_metadata(path: Path) -> dict[bytes, bytes]:
