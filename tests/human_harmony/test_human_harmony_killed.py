@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 import datasets, jinja2, skimage.measure, skimage.metrics, torchvision, yaml  # once, before the forks
 from harmonygen.storage import shards
-from harmonygen.settings import HumanHarmonySettings
+from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.data import write_parquet
 from harmonygen.human_harmony import build as human_harmony
 from harmonygen.human_harmony import prepare
@@ -36,10 +36,10 @@ commit = shards.commit
 
 def build(commits: int) -> None:
     left = iter(range(commits))
-    def killing(temporary, final):
+    def killing(temporary, final, **options):
         if next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        commit(temporary, final)
+        commit(temporary, final, **options)
     modules = [module for name, module in sys.modules.items() if name.startswith("harmonygen")]
     for module in modules:
         if getattr(module, "commit", None) in (commit, killing):
