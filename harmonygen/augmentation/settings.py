@@ -21,7 +21,7 @@ class AugmentSettings(Settings):
     link: Link = "hard"
     format: Literal["iharmony4", "parquet"] = setting("iharmony4", "Layout of the new dataset.")
     subset: str | None = setting(None, "Augment only this subset.", unset="all subsets")
-    per_subset: bool = setting(True, "Compute the ratio N2/N1 for each subset, in place of one over all.")
+    per_subset: bool = setting(True, "Compute the ratio N2/N1 for each subset instead of one ratio for all.")
     list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the dataset's own")
     test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the dataset's own")
     leak_guard: Annotated[LeakGuard, HOW] = "hash"
