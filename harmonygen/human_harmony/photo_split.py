@@ -75,7 +75,7 @@ def _make(settings: HumanHarmonySettings, pairs: Sequence[dict[str, Any]]) -> li
     named: dict[str, list[str]] = {}
     for name in hashes:
         named.setdefault(bare_id(name), []).append(name)
-    tests = test_photos(settings.leak_check) if settings.leak_check else {}
+    tests = photos_of_test_split(settings.leak_check) if settings.leak_check else {}
     found = leaks(hashes, {name: value for test, value in tests.items() for name in named.get(test, [test])})
     leaked = {leak.photo: str(leak) for leak in reversed(found)}
     names = [name for name in hashes if name not in leaked]
@@ -97,7 +97,7 @@ def _make(settings: HumanHarmonySettings, pairs: Sequence[dict[str, Any]]) -> li
     ]
 
 
-def test_photos(data: Path) -> dict[str, int | None]:
+def photos_of_test_split(data: Path) -> dict[str, int | None]:
     """Return the photos of a test list or folder with their hashes, None where the image is not on disk.
 
     Raises:

@@ -89,7 +89,7 @@ def test_the_real_training_list_is_planned_in_seconds_and_under_a_gigabyte():
         ("Hday2night", 81, 309, 4, 324),
     ]
     code = (
-        "import sys; from pathlib import Path; from harmonygen.settings import AugmentSettings; "
+        "import sys; from pathlib import Path; from harmonygen.augmentation.settings import AugmentSettings; "
         "from harmonygen.augmentation.augment import dry_run; "
         "plan = dry_run(AugmentSettings(gamma=1, data=sys.argv[1])); "
         "print([(r.subset, r.pairs, r.composites, r.per_pair, r.added) for r in plan.rows]); "

@@ -19,7 +19,7 @@ from skimage import data
 from harmonygen.data.manifest import read_manifest
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.human_harmony.build import build_human_harmony
-from harmonygen.human_harmony.photo_split import test_photos as test_photos_of
+from harmonygen.human_harmony.photo_split import photos_of_test_split
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.pictures.masks import mask_to_runs
 from harmonygen.runs.decisions import Decisions, write_decisions
@@ -270,7 +270,7 @@ def test_the_test_split_of_a_parquet_dataset_is_what_a_leak_check_compares_with(
     for split in ("train", "eval"):
         row = {"real": image_cell(b"1", "r.png"), "mask": image_cell(b"2", "m.png"), "real_id": f"of-{split}"}
         pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / f"{split}.parquet")
-    assert set(test_photos_of(tmp_path)) == {"of-eval"}
+    assert set(photos_of_test_split(tmp_path)) == {"of-eval"}
 
 
 def test_photos_of_another_test_split_are_left_out_by_id_and_by_hash(settings_for, tmp_path):
