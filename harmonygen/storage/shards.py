@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import filelock
 import pyarrow as pa
@@ -266,7 +266,7 @@ def reading(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot read '{path}': {error}: remove it and repeat the command that made it") from error
 
 
-def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+def open_parquet(path: Path | BinaryIO, **options: Any) -> pq.ParquetFile:
     """Open a Parquet file whose pages are compared with their checksums when they are read, if they have any."""
     return pq.ParquetFile(path, page_checksum_verification=True, **options)
 
