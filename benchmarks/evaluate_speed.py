@@ -89,7 +89,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=7404)
-    parser.add_argument("--limit", type=int, help="so many images in place of --images")
+    parser.add_argument("--limit", type=int, help="so many images instead of --images")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     count = options.limit or options.images

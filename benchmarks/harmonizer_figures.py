@@ -4,7 +4,7 @@
     python benchmarks/harmonizer_figures.py harmonize photos256 split.csv [--method diffharmony++ --draws 4]
 
 decoder: PSNR inside the mask (8-bit, 0..255) of the target decoded from its own latent, by the plain autoencoder and
-by the Harmony-VAE. harmonize: composites by colour transfer and LUT made on the fly at 256 px, one a photo of split
+by the Harmony-VAE. harmonize: composites by colour transfer and LUT made on the fly at 256 px, one per photo of split
 `study`; foreground MSE (8-bit squared, mean over photos) before and after. Stored composites: `harmonygen evaluate`.
 """
 
@@ -27,7 +27,7 @@ def told(found: Interval) -> str:
 
 
 def triplets(data: str, split_file: Path, resolution: int, limit: int) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
-    """Yield ``real composite`` (R, R, 3) uint8 and ``mask`` (R, R) bool of split `study`, one a photo."""
+    """Yield ``real composite`` (R, R, 3) uint8 and ``mask`` (R, R) bool of split `study`, one per photo."""
     from harmonygen.data import read_pairs
     from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split

@@ -6,7 +6,7 @@
 
 Candidates: foreground MSE from the real photo (8-bit squared); structure, the SSIM of the foreground's luminance after
 matching mean and variance; spread, the mean distance between the K candidates' mean foreground colours over their mean
-distance to the real photo's. Classifier: composites by colour transfer and LUT made on the fly (one a photo) against
+distance to the real photo's. Classifier: composites by colour transfer and LUT made on the fly (one per photo) against
 their real photos, split `study`.
 """
 

@@ -1,4 +1,4 @@
-"""A worker of Ray killed, its driver killed: the same command goes on, nothing lost, nothing twice.
+"""A worker of Ray killed, its driver killed: the same command resumes, nothing lost, nothing twice.
 
 The engine's own tests hold the machinery (a cluster of its own, kills by process); each is one injection here.
 """

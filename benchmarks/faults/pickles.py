@@ -88,7 +88,7 @@ def _armed(files: dict[str, Path], trace: Path) -> bool:
 
 
 def _weights(shop: Workshop, place: Path, files: dict[str, Path]) -> dict[str, tuple[object, ...]]:
-    """Checkpoint folders that hold a pickle in place of safetensors, and files to import."""
+    """Checkpoint folders that hold a pickle instead of safetensors, and files to import."""
     model, classifier = samples.inverse(place / "inverse"), shutil.copytree(shop.classifier, place / "classifier")
     for part in ("unet", "vae"):
         (model / part / "diffusion_pytorch_model.safetensors").unlink()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, once and twice: exit code 130 or 143, whole files, and the same command goes on."""
+"""SIGINT and SIGTERM, once and twice: exit code 130 or 143, whole files, and the same command resumes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _judge(end: End, tally: Tally, what: str) -> None:
 
 
 def _full_disk(shop: Workshop, most: int) -> Row:
-    """Fill a real disk: a tmpfs in place of the folder that the jobs write to."""
+    """Fill a real disk: a tmpfs instead of the folder that the jobs write to."""
     makers = [make for make in jobs.ALL if make not in (jobs.starter, jobs.augment)]
     disk, tally = shop.place / "disk", Tally()
     made = [*(make(shop) for make in makers), jobs.augment(shop, "parquet")]  # links would need the data's disk

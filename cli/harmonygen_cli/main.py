@@ -116,8 +116,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _resuming(arguments: Sequence[str]) -> str:
     if "train" in arguments[:1]:
-        return "the same command with --resume-from-checkpoint latest goes on from the last checkpoint"
-    return "the same command goes on from here"
+        return "rerun the same command with --resume-from-checkpoint latest to resume from the last checkpoint"
+    return "rerun the same command to resume"
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:

@@ -1,7 +1,7 @@
 """Mix a run's candidates into a harmonization dataset at blending ratio gamma (DiffHarmony++, REFERENCE section 6).
 
 Plan first: the arithmetic, the picks, every refusal. Only then is anything written, under a lock: ``plan.json``, the
-files one by one under their final names, the lists and the manifest, ``summary.json`` last. The same command goes on
+files one by one under their final names, the lists and the manifest, ``summary.json`` last. The same command resumes
 after a kill, and writes nothing once the summary is there.
 """
 
@@ -109,7 +109,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
         UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split,
             or of photos and masks that changed; composites of another size than their photo; a folder of other
             options; another run at work.
-        StorageError: files missing, hard links across disks, disk full: the same command goes on afterwards.
+        StorageError: files missing, hard links across disks, disk full: rerun the same command to resume.
     """
     began = time.monotonic()
     mix = plan_mix(settings, _data_folder(settings.data))

@@ -41,7 +41,7 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
     Raises:
         UsageError: not a finished run, nothing to write, photos or masks that changed since the run, or a folder that
             holds something else.
-        StorageError: a photo is gone, or the disk is full: the same command goes on afterwards.
+        StorageError: a photo is gone, or the disk is full: rerun the same command to resume.
     """
     run = Run.open(settings.run)
     chosen, gated = wanted(run, settings.which)

@@ -1,7 +1,7 @@
 """Read (real, mask) pairs from the layouts people have: :func:`read_pairs` finds out which one it is.
 
 Reading is lazy: names, lists and tables are read, photos are not opened (of iMaterialist's, the headers are). What
-cannot be used is in ``PairSet.bad``. :mod:`harmonygen.data.segmentations` reads one pair a photo.
+cannot be used is in ``PairSet.bad``. :mod:`harmonygen.data.segmentations` reads one pair per photo.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read COCO instances JSON (polygons or RLE, crowds too): one pair an annotation, or one a photo, united.
+"""Read COCO instances JSON (polygons or RLE, crowds too): one pair an annotation, or one per photo, united.
 
 Photos are looked for beside the JSON and in the folders COCO itself uses. The file is read element by element. The
 segmentation of a single annotation is decoded only when its pair is; where annotations are united, each is checked.
@@ -91,7 +91,7 @@ def read_coco(data: Path, photos: Path | None = None) -> PairSet:
 
 
 def read_coco_unions(data: Path, classes: str = "all") -> PairSet:
-    """Read one pair a photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
+    """Read one pair per photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
 
     Args:
         data: the JSON file, or a folder that holds one.

@@ -54,7 +54,7 @@ def matches(path: Path) -> bool:
 
 
 def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
-    """Read one pair a photo: the union of its valid segments; bad rows go to ``PairSet.bad``.
+    """Read one pair per photo: the union of its valid segments; bad rows go to ``PairSet.bad``.
 
     Args:
         data: the contest's folder.

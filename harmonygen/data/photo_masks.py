@@ -1,4 +1,4 @@
-"""Unite the segments of each photo, wherever they stand in a table, into one mask a photo.
+"""Unite the segments of each photo, wherever they stand in a table, into one mask per photo.
 
 Segments are kept as compressed run-length codes and merged, through pycocotools, whenever those that wait hold more
 than :data:`WAITING` bytes; so memory grows with the unions, not with the segments, and no pixel is touched.
@@ -94,7 +94,7 @@ class Unions:
     def pair_set(
         self, layout: str, root: Path, path_of: Callable[[str], Path], id_of: Callable[[str], str] = str
     ) -> PairSet:
-        """Return one pair a photo, sorted by name; nothing is left in here.
+        """Return one pair per photo, sorted by name; nothing is left in here.
 
         Args:
             layout: the reader's name.

@@ -1,4 +1,4 @@
-"""Read photos with segmentations: one pair a photo, whose mask is the union of its segments of chosen classes.
+"""Read photos with segmentations: one pair per photo, whose mask is the union of its segments of chosen classes.
 
 A contest folder (iMaterialist) and COCO instances (Fashionpedia) come through this one door; what is already a mask
 of one foreground (any other layout of :func:`harmonygen.data.read_pairs`) passes as it is.
@@ -18,7 +18,7 @@ SEGMENTED = ("imaterialist", "coco")
 
 
 def read_segmentations(data: str | Path = SAMPLE, classes: str = ALL, limit: int | None = None) -> PairSet:
-    """Read one pair a photo, its mask the union of its valid segments of the chosen classes.
+    """Read one pair per photo, its mask the union of its valid segments of the chosen classes.
 
     ``Pair.extra`` has the strings ``class_ids`` (separated by blanks, sorted), ``attributes`` (a JSON list of ids,
     sorted) and ``segments`` (how many). ``PairSet.bad`` says why each segment or photo was lost, ``left_out`` which

@@ -64,7 +64,7 @@ class EvaluateResult:
 def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> EvaluateResult:
     """Score every method on every composite of ``settings.data``; the raw composite is always the first.
 
-    A run that was stopped goes on with the parts that are missing; a finished one is left as it is.
+    A stopped run resumes with the parts that are missing; a finished one is left as it is.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.

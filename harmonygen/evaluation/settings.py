@@ -89,7 +89,7 @@ class EvaluateSettings(Settings):
     out: Annotated[Path, HOW] = setting(Path("outputs/evaluate"), "Folder of the results.")
     protocol: Protocol = setting("paper", "paper scores 256 x 256 pixels, fullres-fg the foreground at full size.")
     background: BackgroundChoice = "none"
-    compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, in place of rounding.")
+    compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, instead of rounding.")
     resize_predictions: bool = setting(False, "Accept predictions of any size and resize them.")
     ssim: bool = setting(True, "Compute SSIM, which takes most of the time.")
     methods: tuple[MethodSpec, ...] = setting((), "Methods to evaluate.")

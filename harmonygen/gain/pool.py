@@ -80,5 +80,5 @@ def _refuse_failed(folder: Path, code: int) -> None:
         lines = (folder / LOG).read_text(errors="replace").strip().splitlines()
         said = " | ".join(lines[-_TAIL:]) or "nothing was said"
         raise HarmonygenError(
-            f"the training in '{folder}' ended with code {code} ({said}): mend it; the same command goes on"
+            f"the training in '{folder}' ended with code {code} ({said}): mend it, then rerun the command to resume"
         )

@@ -2,7 +2,7 @@
 
 OUT holds ``plan.json``, ``data/<arm>`` (iHarmony4 trees), ``candidates/`` (runs of synthesize),
 ``runs/<arm>/seed-<s>`` (ordinary trainings), and last ``gain.json`` and ``gain.html``. Every step leaves a marker when
-it is whole, so that the same command goes on where it was stopped, and a finished study is left as it is.
+it is whole, so that the same command resumes where it was stopped, and a finished study is left as it is.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
 
     Raises:
         UsageError: settings that do not fit, another study in the folder, or photos or masks that changed.
-        HarmonygenError: what its steps raise; the same command goes on afterwards.
+        HarmonygenError: what its steps raise; rerun the same command to resume.
     """
     arms, plan = arms_of(settings), _plan(settings)
     out, digest = settings.out, _study_digest(settings, arms)

@@ -62,7 +62,7 @@ class DiffusionHarmonizer:
             detail: how the change gets to the composite's own size.
             refine: the refiner's folder.
             harmony_vae: insist on a Harmony-VAE (DiffHarmony++).
-            floor: with ``decode``, floor to 8 bits in place of rounding.
+            floor: with ``decode``, floor to 8 bits instead of rounding.
 
         Raises:
             CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.

@@ -56,7 +56,7 @@ def harmonize(
 ) -> HarmonizeResult:
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
-    A run that was stopped goes on with what is missing; a finished one is left as it is. ``say`` is told what a method
+    A stopped run resumes with what is missing; a finished one is left as it is. ``say`` is told what a method
     that takes minutes a picture needs and does.
 
     Raises:
@@ -130,7 +130,7 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> S
 
 
 def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
-    """Write one picture, anew each time."""
+    """Write one picture again each time."""
     target = target_of(settings, image)
     composite = Pair(image.stem, image.stem, "0", FileSource(image), FileSource(Path(settings.mask or "")))
     harmonizer = load(settings, [composite])

@@ -36,7 +36,7 @@ def load_harmonizer(
 ) -> HarmonizationMethod:
     """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
 
-    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits in place of rounding them, as the authors' code does.
+    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits instead of rounding them, as the authors' code does.
 
     Raises:
         UsageError: a method that is no single model, or a refiner for a method that takes none.

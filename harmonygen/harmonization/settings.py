@@ -125,7 +125,7 @@ class HarmonizeSettings(Settings):
     image: Path | None = setting(None, "One composite, with its mask.")
     mask: Path | None = setting(None, "Mask of IMAGE; white is the foreground.")
     data: str = setting("sample", "Composites with masks, in any input layout that has composites.")
-    composites: Path | None = setting(None, "Folder of composites, in place of --data; give --masks too.")
+    composites: Path | None = setting(None, "Folder of composites, instead of --data; give --masks too.")
     masks: Path | None = setting(None, "Folder of masks that have the composites' names.")
     list_file: ListFile = None
     subset: Subset = None

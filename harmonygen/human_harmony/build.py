@@ -85,7 +85,7 @@ def build_human_harmony(
         UsageError: options that do not fit, an old folder with other options, another build at work in it, or photos
             and masks that are not those that it was built from.
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
-        StorageError: the folder cannot be written; the same command goes on afterwards.
+        StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
     pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit)
@@ -98,7 +98,7 @@ def build_human_harmony(
     prepare.refuse_changed_photos(pairs, work, plan.digest)
     with job_folder(out, plan, _writes(pairs)) as job:
         shards.make_folder(work)
-        shards.refuse_others(work / RUN, "-")  # none is kin: a run or review at work inside would be disturbed
+        shards.refuse_others(work / RUN, "-")  # a run or review at work inside would be disturbed
         bad, split = _photos(settings, pairs, work, plan.digest, stages)
         with stages("candidates", "photos") as progress:
             synthesize(synthesis_settings(settings, work), progress=progress)

@@ -144,8 +144,8 @@ def write_pictures(out: Path, counted: Counted, reference: tuple[str, Sequence[f
         Picture(
             f"{ASSETS}/examples.png",
             "Photos with the outline of their mask, each followed by its candidates with their scores",
-            "One row a photo: the photo with its mask's outline, then candidates by falling score; the blue one with a "
-            "star is the selected one. Photos spread evenly over the ranking by best score.",
+            "One row per photo: the photo with its mask's outline, then candidates by falling score; the blue one with "
+            "a star is the selected one. Photos spread evenly over the ranking by best score.",
         ),
         Picture(
             f"{ASSETS}/foreground-ratio.png",
@@ -367,7 +367,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 _LOADING = """```python
 from datasets import load_dataset
 
-chosen = load_dataset("<this repository or folder>", "default", split="train")       # one composite a photo
+chosen = load_dataset("<this repository or folder>", "default", split="train")       # one composite per photo
 everything = load_dataset("<this repository or folder>", "candidates", split="train")  # all of them, with scores
 ```
 

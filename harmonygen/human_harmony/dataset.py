@@ -50,7 +50,7 @@ def write_dataset(
     """Write everything of a build that comes after the selection, ``manifest.json`` last.
 
     Raises:
-        StorageError: a photo is gone, or the disk is full: the same call goes on afterwards.
+        StorageError: a photo is gone, or the disk is full: rerun the same call to resume.
     """
     with stages("dataset", "parts") as progress:
         if settings.format == "parquet":

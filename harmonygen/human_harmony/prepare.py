@@ -133,7 +133,7 @@ def prepare_photos(
     ``load`` is called once, if there is anything to do.
 
     Raises:
-        StorageError: the folder cannot be written; the same call goes on afterwards.
+        StorageError: the folder cannot be written; rerun the same call to resume.
     """
     cut = shards.cut(len(pairs), SHARD)
     for folder in _FOLDERS:

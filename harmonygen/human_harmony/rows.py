@@ -70,7 +70,7 @@ class Triplets:
 
 
 def write_triplets(triplets: Triplets, out: Path, progress: Progress | None = None) -> Written:
-    """Write both configurations; the same call goes on after a kill, and writes nothing once all is there.
+    """Write both configurations; the same call resumes after a kill, and writes nothing once all is there.
 
     Raises:
         UsageError: the folder holds finished files of another digest.

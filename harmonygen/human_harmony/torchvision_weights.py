@@ -1,7 +1,7 @@
 """Build torchvision's detection and segmentation models with weights from the user's own file; nothing is downloaded.
 
 The file is a state dict as torchvision publishes it (safetensors, or ``.pth`` read without running anything in it).
-Which of the asked-for models it is of is told by its names and shapes.
+Its names and shapes say which of the asked-for models it belongs to.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class Denoiser:
 
     @torch.no_grad()
     def features(self, image_pm1: Tensor, mask: Tensor) -> ConditionFeatures | None:
-        """Read the condition image (1, 3, H, W) in [-1, 1] and its mask (1, 1, H, W) of 0 and 1, once a photo.
+        """Read the condition image (1, 3, H, W) in [-1, 1] and its mask (1, 1, H, W) of 0 and 1, once per photo.
 
         Every decoding of the photo's latents needs them with a Harmony-VAE; with a plain one there are none.
         """
@@ -254,7 +254,7 @@ class Denoiser:
         """Decode target latents (B, 4, h, w) to images (B, 3, H, W) in [-1, 1].
 
         A residual model adds the decoded *difference* to the condition image, so that the autoencoder's own error
-        cancels; ``decoded_condition`` is D(condition), with the same ``features``, computed once a photo.
+        cancels; ``decoded_condition`` is D(condition), with the same ``features``, computed once per photo.
         """
         decoded = self.decode(latents, features)
         if self.spec.target == "residual":

@@ -1,4 +1,4 @@
-"""Draw pictures from a denoiser: what the condition decides is computed once a photo, the draws go in batches.
+"""Draw pictures from a denoiser: what the condition decides is computed once per photo, the draws go in batches.
 
 Both directions use it: K candidates of a real photo, or N harmonized results of a composite.
 """

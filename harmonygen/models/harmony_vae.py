@@ -152,7 +152,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         return AutoencoderKLOutput(latent_dist=self._posterior(self.encoder(image_pm1)))
 
     def features(self, image_pm1: Tensor, mask: Tensor) -> ConditionFeatures:
-        """Read condition images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W) of 0 and 1, once a photo.
+        """Read condition images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W) of 0 and 1, once per photo.
 
         Raises:
             ValueError: sides that are no multiple of the autoencoder's factor, or a mask of another size.

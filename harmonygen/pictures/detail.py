@@ -116,7 +116,7 @@ class DetailTransfer:
 def block_side(radius: int, height: int, width: int) -> int:
     """Return the side of the blocks that windows of ``radius`` are made of: an eighth of it, if the sides divide.
 
-    A wide window moves by blocks in place of pixels: its field is smooth, and is known well enough there.
+    A wide window moves by blocks instead of pixels: its field is smooth, and is known well enough there.
 
     >>> block_side(4, 256, 384), block_side(128, 256, 384), block_side(128, 256, 360), block_side(128, 255, 256)
     (1, 16, 8, 1)

@@ -1,7 +1,7 @@
 """Publish a built dataset on the Hub: verify, send to a branch of its own, read back, then one commit on main.
 
 Main is not touched before everything is on the Hub and was read back; whatever stops a run before that leaves main as
-it was, and the same command goes on: the branch is named after the content, and what it holds is not sent again.
+it was, and the same command resumes: the branch is named after the content, and what it holds is not sent again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Publication:
 
     @property
     def branch(self) -> str:
-        """The working branch: named after the content, so that the same content goes on where it was cut."""
+        """The working branch: named after the content, so that the same content resumes where it was cut."""
         return f"harmonygen-{content_digest(self.verified.entries)}"
 
     @property
@@ -215,7 +215,7 @@ def carry_out(publication: Publication, notify: Notify, progress: Progress | Non
 
     Raises:
         UsageError: the token may not do it, or the Hub refuses the files.
-        StorageError: the Hub, the network or a conflict; main is as it was, and the same command goes on.
+        StorageError: the Hub, the network or a conflict; main is as it was; rerun the same command to resume.
     """
     began = time.monotonic()
     settings, remote = publication.settings, publication.remote

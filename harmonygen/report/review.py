@@ -84,7 +84,7 @@ def identify(folder: Path) -> Identity:
     """Read what decisions on a run, or on the run inside a build, must name."""
     run = Run.look(folder if is_run(folder) else folder / "work" / "synthesize")
     keep = run.plan["settings"]["keep"]
-    notes = (f"This run kept '{keep}' of its candidates, so select cannot choose anew: synthesize with --keep all.",)
+    notes = (f"This run kept '{keep}' of its candidates, so select cannot select again: synthesize with --keep all.",)
     count = int(run.selection["count"])
     return Identity(folder.resolve().name, run.plan_digest, count, notes if keep != "all" else ())
 

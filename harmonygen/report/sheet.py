@@ -1,4 +1,4 @@
-"""A contact sheet: one picture with a pair a row, the photo with its mask's outline first, then its candidates."""
+"""A contact sheet: one picture with one pair per row, the photo with its mask's outline first, then its candidates."""
 
 from __future__ import annotations
 

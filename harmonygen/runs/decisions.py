@@ -25,7 +25,7 @@ REJECTED = "review:rejected"
 
 _FIELDS = ("harmonygen", "folder", "plan_digest", "decisions")
 _ROW = {"pair_id", "k", "decision"}
-_REMEDY = "export it anew from the page of harmonygen report RUN --review"
+_REMEDY = "export it again from the page of harmonygen report RUN --review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def refuse_foreign(decisions: Decisions, plan_digest: str, candidates: Collectio
         )
     if unknown := sorted(set(decisions.of) - set(candidates)):
         pairs = {pair_id for pair_id, _ in candidates}
-        raise UsageError(f"the run has not {_named(unknown, pairs)}: {_REMEDY}")
+        raise UsageError(f"the run does not have {_named(unknown, pairs)}: {_REMEDY}")
 
 
 def _is_row(row: Any) -> bool:

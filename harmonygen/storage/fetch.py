@@ -26,7 +26,7 @@ def fetch(url: str) -> Path:
 
     Raises:
         UsageError: nothing is there.
-        StorageError: it cannot be read, or the disk is full; the same call goes on afterwards.
+        StorageError: it cannot be read, or the disk is full; rerun the same call to resume.
     """
     remote, copy = Remote(url), place_of(url, "inputs")
     make_folder(copy.parent)

@@ -50,7 +50,7 @@ def read_cell(source: CellSource) -> bytes:
 
 
 def cell_file(source: CellSource) -> Path | None:
-    """Return the file that a cell points to by an absolute path in place of holding its bytes, None if it does not.
+    """Return the file that a cell points to by an absolute path instead of holding its bytes, None if it does not.
 
     Raises:
         InputError: the Parquet file, row or column is not there.

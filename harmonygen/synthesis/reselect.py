@@ -1,4 +1,4 @@
-"""`harmonygen score` and `harmonygen select`: score or select a finished run anew, without generating again.
+"""`harmonygen score` and `harmonygen select`: score or select a finished run again, without regenerating.
 
 Each shard's two files are rewritten whole, one after the other; a run stopped half-way is finished by the same
 command, since a shard says in its metadata which scoring and which rule it holds.
@@ -162,7 +162,7 @@ class _Choice:
         keep, k = settings["keep"], int(settings["k"])
         if keep != "all":
             raise UsageError(
-                f"the run keeps only '{keep}' of its {k} candidates: run synthesize with --keep all to select anew"
+                f"the run keeps only '{keep}' of its {k} candidates: run synthesize with --keep all to select again"
             )
         wanted = count if count is not None else int(last["count"])
         return cls(

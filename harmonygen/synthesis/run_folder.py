@@ -264,7 +264,7 @@ class RemoteRun(RunFolder):
         return summary
 
     def _collect(self, names: Sequence[str]) -> None:
-        """Copy to the staging folder what it has not, or not in the size that counts."""
+        """Copy to the staging folder what it lacks, or has in another size."""
         sizes, staged = self.remote.listing(), self.out
         missing = [
             name

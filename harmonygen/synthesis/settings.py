@@ -31,7 +31,7 @@ from harmonygen.settings import (
     setting,
 )
 
-# Fields that `gain` sets anew
+# Fields that `gain` overrides
 Generator = Annotated[
     Literal["diffusion", "color-transfer", "color-jitter", "lut"], setting(..., "What makes the candidates.")
 ]
@@ -100,7 +100,7 @@ class SynthesizeSettings(CandidateSettings):
     list_file: ListFile = None
     subset: Subset = None
     out: Annotated[Path, HOW] = setting(Path("outputs/synthesize"), "Folder of the run: a path or a URL.")
-    remote: Annotated[str | None, HOW] = setting(None, "URL of the run's folder, in place of out.")
+    remote: Annotated[str | None, HOW] = setting(None, "URL of the run's folder, instead of out.")
     keep: str = setting("all", "Which candidates to store: all, best, or a number per pair.")
     engine: Annotated[Literal["local", "ray"], HOW] = setting(
         "local", "Where the work runs: here, or on a Ray cluster."

@@ -51,7 +51,7 @@ def finish(out: Path, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, 
 
 def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) -> dict[str, Any]:
     """Count a run: candidates, what was dropped and why, scores, rates, versions."""
-    from harmonygen.synthesis.shard import SECONDS_KEY  # brings torch, which an evaluation of pictures needs not
+    from harmonygen.synthesis.shard import SECONDS_KEY  # brings torch, which an evaluation of pictures does not need
 
     scores = list(Run.look(out).scores())
     seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)

@@ -48,7 +48,7 @@ def synthesize(
 ) -> SynthesizeResult:
     """Make K scored and selected composites for every pair, in ``settings.out``.
 
-    With an ``out`` that is a URL, the run is there. One that was stopped goes on from its last whole shard; a
+    With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
     finished one is left as it is.
 
     Raises:

@@ -68,7 +68,7 @@ def find(name: str, output_dir: Path) -> Path:
     if folder is None or not (folder / STATE).is_file():
         raise UsageError(
             f"--resume-from-checkpoint {name}: no checkpoint in '{folder or output_dir}': "
-            "leave the option out to start anew"
+            "leave the option out to start again"
         )
     return folder
 
@@ -174,7 +174,7 @@ def refuse_unasked(output_dir: Path) -> None:
     if found:
         raise UsageError(
             f"'{output_dir}' has checkpoints up to step {step_of(found[-1])}: go on with --resume-from-checkpoint "
-            "latest, choose another --output-dir, or start anew with overwrite=true"
+            "latest, choose another --output-dir, or start again with overwrite=true"
         )
 
 
@@ -207,8 +207,8 @@ def check(folder: Path, state: Mapping[str, Any], settings: TrainSettings, diges
         faults.append(f"processes: {state['processes']} then, {processes} now")
     if faults:
         raise UsageError(
-            f"checkpoint '{folder}' is of a run with other settings: {'; '.join(faults)}. Give the same, or start anew "
-            "in another --output-dir"
+            f"checkpoint '{folder}' is of a run with other settings: {'; '.join(faults)}. Give the same, or start "
+            "again in another --output-dir"
         )
     if int(state["step"]) > settings.max_train_steps:
         raise UsageError(

@@ -159,7 +159,7 @@ class DenoiserTask:
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
-        """Eight pairs: input, the training target, and four samples each, a column a pair."""
+        """Eight pairs: input, the training target, and four samples each, one column per pair."""
         batch = batches[0]
         count = min(8, len(batch["real"]))
         drawn = [self._draw(batch, row, [1, 2, 3, 4]) for row in range(count)]

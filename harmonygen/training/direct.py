@@ -63,7 +63,7 @@ class DirectTask:
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
-        """Rows: composite, output, real photo; a column a held-out pair."""
+        """Rows: composite, output, real photo; one column per held-out pair."""
         output, few = self._harmonize({name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()})
         save_rows([few["composite"], output, few["real"]], path)
 

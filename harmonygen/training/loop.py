@@ -189,7 +189,7 @@ class _Run:
         if done % settings.checkpointing_steps == 0 or last or stop.received:
             self._checkpoint(done)
         if stop.received:
-            self.log(f"stopped after step {done}: --resume-from-checkpoint latest goes on from there")
+            self.log(f"stopped after step {done}: --resume-from-checkpoint latest resumes from there")
             stop.act()
         if done % settings.validation_steps == 0 or last:
             self.observer.validate(done)
@@ -239,7 +239,7 @@ class _Run:
     def _guard(self, what: str, value: Tensor, step: int) -> None:
         if not math.isfinite(float(value)):
             raise HarmonygenError(
-                f"the {what} is {float(value)} at step {step + 1}: resume from an earlier checkpoint, or start anew "
+                f"the {what} is {float(value)} at step {step + 1}: resume from an earlier checkpoint, or start again "
                 "with a lower learning_rate"
             )
 

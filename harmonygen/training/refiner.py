@@ -103,7 +103,7 @@ class RefinerTask:
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
-        """Rows: composite, stage 1's output, refined, real photo; a column a held-out pair."""
+        """Rows: composite, stage 1's output, refined, real photo; one column per held-out pair."""
         few = {name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()}
         refined, small = self._refine(few, 0)
         save_rows([small["composite"], small["harmonized"], refined, small["real"]], path)

@@ -1,4 +1,4 @@
-"""What a training run can be told; the names are diffusers' well-known ones."""
+"""Options of `harmonygen train`; the names are diffusers' well-known ones."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Arrays = tuple[npt.NDArray[Any], ...]
 
 
 class _ArrayCache:
-    """Arrays by key, up to so many bytes in all; what came later is made anew each time."""
+    """Arrays by key, up to so many bytes in all; what came later is made again each time."""
 
     def __init__(self, most_bytes: float) -> None:
         self._left = most_bytes

@@ -178,7 +178,7 @@ def test_a_bug_exits_1_with_its_traceback_and_says_that_it_is_one(arguments, cap
 def test_the_keyboard_exits_130(arguments, capsys, broken):
     broken(KeyboardInterrupt())
     code, error, said = failure(arguments, capsys)
-    assert (code, error) == (130, "stopped by the keyboard: the same command goes on from here")
+    assert (code, error) == (130, "stopped by the keyboard: rerun the same command to resume")
     assert "Traceback" not in said
 
 
@@ -234,7 +234,7 @@ def test_sigterm_exits_143_and_the_same_command_finishes(tiny_classifier, tmp_pa
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 143, stderr[-1000:]
-    assert json.loads(stdout)["error"] == "stopped by SIGTERM: the same command goes on from here"
+    assert json.loads(stdout)["error"] == "stopped by SIGTERM: rerun the same command to resume"
     assert "Traceback" not in stderr
     kept = {path: path.stat().st_mtime_ns for path in (out / "candidates").glob("part-*")}
     assert 1 <= len(kept) < 8

@@ -50,7 +50,7 @@ def test_a_malformed_file_is_refused_with_what_was_found(tmp_path: Path, content
     with pytest.raises(UsageError, match=found) as caught:
         read_decisions(path)
     assert str(path) in str(caught.value)
-    assert "export it anew" in str(caught.value)
+    assert "export it again" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_decisions_of_another_run_or_of_unknown_candidates_are_refused():
     with pytest.raises(UsageError, match="of the run 'there' with plan 12ab, this run's plan is 99"):
         refuse_foreign(made, "99", candidates)
     unknown = Decisions("there", "12ab", {("a", 7): "accept", ("b", 0): "reject", ("b", 1): "reject"})
-    with pytest.raises(UsageError, match="has not candidate 7 of pair 'a', pair 'b': export"):
+    with pytest.raises(UsageError, match="does not have candidate 7 of pair 'a', pair 'b': export"):
         refuse_foreign(unknown, "12ab", candidates)

@@ -262,7 +262,7 @@ def test_a_review_of_another_run_or_of_unknown_candidates_changes_nothing(run, t
     before = tree(run)
     with pytest.raises(UsageError, match="of the run 'other' with plan 00"):
         reselect(run, decisions=Decisions("other", "00", {}))
-    with pytest.raises(UsageError, match="has not pair 'nobody'"):
+    with pytest.raises(UsageError, match="does not have pair 'nobody'"):
         reselect(run, decisions=Decisions("run", digest(run), {("nobody", 0): "accept"}))
     assert tree(run) == before
 

@@ -141,7 +141,7 @@ def test_a_signal_waits_for_the_step_and_leaves_a_checkpoint_of_it(toy, toy_task
     finally:
         signal.signal(signal.SIGTERM, before)
     assert names(out) == ["checkpoint-0000003", "checkpoint-0000005"]
-    assert "stopped after step 5: --resume-from-checkpoint latest goes on from there" in said
+    assert "stopped after step 5: --resume-from-checkpoint latest resumes from there" in said
     assert toy(output_dir=out, resume_from_checkpoint="latest").history == straight.history
 
 

@@ -117,7 +117,7 @@ class ZeroShotHarmonizer:
         return cls(load_editor(name, device, dtype, settings), describer, scorer, limits, detail)
 
     def harmonize(self, photo: Photo, seed: int, watch: Watch | None = None) -> Harmonized:
-        """Return the harmonized picture at the composite's own size, with its trace; ``watch`` is told of each edit.
+        """Return the harmonized picture at the composite's own size, with its trace; call ``watch`` after each edit.
 
         Raises:
             InputError: the composite cannot be described or edited.

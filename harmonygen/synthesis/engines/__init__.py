@@ -18,7 +18,7 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
     """Run shards by the engine that the settings name and yield each with its result as it is done.
 
     Raises:
-        HarmonygenError: workers died; what they had committed stays, and the same command goes on from there.
+        HarmonygenError: workers died; what they had committed stays: rerun the same command to resume.
         UsageError: Ray is not installed, or cannot be reached.
     """
     if context.settings.engine == "ray":

@@ -36,7 +36,7 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
     """Run shards and yield each with its result as it is done.
 
     Raises:
-        HarmonygenError: a worker died; what it had committed stays, and the same command goes on from there.
+        HarmonygenError: a worker died; what it had committed stays: rerun the same command to resume.
     """
     make_ready(out, shards)
     workers = workers_here(context.settings)

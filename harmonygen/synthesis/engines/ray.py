@@ -167,9 +167,10 @@ def _nodes(ray: Any) -> list[Node]:
 
 
 def share_of(nodes: Sequence[Node], asked: int, device: str) -> Share:
-    """Share a cluster among workers: one a GPU, or without GPUs one a machine, unless ``asked`` for a number.
+    """Share a cluster among workers: one per GPU, or without GPUs one per machine, unless ``asked`` for a number.
 
-    Each worker gets as many CPUs as leave room for all of them; what a cluster has not yet (it may grow) is waited for.
+    Each worker gets as many CPUs as leave room for all of them; it waits for those that a cluster does not
+    have yet (it may grow).
 
     Raises:
         UsageError: a GPU is asked for and there is none.

@@ -23,4 +23,4 @@ class Generator(Protocol):
     multiple: int
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
-        """Yield one composite a candidate."""
+        """Yield one composite per candidate."""

@@ -20,6 +20,6 @@ class ColorJitterGenerator:
     digest = f"color-jitter:{BRIGHTNESS},{CONTRAST},{SATURATION},{HUE}"
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
-        """Yield one composite a candidate."""
+        """Yield one composite per candidate."""
         for candidate in candidates:
             yield jitter_foreground(photo.image_u8, photo.mask, np.random.default_rng(candidate.seed))

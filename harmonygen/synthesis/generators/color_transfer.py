@@ -60,7 +60,7 @@ class ColorTransferGenerator:
         self._reference = lru_cache(maxsize=_CACHED_REFERENCES)(self._read_reference)
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
-        """Yield one composite a candidate."""
+        """Yield one composite per candidate."""
         for candidate in candidates:
             rng = np.random.default_rng(candidate.seed)
             method, (reference, mask), strength = self._draw(photo.pair, candidate.k, rng)

@@ -55,7 +55,7 @@ class DiffusionGenerator:
         return cls(model, weights_digest(folder), sampling, device.batch, detail, decoded)
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
-        """Yield one composite a candidate, at the photo's output size."""
+        """Yield one composite per candidate, at the photo's output size."""
         pictures = self.draw(photo.low_u8, photo.low_mask, [candidate.seed for candidate in candidates])
         with ThreadPoolExecutor(_THREADS) as threads:
             yield from threads.map(self._full_size(photo), list(pictures))

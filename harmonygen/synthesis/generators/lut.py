@@ -26,7 +26,7 @@ class LutGenerator:
         self.digest = f"lut:{tables if self.cubes else 'random'}"
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
-        """Yield one composite a candidate."""
+        """Yield one composite per candidate."""
         for candidate in candidates:
             yield lut_foreground(photo.image_u8, photo.mask, self._lut(candidate))
 

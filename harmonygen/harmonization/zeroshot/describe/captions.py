@@ -63,7 +63,7 @@ class CaptionDescriber:
         """Read a caption file: ``.jsonl`` or ``.ndjson`` as JSON lines, anything else as CSV; ``.gz`` is unpacked.
 
         Raises:
-            UsageError: not UTF-8, not of the form, or lines without a name or words; each is told by its number.
+            UsageError: not UTF-8, not of the form, or lines without a name or words; each by its line number.
             StorageError: it cannot be read.
         """
         suffixes = [suffix.lower() for suffix in path.suffixes]

@@ -1,4 +1,4 @@
-// Decisions: in memory, in the browser's own store (one item a pair, so that a decision writes a few bytes), in a file.
+// Decisions: in memory, in the browser's own store (one item per pair, so that a decision writes a few bytes), in a file.
 const prefix = `harmonygen.review/${run.digest || run.folder}/`;
 const verdicts = new Map();  // pair id -> Map of k -> "accept" | "reject"
 const history = [];  // each step: [[pair id, k, before, after], ...]
