@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.harmonygen-installed
 
+# Hundreds of short processes start in the tests: without this each compiles torch and the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quickstart test faults crash bench house lint clean install
 
 $(STAMP): pyproject.toml constraints.txt
