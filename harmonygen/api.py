@@ -16,8 +16,8 @@ from PIL import Image
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
 from harmonygen.harmonization.settings import Method
-from harmonygen.models.classifier import ClassifierScorer
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.pictures.masks import check_mask, to_mask
 from harmonygen.pictures.photo import Photo, Sizing, size_photo

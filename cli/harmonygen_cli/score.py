@@ -15,8 +15,8 @@ def score(typed: Typed[ScoreSettings], run: RunFolder) -> None:
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
     settings = typed.settings()
-    from harmonygen.models.classifier import ClassifierScorer
     from harmonygen.models.device import pick_device
+    from harmonygen.models.scorer import ClassifierScorer
     from harmonygen.synthesis.reselect import reselect
 
     scorer = ClassifierScorer.from_pretrained(settings.classifier, pick_device(settings.device))

@@ -7,11 +7,9 @@ outputs mean, the input size and the normalisation are stored with the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -21,9 +19,7 @@ from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import load_weights, locate, read_spec, weights_digest, write_spec
-from harmonygen.pictures.images import ImageU8, Mask, resize
-from harmonygen.pictures.masks import resize_mask
+from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 from harmonygen.settings import Settings
 
 _WEIGHTS = "model.safetensors"
@@ -121,6 +117,14 @@ class HarmonyResNet(nn.Module):
         self.network.requires_grad_(False)
         self.network.fc.requires_grad_(True)
 
+    @torch.no_grad()
+    def calibrate(self, scale: float, shift: float) -> None:
+        """Fold a scale and a shift of the log-odds of P(composite) into the head."""
+        head = self.network.fc
+        head.weight.mul_(scale)
+        head.bias.mul_(scale)
+        head.bias[self.spec.labels.index("composite")] += shift
+
     @classmethod
     def from_pretrained(cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> HarmonyResNet:
         """Load a classifier folder (``model.safetensors harmonygen.json``).
@@ -156,11 +160,8 @@ class HarmonyResNet(nn.Module):
 
 def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:
     """Resize to ``input_size`` square (antialiased bilinear; mask nearest), normalise, and stack the mask if used."""
-    side = (spec.input_size, spec.input_size)
     dtype = images01.dtype
-    if images01.shape[-2:] != side:
-        images01 = F.interpolate(images01, side, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
-        masks = F.interpolate(masks, side, mode="nearest")
+    images01, masks = fitted(images01, masks, spec.input_size)
     mean, std = (images01.new_tensor(values)[None, :, None, None] for values in (spec.mean, spec.std))
     normalised = (images01 - mean) / std
     if spec.in_channels == 3:
@@ -168,31 +169,10 @@ def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:
     return torch.cat([normalised, masks.to(dtype) - spec.mask_offset], dim=1)
 
 
-Scorer = Callable[[Sequence[ImageU8], Mask], list[float]]
-"""Composites (H, W, 3) uint8 of one pair and their mask (H, W) bool -> P(composite) of each, in [0, 1]."""
-
-
-class ClassifierScorer:
-    """The harmony classifier as a scorer: whole image, resized to the classifier's input size."""
-
-    def __init__(self, model: HarmonyResNet, digest: str = "", batch_size: int = 32) -> None:
-        self.model, self.digest, self.batch_size = model, digest, batch_size
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype = torch.float32) -> ClassifierScorer:
-        """Load ``starter`` or a classifier folder."""
-        folder = locate(name, "classifier")
-        return cls(HarmonyResNet.from_pretrained(folder, device, dtype), weights_digest(folder))
-
-    @torch.no_grad()
-    def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
-        """Return P(composite) of each composite."""
-        side = self.model.spec.input_size
-        parameter = next(self.model.parameters())
-        small = np.stack([resize(composite, side, side) for composite in composites])
-        images = torch.from_numpy(small).permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 255
-        masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
-        scores: list[float] = []
-        for chunk in torch.split(images, self.batch_size):
-            scores += self.model.p_composite(chunk, masks.expand(len(chunk), 1, -1, -1)).tolist()
-        return scores
+def fitted(images01: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Resize images (B, 3, H, W) in [0, 1] and masks (B, 1, H, W) to ``side`` square, if they are of another size."""
+    size = (side, side)
+    if images01.shape[-2:] == size:
+        return images01, masks
+    smaller = F.interpolate(images01, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    return smaller, F.interpolate(masks, size, mode="nearest")

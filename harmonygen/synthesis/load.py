@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmonygen.models.classifier import ClassifierScorer
 from harmonygen.models.device import Device, Sampling, keep_memory, pick_dtype
+from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.photo import Sizing
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator

@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 
 from harmonygen.errors import UsageError
-from harmonygen.models.classifier import Scorer
+from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import to_rgb
 from harmonygen.pictures.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen.errors import InputError
-from harmonygen.models.classifier import Scorer
+from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead
 from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from harmonygen.harmonization.zeroshot.describe import Describer
-    from harmonygen.models.classifier import ClassifierScorer
+    from harmonygen.models.scorer import ClassifierScorer
 
 
 class SizedEditor(Editing, Protocol):
@@ -98,7 +98,7 @@ class ZeroShotHarmonizer:
             )
         from harmonygen.harmonization.zeroshot.describe import load_describer
         from harmonygen.harmonization.zeroshot.editor import load_editor
-        from harmonygen.models.classifier import ClassifierScorer
+        from harmonygen.models.scorer import ClassifierScorer
 
         describer = load_describer(
             settings.describer,

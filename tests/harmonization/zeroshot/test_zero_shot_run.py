@@ -16,7 +16,7 @@ from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.load import load_harmonizer
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import editor as editors
-from harmonygen.models.classifier import ClassifierScorer
+from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.models.device import Device
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fakes"))

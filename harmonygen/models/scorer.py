@@ -1,0 +1,65 @@
+"""Score composites with a harmony classifier of either kind: a ResNet, or a judge on an ImageNet trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json, weights_digest
+from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
+from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.pictures.masks import resize_mask
+
+__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier"]
+
+Classifier = HarmonyResNet | HarmonyJudge
+
+
+def load_classifier(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Classifier:
+    """Load a classifier folder of either kind; its ``depth`` says which.
+
+    Raises:
+        CheckpointError: no classifier, damaged, or weights that do not fit the stated architecture.
+    """
+    is_judge = read_json(folder / SPEC_NAME).get("depth") == JUDGE_DEPTH
+    kind: type[Classifier] = HarmonyJudge if is_judge else HarmonyResNet
+    return kind.from_pretrained(folder, device, dtype)
+
+
+def new_classifier(spec: ClassifierSpec) -> Classifier:
+    """Build a classifier with new weights; raise CheckpointError if its depth is not known."""
+    return HarmonyJudge(spec) if spec.depth == JUDGE_DEPTH else HarmonyResNet(spec)
+
+
+Scorer = Callable[[Sequence[ImageU8], Mask], list[float]]
+"""Composites (H, W, 3) uint8 of one pair and their mask (H, W) bool -> P(composite) of each, in [0, 1]."""
+
+
+class ClassifierScorer:
+    """A harmony classifier as a scorer: whole image, resized to the classifier's input size."""
+
+    def __init__(self, model: Classifier, digest: str = "", batch_size: int = 32) -> None:
+        self.model, self.digest, self.batch_size = model, digest, batch_size
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype = torch.float32) -> ClassifierScorer:
+        """Load ``starter`` or a classifier folder."""
+        folder = locate(name, "classifier")
+        return cls(load_classifier(folder, device, dtype), weights_digest(folder))
+
+    @torch.no_grad()
+    def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
+        """Return P(composite) of each composite."""
+        side = self.model.spec.input_size
+        parameter = next(self.model.parameters())
+        small = np.stack([resize(composite, side, side) for composite in composites])
+        images = torch.from_numpy(small).permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 255
+        masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
+        scores: list[float] = []
+        for chunk in torch.split(images, self.batch_size):
+            scores += self.model.p_composite(chunk, masks.expand(len(chunk), 1, -1, -1)).tolist()
+        return scores
