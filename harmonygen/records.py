@@ -71,6 +71,11 @@ class Pair:
     originals: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def borrows(self) -> bool:
+        """Whether the photo has no mask: training names the photo itself in its place."""
+        return self.mask == self.real
+
 
 @dataclass(frozen=True, slots=True)
 class Composite:
