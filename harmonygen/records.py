@@ -73,8 +73,8 @@ class Pair:
 
     @property
     def borrows(self) -> bool:
-        """Whether the photo has no mask: training names the photo itself in its place."""
-        return self.mask == self.real
+        """Whether the photo has no mask of its own; ``mask`` then names the photo, and ``mask_id`` is empty."""
+        return not self.mask_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,28 @@ from harmonygen.recolor.adjust import Float32s, bend, chroma, light
 from harmonygen.recolor.foreground import Floats, ImageU8, Mask, foreground_pixels, paste_pixels
 
 PIVOT = 0.45  # of the contrast curve: the mean of photos
-LARGEST_AMOUNT = 3.0  # a draw is stretched no further than this
+LARGEST_AMOUNT = 2.0  # a draw is stretched no further than this
 MEASURED_PIXELS = 768  # that a change is measured on: fMSE is then known to about 5 %
-_HALVINGS = 7  # amounts to 3 / 2**7
-# name: (how often the adjustment is part of a change, its standard deviation)
+_APART = np.array([1, 0, -1], np.float32)  # red and blue
+_HALVINGS = 6  # amounts to 2 / 2**6
+_DRAWS = 4  # of grades, until one is strong enough
+_STRONG_ENOUGH = 0.8  # of the change wanted
+_FEW = 0.05  # of the values may be newly cut at black or white
+_CUT_KEPT = 0.25  # of the draws that cut more: one in ten authentic changes does
+# name: (how often the adjustment is part of a change, its standard deviation). Tuned until composites of photos change
+# as authentic ones do (REFERENCE section 13): contrast, what constant and affine maps leave over, cut values.
 _DRAWN = {
-    "saturation": (0.55, 0.6),
-    "hue": (0.3, 0.15),
-    "exposure": (0.7, 0.8),
-    "warmth": (0.6, 0.35),
-    "tint": (0.35, 0.15),
-    "gamma": (0.5, 0.45),
-    "contrast": (0.6, 0.6),
-    "black": (0.35, 0.06),
-    "shadows": (0.4, 0.5),
-    "highlights": (0.4, 0.5),
+    "saturation": (0.6, 0.9),
+    "hue": (0.35, 0.25),
+    "exposure": (0.5, 0.9),
+    "warmth": (0.7, 0.8),
+    "tint": (0.4, 0.35),
+    "gamma": (0.6, 1.0),
+    "contrast": (0.75, 1.3),
+    "black": (0.2, 0.08),
+    "shadows": (0.7, 2.0),
+    "highlights": (0.7, 2.0),
+    "cross": (0.6, 1.8),
 }
 
 
@@ -38,7 +45,8 @@ class Grade:
     """Amounts of the adjustments of :mod:`harmonygen.recolor.adjust`; all 0 is the identity.
 
     ``black`` lifts the black point or, under 0, cuts below it; ``shadows`` and ``highlights`` raise or lower the lower
-    and the upper quarter of the tone curve, by a tenth of the range at 1.
+    and the upper quarter of the tone curve, by a tenth of the range at 1; ``cross`` bends red and blue apart, warm
+    shadows under cool highlights or the reverse, as cross-processed film and filters do.
     """
 
     saturation: float = 0.0
@@ -51,6 +59,7 @@ class Grade:
     black: float = 0.0
     shadows: float = 0.0
     highlights: float = 0.0
+    cross: float = 0.0
 
     def scaled(self, amount: float) -> Grade:
         """Return the grade with all its amounts times ``amount``: 0 gives the identity.
@@ -68,13 +77,16 @@ class Grade:
         """
         colours = np.asarray(pixels01, np.float32)
         if self.saturation or self.hue:  # before white balance, or saturation would blow up its cast
-            colours = np.clip(chroma(colours, self.saturation, self.hue), 0, 1)
+            vivid = chroma(colours, self.saturation, self.hue)
+            if self.saturation > 0:  # as vibrance: colours that are vivid already are spared, or they would be cut
+                vivid = colours + (1 - np.ptp(colours, axis=1, keepdims=True)) * (vivid - colours)
+            colours = np.clip(vivid, 0, 1)
         if self.exposure or self.warmth or self.tint:
             colours = light(colours, self.exposure, self.warmth, self.tint)
         if self.gamma or self.contrast:
             colours = bend(colours, self.gamma, self.contrast, PIVOT)
-        if self.shadows or self.highlights:
-            colours = colours + _curve(colours, self.shadows, self.highlights)
+        if self.shadows or self.highlights or self.cross:
+            colours = colours + _curve(colours, self.shadows + self.cross * _APART, self.highlights - self.cross * _APART)
         if self.black:
             black = np.float32(self.black)
             colours = black + (1 - black) * colours if black > 0 else (colours + black) / (1 + black)
@@ -82,8 +94,8 @@ class Grade:
         return graded
 
 
-def _curve(colours: Float32s, shadows: float, highlights: float) -> Float32s:
-    """Return what a tone curve adds; its slope stays over 0, so that no tones change places."""
+def _curve(colours: Float32s, shadows: Float32s, highlights: Float32s) -> Float32s:
+    """Return what tone curves (3,) add; their slopes stay over 0, so that no tones change places."""
     low, high = (np.float32(0.95 * np.clip(amount, -1, 1)) for amount in (shadows, highlights))
     rest = 1 - colours
     added: Float32s = colours * rest * (low * rest * rest + high * colours * colours)
@@ -103,21 +115,42 @@ def draw_grade(rng: np.random.Generator) -> Grade:
     return Grade(*np.where(present, amounts, 0.0).tolist())
 
 
-def fitted(grade: Grade, pixels01: Floats, fmse: float) -> Grade:
-    """Scale a grade until it changes pixels by ``fmse``, or as near to it as :data:`LARGEST_AMOUNT` allows.
+def draw_fitted(rng: np.random.Generator, pixels01: Floats, fmse: float) -> Grade:
+    """Draw a grade and scale it until it changes pixels by ``fmse``; one that cannot is drawn again.
 
     Args:
-        grade: what to scale.
+        rng: draws the grade.
         pixels01: (N, 3) RGB that it will be applied to; an even part of them is measured.
         fmse: mean squared change to reach, in squared 8-bit units.
     """
     some = np.asarray(pixels01[:: -(-len(pixels01) // MEASURED_PIXELS)], np.float32)
+    for _ in range(_DRAWS):
+        grade = draw_grade(rng)
+        scaled = _scaled_to(grade, some, fmse)
+        graded = scaled(some)
+        strong = _change(graded, some) >= _STRONG_ENOUGH * fmse
+        if strong and (_newly_cut(graded, some) <= _FEW or rng.random() < _CUT_KEPT):
+            break
+    return scaled
+
+
+def _scaled_to(grade: Grade, pixels01: Float32s, fmse: float) -> Grade:
     low, high = 0.0, LARGEST_AMOUNT
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        change = float(np.square(grade.scaled(middle)(some) - some).mean()) * 255**2
-        low, high = (middle, high) if change < fmse else (low, middle)
+        weak = _change(grade.scaled(middle)(pixels01), pixels01) < fmse
+        low, high = (middle, high) if weak else (low, middle)
     return grade.scaled((low + high) / 2)
+
+
+def _change(graded: Float32s, pixels01: Float32s) -> float:
+    return float(np.square(graded - pixels01).mean()) * 255**2
+
+
+def _newly_cut(graded: Float32s, pixels01: Float32s) -> float:
+    """Return the share of values that are at an end of the range and were not near it."""
+    near, end = 3.5 / 255, 1.5 / 255
+    return float((((graded < end) & (pixels01 > near)) | ((graded > 1 - end) & (pixels01 < 1 - near))).mean())
 
 
 def grade_foreground(real_u8: ImageU8, mask: Mask, rng: np.random.Generator, fmse: float = 0.0) -> ImageU8:
@@ -135,5 +168,6 @@ def grade_foreground(real_u8: ImageU8, mask: Mask, rng: np.random.Generator, fms
     Raises:
         InputError: a wrong shape or type, or an empty mask.
     """
-    pixels01, grade = foreground_pixels(real_u8, mask), draw_grade(rng)
-    return paste_pixels(real_u8, mask, (fitted(grade, pixels01, fmse) if fmse else grade)(pixels01))
+    pixels01 = foreground_pixels(real_u8, mask)
+    grade = draw_fitted(rng, pixels01, fmse) if fmse else draw_grade(rng)
+    return paste_pixels(real_u8, mask, grade(pixels01))

@@ -1,4 +1,4 @@
-"""How a composite is made from a photo: a method drawn by weight, its change brought to a strength that is drawn too."""
+"""How a composite is made from a photo: a method drawn by weight, brought to a strength that is drawn too."""
 
 from __future__ import annotations
 

@@ -44,9 +44,7 @@ class CompositeSettings(Settings):
         "all alike.",
         ge=0,
     )
-    borrowed_masks: float = setting(
-        0.0, "Share of samples whose mask is another photo's, resized, 0 to 1.", ge=0, le=1
-    )
+    borrowed_masks: float = setting(0.0, "Share of samples whose mask is another photo's, resized, 0 to 1.", ge=0, le=1)
 
     @model_validator(mode="after")
     def _some_method(self) -> Self:

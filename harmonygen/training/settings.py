@@ -99,8 +99,8 @@ class TrainSettings(Settings):
     def _pairs_that_differ_in_the_background(self) -> Self:
         if not self.judges and (self.composites.grade_real or self.composites.change_background):
             raise ValueError(
-                "composites.grade_real and composites.change_background are for judges: photo and composite then differ "
-                "in the background, which no harmonizer can mend; leave them 0 (grade_both grades both)"
+                "composites.grade_real and composites.change_background are for judges: photo and composite then "
+                "differ in the background, which no harmonizer can mend; leave them 0 (grade_both grades both)"
             )
         return self
 
