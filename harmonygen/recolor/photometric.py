@@ -86,7 +86,9 @@ class Grade:
         if self.gamma or self.contrast:
             colours = bend(colours, self.gamma, self.contrast, PIVOT)
         if self.shadows or self.highlights or self.cross:
-            colours = colours + _curve(colours, self.shadows + self.cross * _APART, self.highlights - self.cross * _APART)
+            colours = colours + _curve(
+                colours, self.shadows + self.cross * _APART, self.highlights - self.cross * _APART
+            )
         if self.black:
             black = np.float32(self.black)
             colours = black + (1 - black) * colours if black > 0 else (colours + black) / (1 + black)

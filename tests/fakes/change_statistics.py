@@ -35,7 +35,7 @@ def rms(values) -> float:
 def left_over(real, composite, degree: int) -> float:
     """Fit composite colours as polynomials of the real ones; return the root mean square that is left."""
     powers = [e for e in itertools.product(range(degree + 1), repeat=3) if sum(e) <= degree]
-    terms = np.stack([np.prod(real**np.array(e), axis=1) for e in powers], axis=1)
+    terms = np.stack([np.prod(real ** np.array(e), axis=1) for e in powers], axis=1)
     weights, *_ = np.linalg.lstsq(terms, composite, rcond=None)
     return rms(composite - terms @ weights)
 
