@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +104,7 @@ def _halve_chroma(rng: np.random.Generator) -> Step:
 
 def _encode(rng: np.random.Generator, settings: ChainSettings) -> Step:
     """Store as JPEG or WebP, the grid of blocks shifted by chance, as a crop shifts it, and read it again."""
-    options = {
+    options: dict[str, Any] = {
         "format": "WEBP" if rng.random() < settings.webp else "JPEG",
         "quality": int(rng.integers(settings.min_quality, settings.max_quality + 1)),
     }

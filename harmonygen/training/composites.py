@@ -122,10 +122,10 @@ class OnTheFlyComposites(Dataset[Batch]):
             masked = self._with_mask(photo, rng)
             if masked is None:
                 return None
-            real, mask = self._square(masked, rng)
-            if self._in_a_usual_light(real, mask, rng):
+            found = (*self._square(masked, rng), reference)
+            if self._in_a_usual_light(*found[:2], rng):
                 break
-        return real, mask, reference
+        return found
 
     def _photo(self, number: int) -> TrainingPhoto | None:
         try:

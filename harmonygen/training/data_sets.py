@@ -86,13 +86,14 @@ def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Sampl
 
 def _held(items: Sequence[MaybeMaskedT], settings: TrainSettings) -> tuple[list[MaybeMaskedT], list[MaybeMaskedT]]:
     """Hold photos out; those without masks come last in both parts, since they take the masks of the others."""
-    masked, borrowing = ([item for item in items if item.borrows is borrows] for borrows in (False, True))
+    masked = [item for item in items if not item.borrows]
+    borrowing = [item for item in items if item.borrows]
     if not masked:
         raise UsageError(f"no photo of '{settings.data}' with a mask is left: --borrowers takes the masks of others")
     training, validation = hold_out(masked, settings.validation_fraction)
     if borrowing:
-        more = hold_out(borrowing, settings.validation_fraction)
-        training, validation = [*training, *more[0]], [*validation, *more[1]]
+        more, more_held = hold_out(borrowing, settings.validation_fraction)
+        training, validation = training + more, validation + more_held
     return training, validation
 
 

@@ -10,7 +10,7 @@ from harmonygen.settings import Settings, setting
 
 
 class CompositeSettings(Settings):
-    """How composites are made on the fly: relative weights of the methods, and the LUT's strength."""
+    """How composites are made on the fly: of which photos and masks, by which methods, and how strong."""
 
     reinhard: float = setting(0.3, "Relative weight of Reinhard's colour transfer.", ge=0)
     xiao: float = setting(0.15, "Relative weight of Xiao's colour transfer.", ge=0)
