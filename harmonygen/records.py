@@ -71,6 +71,11 @@ class Pair:
     originals: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def borrows(self) -> bool:
+        """Whether the photo has no mask of its own; ``mask`` then names the photo, and ``mask_id`` is empty."""
+        return not self.mask_id
+
 
 @dataclass(frozen=True, slots=True)
 class Composite:

@@ -1,9 +1,9 @@
-"""The four classical colour transfers iHarmony4's composites were made with (Cong et al. 2020).
+"""The four classical colour transfers iHarmony4's composites were made with (Cong et al. 2020), and one more.
 
 Each gives a foreground the colour statistics of a reference foreground. Shape legend: N source pixels,
 M reference pixels, H W image pixels, P projection axes. Colours are sRGB-coded RGB in ``[0, 1]``.
 
-All four agree with the iHarmony4 authors' own example to within their JPEG compression
+The four agree with the iHarmony4 authors' own example to within their JPEG compression
 (``tests/recolor/test_color_transfer.py``).
 """
 
@@ -216,7 +216,32 @@ def _inverse_share(source_shares: Float64s, reference_shares: Float64s) -> Float
     return target
 
 
+def ycbcr(source01: Floats, reference01: Floats, rng: np.random.Generator) -> Float64s:
+    """Match mean and standard deviation of Y, Cb and Cr: a gain and an offset for light and two for colour.
+
+    Not one of iHarmony4's four; unlike Reinhard's it takes no logarithm, so it stays tame in the shadows.
+
+    Args:
+        source01: (N, 3) RGB in ``[0, 1]``.
+        reference01: (M, 3) RGB in ``[0, 1]``.
+        rng: unused, the method is not random.
+
+    Returns:
+        (N, 3) RGB in ``[0, 1]``.
+
+    >>> grey, red = np.full((4, 3), 0.5), np.full((2, 3), [0.8, 0.2, 0.1])
+    >>> ycbcr(grey, red, np.random.default_rng(0))[0].round(3).tolist()
+    [0.8, 0.2, 0.1]
+    """
+    source, reference = source01 @ RGB_TO_YCBCR.T, reference01 @ RGB_TO_YCBCR.T
+    gain = reference.std(axis=0) / np.maximum(source.std(axis=0), 1.0)
+    matched = (source - source.mean(axis=0)) * gain + reference.mean(axis=0)
+    recoloured01: Float64s = np.clip(matched @ YCBCR_TO_RGB.T, 0.0, 1.0)
+    return recoloured01
+
+
 METHODS: dict[str, TransferFunction] = {"reinhard": reinhard, "xiao": xiao, "fecker": fecker, "pitie": pitie}
+TRANSFERS: dict[str, TransferFunction] = {**METHODS, "ycbcr": ycbcr}
 
 
 def transfer_foreground(
@@ -234,7 +259,7 @@ def transfer_foreground(
         mask: (H, W) bool.
         reference_u8: ``uint8`` RGB of any size.
         reference_mask: bool, the size of the reference.
-        method: a key of ``METHODS``.
+        method: a key of ``TRANSFERS``: one of ``METHODS``, iHarmony4's four, or ``ycbcr``.
         rng: used by ``xiao`` and ``pitie``.
 
     Returns:
@@ -244,11 +269,11 @@ def transfer_foreground(
         UsageError: an unknown method.
         InputError: a wrong shape or type, or an empty mask.
     """
-    if method not in METHODS:
-        raise UsageError(f"colour transfer {method!r} is unknown: use one of {', '.join(METHODS)}")
+    if method not in TRANSFERS:
+        raise UsageError(f"colour transfer {method!r} is unknown: use one of {', '.join(TRANSFERS)}")
     source01 = foreground_pixels(real_u8, mask, "photo")
     reference01 = foreground_pixels(reference_u8, reference_mask, "reference")
-    recoloured01: Floats = METHODS[method](source01, reference01, rng)
+    recoloured01: Floats = TRANSFERS[method](source01, reference01, rng)
     if method == "pitie":
         recoloured01 = regrain_foreground(source01, recoloured01, mask)
     return paste_pixels(real_u8, mask, recoloured01)

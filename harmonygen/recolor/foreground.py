@@ -16,6 +16,10 @@ ImageU8: TypeAlias = npt.NDArray[np.uint8]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
+_CODES = np.arange(256, dtype=np.float32) / 255
+_LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
 
 def foreground_pixels(image_u8: ImageU8, mask: Mask, name: str = "photo") -> npt.NDArray[np.float64]:
     """List the colours inside a mask.
@@ -54,3 +58,16 @@ def paste_pixels(real_u8: ImageU8, mask: Mask, pixels01: Floats) -> ImageU8:
     composite_u8 = real_u8.copy()
     composite_u8[mask] = np.rint(np.clip(pixels01, 0.0, 1.0) * 255.0).astype(np.uint8)
     return composite_u8
+
+
+def lightness_gap(image_u8: ImageU8, mask: Mask) -> float:
+    """Return the mean CIE L* of the foreground minus that of the background, in -100 to 100; 0 if one is empty.
+
+    Args:
+        image_u8: (H, W, 3) ``uint8`` RGB.
+        mask: (H, W) bool, true inside the foreground.
+    """
+    if mask.all() or not mask.any():
+        return 0.0
+    lightness = 116 * np.cbrt(np.maximum(_LINEAR[image_u8] @ _LUMINANCE, 0.008856)) - 16  # L* 8 stands for darker ones
+    return float(lightness[mask].mean() - lightness[~mask].mean())

@@ -12,17 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import UsageError
+from harmonygen.recolor.adjust import LUMA, Float32s, bend, chroma, light
 from harmonygen.recolor.foreground import Floats, ImageU8, Mask, foreground_pixels, paste_pixels
 
 Lut: TypeAlias = npt.NDArray[np.float32]
-Float32s: TypeAlias = npt.NDArray[np.float32]
 Indices: TypeAlias = npt.NDArray[np.int32]
 Interpolation: TypeAlias = Literal["tetrahedral", "trilinear"]
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Opponent axes for saturation and hue: luma, then B - luma and R - luma scaled as in YUV.
-RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]], np.float32)
-YUV_TO_RGB = np.linalg.inv(RGB_TO_YUV).astype(np.float32)
 
 MEDIAN_RMS = 0.16  # of the weighted grid at strength 1; photos come out at about 0.136, fMSE (0.136 * 255)**2 = 1200
 RMS_LOG_SPREAD = 0.35  # standard deviation of its logarithm
@@ -93,42 +88,22 @@ def _present(rng: np.random.Generator, probability: float, spread: float) -> flo
 
 
 def _light(colours: Float32s, rng: np.random.Generator) -> Float32s:
-    """Scale linear light: exposure in stops, and white balance as warm against cool and green against magenta."""
-    exposure = _present(rng, 0.8, 1.0)
-    warmth = _present(rng, 0.65, 0.45)
-    tint = _present(rng, 0.35, 0.16)
-    stops = np.array([warmth, tint, -warmth], np.float32)
-    gain = np.exp2(np.float32(exposure) + stops - LUMA @ stops)
-    linear = colours ** np.float32(2.2)  # stands for the sRGB curve
-    # Less light scales; more light rolls off into white, as in a camera, rather than being cut.
-    lit = linear * gain / (1 + np.maximum(gain - 1, 0) * linear)
-    coded: Float32s = np.power(lit, 1 / 2.2, dtype=np.float32)
-    return coded
+    exposure, warmth = _present(rng, 0.8, 1.0), _present(rng, 0.65, 0.45)
+    return light(colours, exposure, warmth, _present(rng, 0.35, 0.16))
 
 
 def _tone(colours: Float32s, rng: np.random.Generator) -> Float32s:
-    """Bend the tone curve: gamma, contrast about a pivot, and lifted or crushed black."""
-    gamma = 2.0 ** _present(rng, 0.55, 0.55)
-    contrast = _present(rng, 0.6, 0.45)
+    """Bend the tone curve, and lift black."""
+    gamma, contrast = _present(rng, 0.55, 0.55), _present(rng, 0.6, 0.45)
     pivot = rng.uniform(0.35, 0.6)
     black = abs(_present(rng, 0.25, 0.06))
-    bent = np.clip(colours, 0.0, 1.0) ** np.float32(gamma)
-    slope = 2.0**contrast
-    below = pivot * (bent / pivot) ** slope
-    above = 1 - (1 - pivot) * ((1 - bent) / (1 - pivot)) ** slope
-    curved: Float32s = np.where(bent < pivot, below, above).astype(np.float32)
-    return np.float32(black) + np.float32(1 - black) * curved
+    curved: Float32s = np.float32(black) + np.float32(1 - black) * bend(colours, gamma, contrast, pivot)
+    return curved
 
 
 def _chroma(colours: Float32s, rng: np.random.Generator) -> Float32s:
-    """Scale and turn colour about the grey axis: saturation, and hue in radians."""
-    saturation = 2.0 ** _present(rng, 0.6, 0.7)
-    hue = _present(rng, 0.35, 0.2)
-    cosine, sine = saturation * np.cos(hue), saturation * np.sin(hue)
-    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
-    matrix = (YUV_TO_RGB @ turn @ RGB_TO_YUV).astype(np.float32)
-    turned: Float32s = colours @ matrix.T
-    return turned
+    saturation = _present(rng, 0.6, 0.7)
+    return chroma(colours, saturation, _present(rng, 0.35, 0.2))
 
 
 def _split_tone(colours: Float32s, rng: np.random.Generator) -> Float32s:

@@ -6,6 +6,7 @@ So the order of the data survives a resume, and is the same for any number of wo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,13 @@ from torch.utils.data import Dataset, Sampler
 
 from harmonygen.errors import InputError, TooManyBadInputsError
 from harmonygen.pictures.images import ImageU8, Mask
-from harmonygen.recolor import lut_foreground, random_lut, transfer_foreground
+from harmonygen.pictures.masks import resize_mask
+from harmonygen.recolor import grade_foreground
+from harmonygen.recolor.foreground import lightness_gap
+from harmonygen.records import Pair
 from harmonygen.seeds import numpy_rng
+from harmonygen.training.chain import draw_chain
+from harmonygen.training.changes import drawn_fmse, make_composite
 from harmonygen.training.photos import (
     BadSamples,
     PhotosOnDisk,
@@ -28,7 +34,7 @@ from harmonygen.training.photos import (
     ids_digest,
     load_photos,
 )
-from harmonygen.training.settings import CompositeSettings, TrainSettings
+from harmonygen.training.settings import TrainSettings
 
 __all__ = [
     "Batch",
@@ -38,15 +44,16 @@ __all__ = [
     "TrainingPhoto",
     "hold_out",
     "load_photos",
+    "make_composite",
     "sizing",
     "to_pm1",
 ]
 
 Batch = dict[str, Tensor]
 MOST_BAD_IN_A_ROW = 64
-_DRAWS = 4
-_LUT_SIZE = 17
-_METHODS = ("reinhard", "xiao", "fecker", "pitie", "lut")
+_LIGHT_DRAWS = 16  # photos drawn for one sample: after that, the last is taken whatever its light
+_MASK_DRAWS = 8
+_BORROWED = (0.02, 0.8)  # share of a photo that a borrowed mask may cover
 
 
 class Samples(Protocol):
@@ -82,12 +89,16 @@ class OnTheFlyComposites(Dataset[Batch]):
         bad: BadSamples | None = None,
     ) -> None:
         self.photos, self.settings, self.name, self.augment, self.bad = photos, settings, name, augment, bad
+        self.with_masks = sum(not photo.borrows for photo in self._described())  # they come first
+
+    def _described(self) -> Sequence[Pair] | Sequence[TrainingPhoto]:
+        """Return what is known of the photos without decoding them."""
+        return self.photos.pairs if isinstance(self.photos, PhotosOnDisk) else self.photos
 
     @property
     def digest(self) -> str:
         """Sixteen hex digits over the photos' ids in order."""
-        of = self.photos.pairs if isinstance(self.photos, PhotosOnDisk) else self.photos
-        return ids_digest(photo.real_id for photo in of)
+        return ids_digest(photo.real_id for photo in self._described())
 
     def __getitem__(self, index: int) -> Batch:
         """Return sample ``index``, the same whenever it is asked for.
@@ -97,10 +108,24 @@ class OnTheFlyComposites(Dataset[Batch]):
         """
         for tried in range(MOST_BAD_IN_A_ROW):
             rng = numpy_rng("composite", self.settings.seed, self.name, index + tried)
-            drawn = [self._photo(int(rng.integers(len(self.photos)))) for _ in range(2)]
-            if drawn[0] is not None and drawn[1] is not None:
-                return self._sample(drawn[0], drawn[1], rng)
+            drawn = self._drawn(rng)
+            if drawn is not None:
+                return self._sample(*drawn, rng)
         raise TooManyBadInputsError(f"{MOST_BAD_IN_A_ROW} samples in a row, from {index} on, drew photos that are bad")
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[ImageU8, Mask, TrainingPhoto] | None:
+        """Draw a square of a photo, its mask and a reference until the light will do; nothing if a photo is bad."""
+        for _ in range(_LIGHT_DRAWS):
+            photo, reference = (self._photo(int(rng.integers(len(self.photos)))) for _ in range(2))
+            if photo is None or reference is None:
+                return None
+            masked = self._with_mask(photo, rng)
+            if masked is None:
+                return None
+            found = (*self._square(masked, rng), reference)
+            if self._in_a_usual_light(*found[:2], rng):
+                break
+        return found
 
     def _photo(self, number: int) -> TrainingPhoto | None:
         try:
@@ -110,49 +135,52 @@ class OnTheFlyComposites(Dataset[Batch]):
                 self.bad.record(self.photos.pairs[number].pair_id, error)
             return None
 
-    def _sample(self, photo: TrainingPhoto, reference: TrainingPhoto, rng: np.random.Generator) -> Batch:
+    def _with_mask(self, photo: TrainingPhoto, rng: np.random.Generator) -> TrainingPhoto | None:
+        """Give a photo another's mask, if it has none or by chance; nothing if none is found that fits."""
+        if not (photo.borrows or _by_chance(self.settings.composites.borrowed_masks, rng)):
+            return photo
+        for _ in range(_MASK_DRAWS):
+            donor = self._photo(int(rng.integers(self.with_masks)))
+            if donor is None:
+                return None
+            mask = resize_mask(donor.mask, *photo.mask.shape)
+            if _BORROWED[0] < mask.mean() < _BORROWED[1]:
+                return replace(photo, mask=mask)
+        return None if photo.borrows else photo
+
+    def _square(self, photo: TrainingPhoto, rng: np.random.Generator) -> tuple[ImageU8, Mask]:
         settings = self.settings
         at_random = self.augment and settings.crop == "random"
         corner = crop_corner(photo.mask, settings.resolution, rng, at_random)
         flipped = bool(self.augment and settings.random_flip and rng.random() < 0.5)
-        real = cut(photo.image_u8, corner, settings.resolution, flipped)
-        mask = cut(photo.mask, corner, settings.resolution, flipped)
-        composite = make_composite(real, mask, reference, settings.composites, rng)
-        return {
-            "real": to_pm1(real),
-            "composite": to_pm1(composite),
-            "mask": torch.from_numpy(mask[None].astype(np.float32)),
-        }
+        side = settings.resolution
+        return cut(photo.image_u8, corner, side, flipped), cut(photo.mask, corner, side, flipped)
+
+    def _in_a_usual_light(self, real: ImageU8, mask: Mask, rng: np.random.Generator) -> bool:
+        """Accept a square by chance, the less likely the more its foreground is lighter or darker than the rest."""
+        sigma = self.settings.composites.lightness_sigma
+        return not sigma or bool(rng.random() < np.exp(-(lightness_gap(real, mask) ** 2) / (2 * sigma**2)))
+
+    def _sample(self, real: ImageU8, mask: Mask, reference: TrainingPhoto, rng: np.random.Generator) -> Batch:
+        how = self.settings.composites
+        both = _by_chance(how.grade_both, rng)
+        alone = not both and _by_chance(how.grade_real, rng)
+        shown = grade_foreground(real, np.ones_like(mask), rng, drawn_fmse(how, rng)) if both or alone else real
+        changed = ~mask if _by_chance(how.change_background, rng) and not mask.all() else mask
+        composite = make_composite(real if alone else shown, changed, reference, how, rng)
+        chain = draw_chain(rng, self.settings.chain, *mask.shape)
+        return sample(chain(shown), chain(composite), mask)
 
 
-def make_composite(
-    real: ImageU8, mask: Mask, reference: TrainingPhoto, settings: CompositeSettings, rng: np.random.Generator
-) -> ImageU8:
-    """Make one composite by a method drawn by weight; a change too weak or too strong is drawn again."""
-    weights = np.array([getattr(settings, name) for name in _METHODS], dtype=float)
-    composite = real
-    for _ in range(_DRAWS):
-        method = _METHODS[int(rng.choice(len(_METHODS), p=weights / weights.sum()))]
-        composite = _recolour(real, mask, reference, method, settings, rng)
-        change = float(((composite[mask].astype(np.float32) - real[mask]) ** 2).mean())
-        if settings.min_fmse <= change <= settings.max_fmse:
-            break
-    return composite
+def _by_chance(share: float, rng: np.random.Generator) -> bool:
+    """Return True in ``share`` of the calls; a share of 0 draws nothing."""
+    return bool(share and rng.random() < share)
 
 
-def _recolour(
-    real: ImageU8,
-    mask: Mask,
-    reference: TrainingPhoto,
-    method: str,
-    settings: CompositeSettings,
-    rng: np.random.Generator,
-) -> ImageU8:
-    if method == "lut":
-        return lut_foreground(real, mask, random_lut(rng, size=_LUT_SIZE, strength=settings.lut_strength))
-    moved = transfer_foreground(real, mask, reference.image_u8, reference.mask, method, rng)
-    strength = np.float32(rng.uniform(settings.min_strength, 1))
-    return np.rint(real + strength * (moved.astype(np.float32) - real)).astype(np.uint8)
+def sample(real: ImageU8, composite: ImageU8, mask: Mask) -> Batch:
+    """Return one sample as tensors."""
+    tensor = torch.from_numpy(mask[None].astype(np.float32))
+    return {"real": to_pm1(real), "composite": to_pm1(composite), "mask": tensor}
 
 
 def to_pm1(image_u8: ImageU8) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of, held_out_of
@@ -23,11 +23,13 @@ from harmonygen.training.photos import (
     load_photos,
 )
 from harmonygen.training.settings import TrainSettings
+from harmonygen.training.sources import borrowing_pairs, extra_pairs, select_split
 from harmonygen.training.stored import StoredComposites
 
 Log = Callable[[str], None]
 _GIGABYTE = 1e9
 _NAMED = 10
+MaybeMaskedT = TypeVar("MaybeMaskedT", Pair, TrainingPhoto)
 _REMEDY = (
     "give an iHarmony4 tree or list, a table or Parquet with a composite column or a run folder, or have composites "
     "made on the fly (source=on-the-fly)"
@@ -59,14 +61,17 @@ def _refuse_test_files(settings: TrainSettings, files: Iterable[Path]) -> None:
 
 def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
     pairs = read_pairs(settings.data, layout=settings.layout)
-    _refuse_test_files(settings, [pair.real.path for pair in pairs])
-    kept = chosen(select_split(pairs, settings.split_file, settings.split), settings, log, test)
+    more = [pair for data in settings.extra_data for pair in extra_pairs(data, settings, log, test)]
+    borrowing = borrowing_pairs(settings, log, test)
+    _refuse_test_files(settings, [pair.real.path for pair in (*pairs, *more, *borrowing)])
+    own = select_split(pairs, settings.split_file, settings.split)
+    kept = chosen([*own, *more, *borrowing], settings, log, test)
     bad, size = _bad(settings, len(kept)), sizing(settings)
     photos: Sequence[TrainingPhoto]
     if size.bytes_of(len(kept)) > settings.photo_memory_gb * _GIGABYTE:
         need = size.bytes_of(len(kept)) / _GIGABYTE
         log(f"{len(kept)} photos would take about {need:.1f} GB: each is decoded when it is drawn")
-        training, validation = (PhotosOnDisk(part, size) for part in hold_out(kept, settings.validation_fraction))
+        training, validation = (PhotosOnDisk(part, size) for part in _held(kept, settings))
         log(f"{len(training)} photos to train on, {len(validation)} held out")
         return (
             OnTheFlyComposites(training, settings, "train", bad=bad),
@@ -74,12 +79,29 @@ def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Sampl
         )
     photos, messages = load_photos(kept, size.short_side, size.square, bad)
     _say_bad(messages, log)
-    train, held = hold_out(photos, settings.validation_fraction)
+    train, held = _held(photos, settings)
     log(f"{len(train)} photos to train on, {len(held)} held out, {len(messages)} unreadable")
     return OnTheFlyComposites(train, settings, "train"), OnTheFlyComposites(held, settings, "validation", augment=False)
 
 
+def _held(items: Sequence[MaybeMaskedT], settings: TrainSettings) -> tuple[list[MaybeMaskedT], list[MaybeMaskedT]]:
+    """Hold photos out; those without masks come last in both parts, since they take the masks of the others."""
+    masked = [item for item in items if not item.borrows]
+    borrowing = [item for item in items if item.borrows]
+    if not masked:
+        raise UsageError(f"no photo of '{settings.data}' with a mask is left: --borrowers takes the masks of others")
+    training, validation = hold_out(masked, settings.validation_fraction)
+    if borrowing:
+        more, more_held = hold_out(borrowing, settings.validation_fraction)
+        training, validation = training + more, validation + more_held
+    return training, validation
+
+
 def _stored(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
+    if settings.extra_data or settings.borrowers:
+        raise UsageError(
+            "--extra-data and --borrowers are for composites made on the fly: drop them with source=stored"
+        )
     if settings.split_file is not None:
         raise UsageError("--split-file splits photos; stored composites have lists: give the training list as --data")
     found = composites_of(settings.data, layout=settings.layout, remedy=_REMEDY)
@@ -140,34 +162,3 @@ def _without(items: Sequence[OfPhotoT], exclude: Collection[str]) -> list[OfPhot
 
 def _short(real_id: str) -> str:
     return real_id.rpartition("/")[2]
-
-
-def select_split(pairs: Sequence[Pair], split_file: Path | None, split: str) -> list[Pair]:
-    """Keep the pairs that a CSV (columns ``kind name split``; kind is the subset) puts into ``split``.
-
-    Raises:
-        UsageError: a column is missing, or nothing is left.
-    """
-    if split_file is None:
-        return list(pairs)
-    wanted = _named_in(split_file, split)
-    kept = [pair for pair in pairs if (pair.subset, _short(pair.real_id)) in wanted]
-    if not kept:
-        raise UsageError(
-            f"no photo of the data is in split {split!r} of '{split_file}' ({len(wanted)} names): check both"
-        )
-    return kept
-
-
-def _named_in(split_file: Path, split: str) -> set[tuple[str, str]]:
-    try:
-        with open(split_file, newline="", encoding="utf-8-sig") as opened:
-            table = csv.DictReader(opened)
-            missing = {"kind", "name", "split"} - set(table.fieldnames or ())
-            if missing:
-                raise ValueError(f"no column {', '.join(sorted(missing))}")
-            return {(row["kind"], row["name"]) for row in table if row["split"] == split}
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(
-            f"cannot use --split-file '{split_file}' ({error}): a CSV with kind, name and split is needed"
-        ) from error

@@ -41,11 +41,15 @@ PixelsT = TypeVar("PixelsT", ImageU8, Mask)
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhoto:
-    """A decoded photo (H, W, 3) uint8 and its mask (H, W) bool, shrunk for training."""
+    """A decoded photo (H, W, 3) uint8 and its mask (H, W) bool, shrunk for training.
+
+    One that ``borrows`` has no mask of its own: ``mask`` is True all over.
+    """
 
     real_id: str
     image_u8: ImageU8
     mask: Mask
+    borrows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ class PhotosOnDisk(Sequence[TrainingPhoto]):
 
     def load(self, pair: Pair) -> TrainingPhoto:
         """Decode a pair; raise InputError if it is bad."""
+        if pair.borrows:
+            photo = self.sources.image(pair.real).image_u8
+            photo = resize(photo, *self.sizing.of(*photo.shape[:2]))
+            return TrainingPhoto(pair.real_id, photo, np.ones(photo.shape[:2], dtype=bool), borrows=True)
         decoded, mask = read_pixels(self.sources, pair.real, pair.mask)
         size = self.sizing.of(*mask.shape)
         return TrainingPhoto(pair.real_id, resize(decoded.image_u8, *size), shrink_mask(mask, size, str(pair.mask)))

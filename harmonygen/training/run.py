@@ -15,7 +15,7 @@ from harmonygen.training import checkpoints
 from harmonygen.training.autoencoder import AutoencoderTask
 from harmonygen.training.classifier import ClassifierTask
 from harmonygen.training.composites import Samples
-from harmonygen.training.data_sets import read_samples, select_split
+from harmonygen.training.data_sets import read_samples
 from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
@@ -31,6 +31,7 @@ from harmonygen.training.settings import (
     RefinerTraining,
     TrainSettings,
 )
+from harmonygen.training.sources import select_split
 from harmonygen.training.task import Log, Task, silent
 
 __all__ = ["build", "select_split", "train"]

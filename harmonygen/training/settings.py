@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from harmonygen.settings import HOW, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.training.pair_settings import ChainSettings as ChainSettings
+from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
 # Fields that several models have
 Vae = Annotated[str, setting(..., "Folder of the autoencoder, or of a checkpoint that has vae/.", unset="init's")]
@@ -20,27 +22,19 @@ CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", g
 WeightDecay = Annotated[float, setting(..., "AdamW weight decay.")]
 
 
-class CompositeSettings(Settings):
-    """How composites are made on the fly: relative weights of the methods, and the LUT's strength."""
-
-    reinhard: float = setting(0.3, "Relative weight of Reinhard's colour transfer.", ge=0)
-    xiao: float = setting(0.15, "Relative weight of Xiao's colour transfer.", ge=0)
-    fecker: float = setting(0.1, "Relative weight of Fecker's colour transfer.", ge=0)
-    pitie: float = setting(0.05, "Relative weight of Pitie's colour transfer.", ge=0)
-    lut: float = setting(0.4, "Relative weight of random LUTs.", ge=0)
-    lut_strength: float = setting(1.0, "Strength of the random LUTs.", gt=0)
-    min_strength: float = setting(0.4, "Smallest share at which a colour transfer is blended in, 0 to 1.", gt=0, le=1)
-    min_fmse: float = setting(50.0, "Smallest foreground change, in squared 8-bit units.", ge=0)
-    max_fmse: float = setting(6000.0, "Largest foreground change, in squared 8-bit units.", gt=0)
-
-
 class TrainSettings(Settings):
     """Options of `harmonygen train` that every model has."""
 
     task: ClassVar[str] = ""
+    judges: ClassVar[bool] = False
+    """Whether it learns to tell composites from photos, rather than to make one of the other."""
 
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
     layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
+    extra_data: Annotated[tuple[str, ...], HOW] = setting((), "More photos with masks, in any input layout.")
+    borrowers: Annotated[str, HOW] = setting(
+        "", "Folder of photos without masks, which take those of others.", unset="none"
+    )
     source: Literal["on-the-fly", "stored"] = setting("on-the-fly", "Make composites, or use those of the data.")
     split_file: Annotated[SplitFile, HOW] = None
     split: str = setting("train", "Split of the split file to train on.")
@@ -60,6 +54,7 @@ class TrainSettings(Settings):
         0.01, "Fraction of the inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1
     )
     composites: CompositeSettings = setting(CompositeSettings, "How composites are made on the fly.")
+    chain: ChainSettings = setting(ChainSettings, "Random formats that photo and composite both go through.")
 
     train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1)
     gradient_accumulation_steps: int = setting(1, "Number of batches per optimiser step.", ge=1)
@@ -98,6 +93,15 @@ class TrainSettings(Settings):
     def _one_warm_up(self) -> Self:
         if self.lr_warmup_steps and self.lr_warmup_ratio:
             raise ValueError("lr_warmup_steps and lr_warmup_ratio are two ways to say one thing: give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_that_differ_in_the_background(self) -> Self:
+        if not self.judges and (self.composites.grade_real or self.composites.change_background):
+            raise ValueError(
+                "composites.grade_real and composites.change_background are for judges: photo and composite then "
+                "differ in the background, which no harmonizer can mend; leave them 0 (grade_both grades both)"
+            )
         return self
 
     @property
@@ -231,6 +235,7 @@ class ClassifierTraining(TrainSettings):
     """Train the harmony classifier (REFERENCE section 5)."""
 
     task: ClassVar[str] = "classifier"
+    judges: ClassVar[bool] = True
 
     depth: str = setting("resnet50", "Name of torchvision's ResNet.")
     in_channels: Literal[3, 4] = setting(3, "Number of input channels; the fourth is the mask.")

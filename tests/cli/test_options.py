@@ -49,7 +49,7 @@ def test_every_plain_setting_is_an_option():
         "harmonize": ["image", "zero_shot"],
         "gain": ["candidates", "originals", "published", "rule", "small", "train"],
         "evaluate": ["methods", "published", "small"],
-        "train": ["composites"],
+        "train": ["chain", "composites"],
     }
 
 

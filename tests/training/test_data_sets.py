@@ -10,9 +10,10 @@ from PIL import Image
 from harmonygen.data import read_pairs
 from harmonygen.errors import InputError, TooManyBadInputsError, UsageError
 from harmonygen.training.composites import OnTheFlyComposites, sizing
-from harmonygen.training.data_sets import read_samples, select_split
+from harmonygen.training.data_sets import read_samples
 from harmonygen.training.photos import BadSamples, PhotosOnDisk, TrainingSize, load_photos
 from harmonygen.training.settings import ClassifierTraining
+from harmonygen.training.sources import select_split
 
 
 @pytest.fixture
