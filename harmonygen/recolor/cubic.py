@@ -7,7 +7,6 @@ in ``[0, 1]``. Legend: N pixels, H W image pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,7 +73,8 @@ class CubicFit:
         Args:
             source01: (N, 3) colours in [0, 1].
             ridge: pull toward the identity map, per pixel: the sum of the squared coefficients of the change, times
-                ``ridge`` times the pixels' number (or the sum of their weights), is added to the squared error.
+                ``ridge`` times the pixels' number (or the sum of their weights), is added to the squared error. The
+                constant is not pulled, so that one colour alone tells a shift of all colours.
             weights: (N,) weights, 0 or more; all 1 by default.
 
         Raises:
@@ -89,7 +89,8 @@ class CubicFit:
         terms = _planes(self.source.T)
         self.weighted = terms if weights is None else terms * weights
         self.total = float(len(source01) if weights is None else np.sum(weights))
-        self.gram = self.weighted @ terms.T + ridge * max(self.total, 1e-9) * np.eye(TERMS)
+        pull = np.r_[1e-12, np.full(TERMS - 1, ridge)]
+        self.gram = self.weighted @ terms.T + np.diag(pull * max(self.total, 1e-9))
 
     def __call__(self, target01: Floats) -> npt.NDArray[np.float64]:
         """Return the map (20, 3) that brings the source colours nearest to ``target01`` (N, 3)."""
@@ -126,21 +127,27 @@ def apply_cubic(coefficients: Coefficients, rgb01: Floats) -> Floats:
     return mapped
 
 
-def cubic_u8(coefficients: Coefficients, image_u8: ImageU8) -> ImageU8:
-    """Return a picture (H, W, 3) uint8 with its colours mapped, rounded and clipped.
+def cubic_levels(coefficients: Coefficients, image_u8: ImageU8) -> npt.NDArray[np.float32]:
+    """Return the mapped colours of a picture (H, W, 3) uint8 as planes (3, H, W), 255 for white, not clipped.
 
-    It is worked on in strips: besides the result it takes about 4 MB, whatever the picture's size.
+    It is worked on in strips: besides the result it takes a few MB, whatever the picture's size.
     """
+    pixels = image_u8.reshape(-1, 3)
+    levels = np.empty((3, len(pixels)), np.float32)
+    scaled = np.ascontiguousarray(coefficients.T, np.float32) * np.float32(255)
+    for start in range(0, len(pixels), _STRIP_PIXELS):
+        colours = pixels[start : start + _STRIP_PIXELS].T.astype(np.float32)
+        colours /= np.float32(255)
+        levels[:, start : start + _STRIP_PIXELS] = scaled @ _planes(colours)
+    return levels.reshape(3, *image_u8.shape[:-1])
+
+
+def cubic_u8(coefficients: Coefficients, image_u8: ImageU8) -> ImageU8:
+    """Return a picture (H, W, 3) uint8 with its colours mapped, rounded and clipped; memory as :func:`cubic_levels`."""
     mapped = np.empty(image_u8.shape, np.uint8)
     pixels, out = image_u8.reshape(-1, 3), mapped.reshape(-1, 3)
-    scaled = np.ascontiguousarray(coefficients.T, np.float32) * np.float32(255)
-    for strip in _strips(len(pixels)):
-        colours = pixels[strip].T.astype(np.float32)
-        colours /= np.float32(255)
-        levels = scaled @ _planes(colours)
+    for start in range(0, len(pixels), _STRIP_PIXELS):
+        strip = np.s_[start : start + _STRIP_PIXELS]
+        levels = cubic_levels(coefficients, pixels[strip])
         out[strip] = np.clip(np.rint(levels, out=levels), 0, 255, out=levels).T
     return mapped
-
-
-def _strips(pixels: int) -> Iterator[slice]:
-    return (slice(start, start + _STRIP_PIXELS) for start in range(0, pixels, _STRIP_PIXELS))

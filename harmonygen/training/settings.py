@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import HOW, DetailMap, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
 
 # Fields that several models have
 Vae = Annotated[str, setting(..., "Folder of the autoencoder, or of a checkpoint that has vae/.", unset="init's")]
@@ -160,6 +160,9 @@ class DenoiserTraining(TrainSettings):
         1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
+    detail_map: Annotated[DetailMap, HOW] = setting(
+        "cubic", "Detail transfer: a cubic colour map and an affine field on what it leaves, or the field alone."
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
     loss_region: LossRegion = "foreground"
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)

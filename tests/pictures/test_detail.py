@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harmonygen.pictures import detail
-from harmonygen.pictures.detail import DetailTransfer, apply_field, certain_foreground, enlarge
+from harmonygen.pictures.detail import DetailTransfer, Transfer, apply_field, certain_foreground, enlarge
 from harmonygen.pictures.images import resize
 
 HEIGHT, WIDTH, LOW = 300, 400, (96, 128)
@@ -143,7 +143,7 @@ def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
     slope = np.linalg.solve(centred.T @ centred / len(real) + epsilon * np.eye(3), centred.T @ change / len(real)).T
     offset = change.mean(0) - slope @ real.mean(0)
     goal = photo / 255 + (photo / 255) @ slope.T + offset
-    transfer = DetailTransfer(low, photo, mask, radius, epsilon)
+    transfer = DetailTransfer(low, photo, mask, Transfer(radius, epsilon, None))
     assert transfer.block > 1
     assert np.abs(transfer(generated) - np.clip(goal, 0, 1) * 255)[mask].max() <= 0.6
 
