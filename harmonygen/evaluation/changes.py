@@ -34,9 +34,9 @@ class Change:
     ``fmse`` is in squared 8-bit units, ``structure`` the SSIM of luminance after matching mean and variance.
     ``lightness`` and ``chroma`` are the absolute shifts of mean L and of mean (a, b) in CIE Lab. ``contrast`` is the
     absolute base-2 logarithm of the ratio of L's standard deviations. ``left_offset``, ``left_affine`` and
-    ``left_cubic`` are the shares (0 to 1) of the squared error that the best constant colour offset, 3 x 4 affine map
-    and cubic map of the photo leave. ``clipped`` is the share of values at an end of the range that were well off it
-    in the photo.
+    ``left_cubic`` are the shares (0 to 1) of the root mean square change that the best constant colour offset, 3 x 4
+    affine map and cubic map of the photo leave; their squares are shares of ``fmse``. ``clipped`` is the share of
+    values at an end of the range that were well off it in the photo.
     """
 
     fmse: float
@@ -55,7 +55,9 @@ class Change:
         return self.clipped > MANY_CLIPPED
 
 
-def measure_change(composite_u8: ImageU8, real_u8: ImageU8, mask: Mask, structure: StructureMeter | None = None) -> Change:
+def measure_change(
+    composite_u8: ImageU8, real_u8: ImageU8, mask: Mask, structure: StructureMeter | None = None
+) -> Change:
     """Return the figures of a composite (H, W, 3) uint8 against its photo, in a mask (H, W) bool.
 
     ``structure`` is the photo's own meter, for several composites of one photo. A composite that changes nothing
@@ -82,21 +84,21 @@ def measure_change(composite_u8: ImageU8, real_u8: ImageU8, mask: Mask, structur
 
 
 def left_over(real01: Floats, composite01: Floats) -> tuple[float, float, float]:
-    """Return the shares of the squared error (N, 3) left by the best offset, affine map and cubic map of the photo."""
+    """Return the shares of the root mean square change left by the best offset, affine map and cubic map.
+
+    The colours are (N, 3); the photo's are mapped to the composite's.
+    """
     change = composite01 - real01
     total = max(float((change**2).sum()), 1e-12)
     offset = change - change.mean(axis=0)
     ones = np.concatenate([np.ones((len(real01), 1)), real01], axis=1)
     gram = ones.T @ ones + _RIDGE * len(ones) * np.eye(4)
     affine = change - ones @ np.linalg.solve(gram, ones.T @ change)
-    from_cubic = composite01 - apply_fit(real01, composite01)
-    offset_left, affine_left, cubic_left = (float((rest**2).sum()) / total for rest in (offset, affine, from_cubic))
+    from_cubic = composite01 - apply_cubic(fit_cubic(real01, composite01, _RIDGE), real01)
+    offset_left, affine_left, cubic_left = (
+        float(np.sqrt((rest**2).sum() / total)) for rest in (offset, affine, from_cubic)
+    )
     return offset_left, affine_left, cubic_left
-
-
-def apply_fit(real01: Floats, composite01: Floats) -> Floats:
-    """Return the photo's colours (N, 3) under the cubic map that comes nearest to the composite's."""
-    return np.asarray(apply_cubic(fit_cubic(real01, composite01, _RIDGE), real01))
 
 
 def newly_clipped(real_u8: ImageU8, composite_u8: ImageU8) -> float:

@@ -46,11 +46,11 @@ class DenoiserSpec(Settings):
     ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
-    cells show. ``detail_map`` ``cubic`` carries the change by a cubic colour map before that window's affine field;
-    a checkpoint that does not state it was made for the field alone. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel. ``sampler`` is what
-    it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps; ``steps``
-    is in how many (5 in the papers). One step is the model's mean prediction from noise alone. ``draws`` says how many
-    draws a harmonized picture is the mean of.
+    cells show. ``detail_map`` ``cubic`` carries the change by a cubic colour map before that window's affine field; a
+    checkpoint that does not state it was made for the field alone. ``noise`` ``shared`` gives ``noise_share`` of the
+    variance to one draw a channel. ``sampler`` is what it is sampled by: Euler ancestral (the papers), or Euler, which
+    keeps more of a shared draw in few steps; ``steps`` is in how many (5 in the papers). One step is the model's mean
+    prediction from noise alone. ``draws`` says how many draws a harmonized picture is the mean of.
     """
 
     kind: Literal["denoiser"] = "denoiser"

@@ -38,7 +38,7 @@ class Transfer:
     """
 
     radius: int = 3
-    epsilon: float = 3e-4
+    epsilon: float = 1e-4
     cubic_ridge: float | None = 1e-5
 
     @classmethod
@@ -103,7 +103,7 @@ class DetailTransfer:
         return self._box(np.swapaxes(self.left, -1, -2) @ blocks / np.float32(self.block**2))
 
     def map(self, generated_low01: Floats) -> npt.NDArray[np.float64] | None:
-        """Return the cubic map (20, 3) of the photo's foreground nearest to ``generated_low01``; None if there is none."""
+        """Return the cubic map (20, 3) of the foreground that comes nearest to ``generated_low01``, if wanted."""
         return self.cubic(generated_low01[self.inside]) if self.cubic else None
 
     def field(self, change_low01: Floats) -> Floats:

@@ -10,7 +10,6 @@ from harmonygen.records import GateValues
 from harmonygen.synthesis.settings import GateSettings
 
 
-
 class GateMeter:
     """Measures the candidates of one photo; what depends on the photo alone is computed once."""
 
