@@ -113,7 +113,8 @@ def intervals_of(
         draws = rng.integers(len(members), size=(n, len(members)))
         drawn = [statistic(columns[np.concatenate([members[place] for place in draw])]) for draw in draws]
         low, high = np.percentile(np.array(drawn), [50 * (1 - level), 50 * (1 + level)], axis=0)
-    return [Interval(*map(float, row), len(columns)) for row in zip(whole, low, high, strict=True)]
+    bounds = zip(whole, low, high, strict=True)
+    return [Interval(float(value), float(least), float(most), len(columns)) for value, least, most in bounds]
 
 
 def medians(columns: Floats, seed: int = 0, groups: Sequence[Any] | None = None) -> list[Interval]:
