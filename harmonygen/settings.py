@@ -17,6 +17,7 @@ from harmonygen.errors import UsageError
 
 Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
+DetailMap = Literal["cubic", "affine"]
 Decoded = Literal["foreground", "whole"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]

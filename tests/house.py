@@ -88,6 +88,7 @@ NEIGHBOURS = {
     ("settings", "recipes"),
     ("records", "errors"),
     ("pictures", "storage"),
+    ("pictures", "recolor"),
     ("data", "runs"),
     ("recolor", "storage"),
 }

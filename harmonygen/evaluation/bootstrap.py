@@ -7,7 +7,7 @@ Values that are not finite are left out, and ``n`` says how many were not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,45 @@ def intervals(
     if len(sums) > 1:
         bounds = _percentiles(_resampled(sums, counts, seed, n), tails)
     return [Interval(float(means[c]), float(bounds[0, c]), float(bounds[1, c]), int(used[c])) for c in range(len(used))]
+
+
+def intervals_of(
+    columns: Floats,
+    statistic: Callable[[Floats], Floats],
+    seed: int = 0,
+    n: int = 2000,
+    level: float = LEVEL,
+    groups: Sequence[Any] | None = None,
+) -> list[Interval]:
+    """Return the percentile bootstrap intervals of any statistic of rows (N, C), whole groups resampled.
+
+    ``statistic`` takes some of the rows and returns its values (S,); an interval's ``mean`` is the statistic's value
+    of all rows.
+
+    Raises:
+        UsageError: no rows.
+
+    >>> found = intervals_of(np.arange(9.0)[:, None], lambda rows: np.median(rows, axis=0))[0]
+    >>> found.mean, found.low < 4 < found.high, found.n
+    (4.0, True, 9)
+    """
+    if not len(columns):
+        raise UsageError("a bootstrap needs at least one row, found none")
+    _, places = np.unique(np.arange(len(columns)) if groups is None else np.asarray(groups), return_inverse=True)
+    members = np.split(np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))[:-1])
+    rng, whole = np.random.default_rng(seed), np.atleast_1d(statistic(columns))
+    low, high = np.full(whole.shape, math.nan), np.full(whole.shape, math.nan)
+    if len(members) > 1:
+        draws = rng.integers(len(members), size=(n, len(members)))
+        drawn = [statistic(columns[np.concatenate([members[place] for place in draw])]) for draw in draws]
+        low, high = np.percentile(np.array(drawn), [50 * (1 - level), 50 * (1 + level)], axis=0)
+    bounds = zip(whole, low, high, strict=True)
+    return [Interval(float(value), float(least), float(most), len(columns)) for value, least, most in bounds]
+
+
+def medians(columns: Floats, seed: int = 0, groups: Sequence[Any] | None = None) -> list[Interval]:
+    """Return the median of each column of (N, C), as an interval's ``mean``, with its bounds (:func:`intervals_of`)."""
+    return intervals_of(columns, lambda rows: np.asarray(np.median(rows, axis=0)), seed, groups=groups)
 
 
 def _per_group(columns: Floats, groups: Sequence[Any] | None) -> tuple[Floats, Floats]:

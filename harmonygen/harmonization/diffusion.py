@@ -15,7 +15,7 @@ from harmonygen.models.device import Device, Sampling
 from harmonygen.models.draw import Picture01, PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
-from harmonygen.pictures.detail import RADIUS, full_size
+from harmonygen.pictures.detail import Transfer, full_size
 from harmonygen.pictures.images import ImageU8, resize
 from harmonygen.pictures.photo import Photo, Sizing, model_size, shrink_mask
 from harmonygen.seeds import stable_seed
@@ -88,10 +88,10 @@ class DiffusionHarmonizer:
         drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
         mean = np.asarray(sum(drawn) / np.float32(draws))
         if self.refiner is None:
-            radius = self.draw.model.spec.detail_radius
-            return full_size(photo, photo.low_u8, mean, self.detail, radius, self.floor)
+            how = self.draw.model.spec.transfer
+            return full_size(photo, photo.low_u8, mean, self.detail, how, self.floor)
         low_u8, refined = refine_picture(self.refiner, photo, mean)
-        return full_size(photo, low_u8, refined, self.detail, RADIUS, self.floor)
+        return full_size(photo, low_u8, refined, self.detail, Transfer.affine(), self.floor)
 
 
 @torch.no_grad()

@@ -31,7 +31,8 @@ from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, re
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
-from harmonygen.settings import Sampler, Settings
+from harmonygen.pictures.detail import Transfer
+from harmonygen.settings import DetailMap, Sampler, Settings
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
@@ -45,10 +46,11 @@ class DenoiserSpec(Settings):
     ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
-    cells show. ``noise`` ``shared`` gives ``noise_share`` of the variance to one draw a channel. ``sampler`` is what
-    it is sampled by: Euler ancestral (the papers), or Euler, which keeps more of a shared draw in few steps; ``steps``
-    is in how many (5 in the papers). One step is the model's mean prediction from noise alone. ``draws`` says how many
-    draws a harmonized picture is the mean of.
+    cells show. ``detail_map`` ``cubic`` carries the change by a cubic colour map before that window's affine field; a
+    checkpoint that does not state it was made for the field alone. ``noise`` ``shared`` gives ``noise_share`` of the
+    variance to one draw a channel. ``sampler`` is what it is sampled by: Euler ancestral (the papers), or Euler, which
+    keeps more of a shared draw in few steps; ``steps`` is in how many (5 in the papers). One step is the model's mean
+    prediction from noise alone. ``draws`` says how many draws a harmonized picture is the mean of.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -64,7 +66,13 @@ class DenoiserSpec(Settings):
     steps: int = Field(5, ge=1)
     draws: int = Field(1, ge=1)
     detail_radius: int = Field(4, ge=1)
+    detail_map: DetailMap = "affine"
     training_data: str = ""
+
+    @property
+    def transfer(self) -> Transfer:
+        """How a generated change is carried to the photo's full size."""
+        return Transfer(self.detail_radius) if self.detail_map == "cubic" else Transfer.affine(self.detail_radius)
 
 
 class Denoiser:

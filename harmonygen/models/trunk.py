@@ -79,7 +79,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Stem and sixteen blocks of EfficientNet-lite0; ``mask_hint`` adds a mask after block 2, with weight 0 at first."""
+    """Stem and sixteen blocks of EfficientNet-lite0; ``mask_hint`` adds a mask after block 2, weighted 0 at first."""
 
     def __init__(self, mask_hint: bool = False) -> None:
         super().__init__()

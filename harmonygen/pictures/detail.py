@@ -1,13 +1,15 @@
 """Detail transfer: carry a low-resolution colour change to the full-size photo, and keep the camera's texture.
 
-The change real -> generated is fitted at low resolution, inside the mask, as a smooth field of affine colour
-transforms (a mask-weighted colour guided filter, He et al. 2013, shrunk toward the identity), enlarged, and applied
-to the full-size foreground. Legend: h w low-resolution pixels, H W full-size pixels.
+The change real -> generated is fitted at low resolution, inside the mask, in two steps: one cubic colour map for the
+whole foreground, then, on what it leaves, a smooth field of affine colour transforms (a mask-weighted colour guided
+filter, He et al. 2013, shrunk toward no change). The map is applied to the full-size foreground, the field is enlarged
+and added. Legend: h w low-resolution pixels, H W full-size pixels.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,36 +18,58 @@ from scipy.ndimage import uniform_filter
 
 from harmonygen.pictures.images import ImageU8, Mask, paste, resize, to_u8
 from harmonygen.pictures.photo import Photo
+from harmonygen.recolor.cubic import CubicFit, apply_cubic, cubic_levels
 from harmonygen.settings import Detail
 
 Floats = npt.NDArray[np.floating]
 
-RADIUS = 4
-EPSILON = 1e-3
 _STRIP_PIXELS = 2_000_000  # 12 coefficients of 4 bytes each: about 100 MB a strip
 _BLOCKS_A_RADIUS = 8
 _MIN_CERTAIN = 24  # low-resolution pixels wholly inside the mask, under which partly covered ones are used too
 
 
-class DetailTransfer:
-    """Fit and apply colour fields for one photo; what does not depend on the candidate is computed once."""
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How a change is carried to full size; the defaults are those measured best on authentic composites.
 
-    def __init__(
-        self, real_low01: Floats, real_u8: ImageU8, mask: Mask, radius: int = RADIUS, epsilon: float = EPSILON
-    ) -> None:
+    ``radius`` is half the side of the affine field's window, in low-resolution pixels: small where the generated
+    picture can be trusted pixel by pixel, wide for a decoder whose cells show. ``epsilon`` pulls the field toward no
+    change, in squared [0, 1] units. ``cubic_ridge`` pulls the cubic map toward the identity; None leaves the map out.
+    """
+
+    radius: int = 3
+    epsilon: float = 1e-4
+    cubic_ridge: float | None = 1e-5
+
+    @classmethod
+    def affine(cls, radius: int = 4) -> Transfer:
+        """Return the transfer of checkpoints that do not state a cubic map: the affine field alone."""
+        return cls(radius, 1e-3, None)
+
+
+MEASURED = Transfer()
+
+
+class DetailTransfer:
+    """Fit and apply colour changes for one photo; what does not depend on the candidate is computed once."""
+
+    def __init__(self, real_low01: Floats, real_u8: ImageU8, mask: Mask, how: Transfer = MEASURED) -> None:
         """Prepare the fit.
 
         Args:
             real_low01: (h, w, 3) the photo at low resolution, in [0, 1].
             real_u8: (H, W, 3) the photo at full size.
             mask: (H, W) bool foreground.
-            radius: half side of the fitting window, low-resolution pixels.
-            epsilon: pull toward the identity, in squared [0, 1] units.
+            how: the window, and how far the fits are pulled toward no change.
         """
         self.real_low, self.real_u8, self.mask = real_low01.astype(np.float32), real_u8, mask
-        self.block = block_side(radius, *real_low01.shape[:2])
-        self.radius, self.epsilon = radius // self.block, np.float32(epsilon)
+        self.block = block_side(how.radius, *real_low01.shape[:2])
+        self.radius, self.epsilon = how.radius // self.block, np.float32(how.epsilon)
         self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
+        self.inside = self.weight > 0
+        self.cubic: CubicFit | None = None
+        if how.cubic_ridge is not None and self.inside.any():
+            self.cubic = CubicFit(self.real_low[self.inside], how.cubic_ridge, self.weight[self.inside])
         ones = np.ones((*self.weight.shape, 1), dtype=np.float32)
         self.left = self._blocks(np.concatenate([ones, self.real_low], axis=-1) * self.weight[..., None])
         sums = self._moments(np.concatenate([ones, self.real_low], axis=-1))
@@ -78,12 +102,16 @@ class DetailTransfer:
             return self._box(self.left[..., 0, :, None] * blocks[..., 0, None, :])
         return self._box(np.swapaxes(self.left, -1, -2) @ blocks / np.float32(self.block**2))
 
-    def field(self, generated_low01: Floats) -> Floats:
-        """Return the affine field that maps the photo to ``generated_low01`` (h, w, 3) near each block of pixels.
+    def map(self, generated_low01: Floats) -> npt.NDArray[np.float64] | None:
+        """Return the cubic map (20, 3) of the foreground that comes nearest to ``generated_low01``, if wanted."""
+        return self.cubic(generated_low01[self.inside]) if self.cubic else None
+
+    def field(self, change_low01: Floats) -> Floats:
+        """Return the affine field that maps the photo to a change ``change_low01`` (h, w, 3) near each block of pixels.
 
         It has (h / b, w / b, 3, 4) values, b the side of :func:`block_side`.
         """
-        moments = self._moments(generated_low01.astype(np.float32) - self.real_low) / self.total[..., None, None]
+        moments = self._moments(change_low01) / self.total[..., None, None]
         mean_change = moments[..., 0, :]
         cross = moments[..., 1:, :] - self.mean[..., :, None] * mean_change[..., None, :]
         slope = np.swapaxes(self.inverse @ cross, -1, -2)  # of the change: 0 is the identity
@@ -99,7 +127,9 @@ class DetailTransfer:
     def __call__(self, generated_low01: Floats) -> ImageU8:
         """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
-        field = self.field(generated_low01)
+        coefficients = self.map(generated_low01)
+        base_low = self.real_low if coefficients is None else mapped01(coefficients, self.real_low)
+        field = self.field(generated_low01.astype(np.float32) - base_low)
         planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
         left, right = int(columns[0]), int(columns[-1]) + 1
         strip = max(1, _STRIP_PIXELS // (right - left))
@@ -108,9 +138,22 @@ class DetailTransfer:
             box = (left, top, right, min(top + strip, int(rows[-1]) + 1))
             window = np.s_[box[1] : box[3], box[0] : box[2]]
             real = self.real_u8[window]
-            changed = apply_field(enlarge(planes, self.mask.shape, box), real)
+            base = None if coefficients is None else mapped_planes01(coefficients, real)
+            changed = apply_field(enlarge(planes, self.mask.shape, box), real, base)
             composite[window] = paste(changed, real, self.mask[window])
         return composite
+
+
+def mapped01(coefficients: Floats, real_low01: Floats) -> Floats:
+    """Return colours (h, w, 3) under a cubic map, clipped to [0, 1]."""
+    return np.clip(apply_cubic(coefficients, real_low01), 0, 1)
+
+
+def mapped_planes01(coefficients: Floats, real_u8: ImageU8) -> Floats:
+    """Return the planes (3, H, W) of a photo (H, W, 3) uint8 under a cubic map, clipped to [0, 1]."""
+    planes = cubic_levels(coefficients, real_u8)
+    planes /= np.float32(255)
+    return np.clip(planes, 0, 1, out=planes)
 
 
 def block_side(radius: int, height: int, width: int) -> int:
@@ -160,16 +203,16 @@ def _taps(positions: npt.NDArray[np.int64], scale: float, size: int) -> tuple[np
     return index, (source - index).astype(np.float32)
 
 
-def apply_field(planes: Floats, real_u8: ImageU8) -> ImageU8:
-    """Add a field's change to a photo (H, W, 3) uint8; rounds and clips.
+def apply_field(planes: Floats, real_u8: ImageU8, base01: Floats | None = None) -> ImageU8:
+    """Add a field's change of a photo (H, W, 3) uint8 to ``base01``, the photo itself if not given; rounds and clips.
 
     ``planes`` (12, H, W) hold, for each channel of the result, what red, green and blue are multiplied by and what is
-    added.
+    added; ``base01`` is (3, H, W).
     """
     real = np.ascontiguousarray(real_u8.transpose(2, 0, 1)).astype(np.float32) / 255
     changed = np.empty_like(real_u8)
     for channel in range(3):
-        result = real[channel] + planes[4 * channel + 3]
+        result = (real if base01 is None else base01)[channel] + planes[4 * channel + 3]
         for source in range(3):
             result += planes[4 * channel + source] * real[source]
         result *= 255
@@ -182,7 +225,7 @@ def full_size(
     low_u8: ImageU8,
     harmonized01: Floats,
     detail: Detail,
-    radius: int = RADIUS,
+    how: Transfer = MEASURED,
     floor: bool = False,
 ) -> ImageU8:
     """Return (H, W, 3) uint8: the composite with a harmonized foreground.
@@ -193,9 +236,9 @@ def full_size(
         harmonized01: (h, w, 3) in [0, 1].
         detail: ``transfer`` carries the colour change to the composite's own pixels; ``decode`` enlarges the
             harmonized pixels and pastes them.
-        radius: the transfer's window, low-resolution pixels.
+        how: the transfer's window, and how far its fits are pulled toward no change.
         floor: with ``decode``, floor to 8 bits as the authors' code does, to compare with its numbers.
     """
     if detail == "transfer":
-        return DetailTransfer(low_u8 / np.float32(255), photo.image_u8, photo.mask, radius)(harmonized01)
+        return DetailTransfer(low_u8 / np.float32(255), photo.image_u8, photo.mask, how)(harmonized01)
     return paste(resize(to_u8(harmonized01, floor), *photo.mask.shape), photo.image_u8, photo.mask)

@@ -35,16 +35,20 @@ def foreground_pixels(image_u8: ImageU8, mask: Mask, name: str = "photo") -> npt
     Raises:
         InputError: the image is not (H, W, 3) uint8, the mask is not bool or of another size, or it is empty.
     """
+    check_foreground(image_u8, mask, name)
+    return image_u8[mask] / 255.0
+
+
+def check_foreground(image_u8: ImageU8, mask: Mask, name: str = "photo") -> None:
+    """Raise InputError as :func:`foreground_pixels` does."""
     if image_u8.ndim != 3 or image_u8.shape[2] != 3 or image_u8.dtype != np.uint8:
         found = f"{image_u8.dtype} {image_u8.shape}"
         raise InputError(f"{name} is {found}, not uint8 (H, W, 3): convert it to 8-bit RGB first")
     if mask.dtype != np.bool_ or mask.shape != image_u8.shape[:2]:
         found = f"{mask.dtype} {mask.shape}"
         raise InputError(f"mask of {name} is {found}, not bool {image_u8.shape[:2]}: threshold or resize it first")
-    pixels_u8 = image_u8[mask]
-    if len(pixels_u8) == 0:
+    if not mask.any():
         raise InputError(f"mask of {name} is empty: there is no foreground to recolour, drop this pair")
-    return pixels_u8 / 255.0
 
 
 def paste_pixels(real_u8: ImageU8, mask: Mask, pixels01: Floats) -> ImageU8:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
-from skimage.metrics import structural_similarity
 
-from harmonygen.pictures.images import ImageU8, Mask, resize
-from harmonygen.pictures.masks import resize_mask
+from harmonygen.pictures.images import ImageU8, Mask
+from harmonygen.pictures.structure import StructureMeter
 from harmonygen.records import GateValues
 from harmonygen.synthesis.settings import GateSettings
-
-_STRUCTURE_SIDE = 256
-_SSIM_REACH = 3  # of skimage's 7 x 7 windows
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class GateMeter:
@@ -24,13 +18,7 @@ class GateMeter:
         self.real, self.mask = real_u8, mask
         self.foreground = real_u8[mask].astype(np.float32)
         self.at_ends = (self.foreground <= 0) | (self.foreground >= 255)
-        self.scale = min(1.0, _STRUCTURE_SIDE / min(mask.shape))
-        self.size = max(8, round(mask.shape[0] * self.scale)), max(8, round(mask.shape[1] * self.scale))
-        small = resize_mask(mask, *self.size)
-        small = small if small.any() else np.ones(self.size, dtype=bool)
-        self.window = _window(small)
-        self.small_mask = small[self.window]
-        self.luma = self._luma(real_u8)
+        self.structure = StructureMeter(real_u8, mask)
 
     def __call__(self, composite_u8: ImageU8) -> GateValues:
         """Measure one composite (H, W, 3) uint8."""
@@ -42,35 +30,10 @@ class GateMeter:
         return GateValues(
             clipped=float(newly.mean()),
             fmse=float((change.astype(np.float64) ** 2).mean()),
-            structure=self._structure(composite_u8),
+            structure=self.structure(composite_u8),
             drift=float(differs.sum() / max(1, (~self.mask).sum())),
             shift=(float(shift[0]), float(shift[1]), float(shift[2])),
         )
-
-    def _structure(self, composite_u8: ImageU8) -> float:
-        """SSIM of the foreground's luminance after matching mean and variance, averaged over the foreground."""
-        _, similarity = structural_similarity(self.luma, self._luma(composite_u8), data_range=8.0, full=True)
-        return float(similarity[self.small_mask].mean())
-
-    def _luma(self, image_u8: ImageU8) -> npt.NDArray[np.float64]:
-        """Return an image's luminance around the foreground, which alone is looked at."""
-        return _normalised(resize(image_u8, *self.size)[self.window] @ _LUMA, self.small_mask)
-
-
-def _window(mask: Mask) -> tuple[slice, slice]:
-    """Return the rows and columns of a mask's foreground, wide enough for SSIM's windows over each of its pixels."""
-    spans = []
-    for axis in (1, 0):
-        inside = np.flatnonzero(mask.any(axis=axis))
-        first, last, size = int(inside[0]) - _SSIM_REACH, int(inside[-1]) + _SSIM_REACH + 1, mask.shape[1 - axis]
-        spans.append(slice(max(0, min(first, size - 2 * _SSIM_REACH - 1)), max(last, 2 * _SSIM_REACH + 1)))
-    return spans[0], spans[1]
-
-
-def _normalised(luma: npt.NDArray[np.float64], mask: Mask) -> npt.NDArray[np.float64]:
-    """Bring a luminance plane to foreground mean 0 and deviation 1; the background is set to 0."""
-    inside = luma[mask]
-    return np.where(mask, (luma - inside.mean()) / max(float(inside.std()), 1e-3), 0.0)
 
 
 def first_failure(values: GateValues, limits: GateSettings) -> str:

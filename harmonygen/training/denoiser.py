@@ -45,6 +45,7 @@ class DenoiserTask:
             noise_share=settings.noise_share,
             mask_pooling=settings.mask_pooling,
             detail_radius=settings.detail_radius,
+            detail_map=settings.detail_map,
             sampler=settings.sampler,
             steps=settings.steps,
             draws=settings.draws,

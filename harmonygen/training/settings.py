@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import HOW, DetailMap, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
 from harmonygen.training.pair_settings import ChainSettings as ChainSettings
 from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
@@ -164,6 +164,9 @@ class DenoiserTraining(TrainSettings):
         1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
+    detail_map: Annotated[DetailMap, HOW] = setting(
+        "cubic", "Detail transfer: a cubic colour map and an affine field on what it leaves, or the field alone."
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
     loss_region: LossRegion = "foreground"
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)

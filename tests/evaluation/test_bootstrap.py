@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonygen.errors import UsageError
-from harmonygen.evaluation.bootstrap import interval, intervals, paired
+from harmonygen.evaluation.bootstrap import interval, intervals, intervals_of, medians, paired
 from harmonygen.evaluation.scores import BINS, bin_of
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
@@ -101,3 +101,32 @@ def test_a_comparison_of_other_images_is_refused():
 def test_every_ratio_has_its_bin(ratio):
     expected = 0 if ratio < 0.05 else 1 if ratio < 0.15 else 2
     assert bin_of(ratio) == BINS[expected]
+
+
+def test_a_statistic_of_means_has_the_interval_of_means():
+    values = np.random.default_rng(0).normal(3, 1, (60, 2))
+    photos = np.repeat(np.arange(20), 3)
+    ours = intervals_of(values, lambda rows: rows.mean(axis=0), groups=photos, n=4000)
+    for one, other in zip(ours, intervals(values, groups=photos), strict=True):
+        assert one.mean == pytest.approx(other.mean)
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.02)
+
+
+def test_the_interval_of_a_median_is_that_of_theory():
+    values = np.random.default_rng(1).normal(0, 1, (800, 1))
+    found = medians(values)[0]
+    error = 1.96 * math.sqrt(math.pi / 2 / 800)
+    assert found.mean == np.median(values)
+    assert found.high - found.low == pytest.approx(2 * error, rel=0.25)
+
+
+def test_copies_of_a_photo_do_not_narrow_a_median():
+    values = np.random.default_rng(2).normal(0, 1, (30, 1))
+    once, copied = medians(values)[0], medians(np.repeat(values, 9, axis=0), groups=np.repeat(np.arange(30), 9))[0]
+    assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.2)
+
+
+def test_one_photo_has_no_interval_and_no_rows_are_refused():
+    assert math.isnan(medians(np.ones((3, 1)), groups=["a"] * 3)[0].low)
+    with pytest.raises(UsageError, match="at least one row"):
+        medians(np.ones((0, 1)))

@@ -23,6 +23,7 @@ from harmonygen.models.denoiser import (
     small_unet,
 )
 from harmonygen.models.device import Sampling
+from harmonygen.pictures.detail import Transfer
 
 SD15_INPAINTING = {
     "sample_size": 64,
@@ -248,3 +249,10 @@ def test_a_compiled_model_samples_the_same(tiny_inverse, monkeypatch):
     assert torch.allclose(model.sample(condition, mask, [1, 2]), usual, atol=1e-5)
     assert how == ["compiled"]
     assert all(kinds == {AttnProcessor2_0} for kinds in processors)  # one that changed would be compiled anew
+
+
+def test_a_checkpoint_that_states_no_map_carries_its_change_by_the_affine_field_alone():
+    assert DenoiserSpec.model_validate({"detail_radius": 128}).transfer == Transfer.affine(128)
+    assert DenoiserSpec(detail_radius=32, detail_map="cubic").transfer == Transfer(32)
+    assert Transfer(32).cubic_ridge
+    assert Transfer.affine(32).cubic_ridge is None

@@ -236,7 +236,7 @@ def test_a_checkpoint_states_its_target_and_noise_too():
     spec = json.loads((STARTER / "inverse" / SPEC_NAME).read_text())
     scheduler = json.loads((STARTER / "inverse" / "scheduler" / "scheduler_config.json").read_text())
     names = ("target", "noise", "noise_share", "mask_pooling", "detail_radius", "sampler")
-    expected = {"steps": 5, "draws": 1, **{name: spec[name] for name in names}}
+    expected = {"steps": 5, "draws": 1, "detail_map": "affine", **{name: spec[name] for name in names}}
     assert stated_choices("starter") == {**expected, "prediction_type": scheduler["prediction_type"]}
     assert stated_choices("") == {}
 

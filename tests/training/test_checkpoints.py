@@ -221,5 +221,5 @@ def test_the_loss_scaler_of_half_precision_is_kept(tmp_path):
 
 def test_a_refiners_first_stage_is_sampled_as_it_was_and_a_denoiser_may_state_another_sampler():
     assert "sampler" not in marked(RefinerTraining, HOW)
-    assert {"sampler", "steps", "draws", "detail_radius"} <= set(marked(ForwardTraining, HOW))
+    assert {"sampler", "steps", "draws", "detail_radius", "detail_map"} <= set(marked(ForwardTraining, HOW))
     assert all({"output_dir", "max_train_steps"} <= set(marked(kind, HOW)) for kind in TASKS.values())

@@ -64,5 +64,5 @@ class DiffusionGenerator:
         """Return what brings a picture (h, w, 3) in [0, 1] to the photo's size, over its background."""
         if self.detail == "decode":
             return lambda picture01: paste(to_u8(picture01), photo.image_u8, photo.mask)
-        radius = self.draw.model.spec.detail_radius
-        return DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, radius)
+        how = self.draw.model.spec.transfer
+        return DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, how)
