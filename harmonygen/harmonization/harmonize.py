@@ -23,7 +23,7 @@ from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
 from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
 from harmonygen.harmonization.results import Made, files, is_made, output_path, refuse_clashes, target_of, write_result
-from harmonygen.harmonization.settings import HarmonizeSettings
+from harmonygen.harmonization.settings import ONE_ANSWER, HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
 from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
@@ -90,8 +90,8 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
             (settings.image is not None, settings.data != SAMPLE, folders[0] is not None)
         )
         > 1,
-        "--draws averages random draws and --method direct has none: drop it": (
-            settings.method == "direct" and (settings.draws or 1) > 1
+        f"--draws averages random draws and --method {settings.method} has none: drop it": (
+            settings.method in ONE_ANSWER and (settings.draws or 1) > 1
         ),
         **zero_shot.faults(settings),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harmonygen.errors import UsageError
-from harmonygen.harmonization.settings import Method
+from harmonygen.harmonization.settings import ONE_ANSWER, Method
 from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
@@ -47,9 +47,13 @@ def load_harmonizer(
             "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
             "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
         )
+    if method in ONE_ANSWER and refine is not None:
+        raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with {method}: drop it")
+    if method == "parametric":
+        from harmonygen.harmonization.parametric import ParametricHarmonizer
+
+        return ParametricHarmonizer.from_pretrained(model, device)
     if method == "direct":
-        if refine is not None:
-            raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with direct: drop it")
         from harmonygen.harmonization.direct import DirectHarmonizer
 
         return DirectHarmonizer.from_pretrained(model, device, detail, floor)

@@ -28,7 +28,9 @@ from harmonygen.settings import (
     setting,
 )
 
-Method = Literal["diffharmony", "diffharmony++", "direct", "zero-shot"]
+Method = Literal["parametric", "diffharmony", "diffharmony++", "direct", "zero-shot"]
+ONE_ANSWER: tuple[Method, ...] = ("parametric", "direct")
+"""Methods that draw nothing at random."""
 
 # Fields that `evaluate` has for its models too
 MethodChoice = Annotated[Method, setting(..., "How composites are harmonized.")]

@@ -108,13 +108,13 @@ class Trunk(nn.Module):
         return taps
 
     def freeze(self, blocks: int) -> None:
-        """Make the first ``blocks`` blocks and the stem, or with all of them the whole trunk, no longer trainable."""
+        """Make the stem and the first ``blocks`` blocks no longer trainable, and a mask hint that lies in these."""
         self.requires_grad_(True)
         if blocks:
             self.stem.requires_grad_(False)
         for block in self.blocks[:blocks]:
             block.requires_grad_(False)
-        if blocks >= len(self.blocks) and self.mask_hint is not None:
+        if blocks > TAPS[1] + 1 and self.mask_hint is not None:
             self.mask_hint.requires_grad_(False)
 
 

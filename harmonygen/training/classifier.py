@@ -13,10 +13,16 @@ from torch import Tensor, nn
 
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.models.judge import HarmonyJudge
+from harmonygen.models.scorer import load_classifier, new_classifier
 from harmonygen.training.composites import Batch
 from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import ClassifierTraining
 from harmonygen.training.task import Losses
+
+_CROSS_ENTROPY_SHARE = 0.5
+_LEVELS = 127.5  # 8-bit units in one unit of [-1, 1]
+_WHOLE_WEIGHT = 250.0  # foreground MSE, squared 8-bit units, from which a pair has its whole weight
 
 
 class ClassifierTask:
@@ -30,48 +36,60 @@ class ClassifierTask:
             input_size=settings.resolution,
             training_data=settings.data,
         )
-        self.model = HarmonyResNet(spec)
+        self.model = new_classifier(spec)
         if settings.init:
-            self.model.load_classifier(HarmonyResNet.from_pretrained(locate(settings.init, "classifier")))
+            self.model.load_classifier(load_classifier(locate(settings.init, "classifier")))
         elif settings.imagenet:
             self.model.load_imagenet()
         if settings.linear_probe:
             self.model.freeze_trunk()
+        elif isinstance(self.model, HarmonyJudge):
+            self.model.freeze_trunk(settings.frozen_blocks)
         self.module: nn.Module = self.model
         self.calibration = (1.0, 0.0)
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
-        """Cross entropy over the photos and the composites of a batch."""
-        if self.settings.linear_probe:
+        """Cross entropy over the photos and the composites of a batch, and with ``pairwise`` over each pair's order."""
+        if self.settings.linear_probe and isinstance(self.model, HarmonyResNet):
             self.model.network.eval()  # a frozen trunk keeps its batch statistics too
         images, masks, labels = both(batch)
         logits = module(images, masks).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
-        return loss, {"accuracy": float((logits.argmax(1) == labels).float().mean())}
+        weights = pair_weights(batch) if self.settings.loss == "pairwise" else torch.ones_like(logits[:, 0]).chunk(2)[0]
+        each = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing, reduction="none")
+        loss = (each * weights.repeat(2)).mean()
+        figures = {"accuracy": float((logits.argmax(1) == labels).float().mean())}
+        if self.settings.loss == "pairwise":
+            margin = margins(logits)
+            loss = (F.softplus(-margin) * weights).mean() + _CROSS_ENTROPY_SHARE * loss
+            figures["ranked"] = float((margin > 0).float().mean())
+        return loss, figures
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
-        """AUC, accuracy and expected calibration error (15 bins) on held-out pairs.
+        """AUC, pairs ranked right, accuracy and expected calibration error (15 bins) on held-out pairs.
 
         With ``calibrate`` the error is that after a scale and a shift fitted to these very pairs, which the export
         gets: judge it on other photos.
         """
-        scores, labels = [], []
+        scores = []
+        self.model.eval()
         device = next(self.model.parameters()).device
         for batch in batches:
-            images, masks, label = both({name: value.to(device) for name, value in batch.items()})
-            scores.append(self.model.p_composite(images, masks).cpu())
-            labels.append(label.cpu())
-        p, y = torch.cat(scores).double().numpy(), torch.cat(labels).numpy().astype(bool)
+            images, masks, _ = both({name: value.to(device) for name, value in batch.items()})
+            scores.append(self.model.p_composite(images, masks).cpu().chunk(2))
+        real, composite = (torch.cat(side).double().numpy() for side in zip(*scores, strict=True))
+        p, y = np.concatenate([real, composite]), np.repeat([False, True], len(real))
         if self.settings.calibrate:
             self.calibration = fit_calibration(p, y)
             p = calibrated(p, self.calibration)
-        return {"auc": auc(p, y), "accuracy": float(((p >= 0.5) == y).mean()), "ece": ece(p, y), "n": float(len(p))}
+        ranked = float((composite > real).mean() + (composite == real).mean() / 2)
+        accuracy = float(((p >= 0.5) == y).mean())
+        return {"auc": auc(p, y), "ranked": ranked, "accuracy": accuracy, "ece": ece(p, y), "n": float(len(p))}
 
     def export(self, folder: Path) -> None:
         """Write the classifier folder in half precision, its head calibrated if that is asked for."""
         exported = copy.deepcopy(self.model)
-        calibrate_head(exported, self.calibration)
+        exported.calibrate(*self.calibration)
         exported.save_pretrained(folder)
 
     @torch.no_grad()
@@ -87,6 +105,23 @@ def both(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     count = len(batch["real"])
     labels = torch.cat([torch.zeros(count), torch.ones(count)]).long().to(images.device)
     return images, masks, labels
+
+
+def margins(logits: Tensor) -> Tensor:
+    """Return how far each composite's log-odds are above its photo's (B,), from logits (2B, 2) of :func:`both`.
+
+    >>> margins(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
+    tensor([2.])
+    """
+    real, composite = (logits[:, 1] - logits[:, 0]).chunk(2)
+    return composite - real
+
+
+def pair_weights(batch: Batch) -> Tensor:
+    """Weigh pairs (B,) by their change: a change that is hardly visible counts little."""
+    changed = (batch["real"] - batch["composite"]).square().mean(dim=1, keepdim=True) * _LEVELS**2
+    area = torch.maximum(batch["mask"].mean(dim=(1, 2, 3)), batch["mask"].new_tensor(0.01))
+    return (changed.mean(dim=(1, 2, 3)) / area / _WHOLE_WEIGHT).clamp(max=1)
 
 
 def fit_calibration(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -119,16 +154,6 @@ def logit(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return log(p / (1 - p)), finite at 0 and 1."""
     clipped = np.clip(p, 1e-7, 1 - 1e-7)
     return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-@torch.no_grad()
-def calibrate_head(model: HarmonyResNet, calibration: tuple[float, float]) -> None:
-    """Fold a scale and a shift of the logit of P(composite) into the head: what it outputs is then calibrated."""
-    scale, shift = calibration
-    head = model.network.fc
-    head.weight.mul_(scale)
-    head.bias.mul_(scale)
-    head.bias[model.spec.labels.index("composite")] += shift
 
 
 def auc(p: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> float:

@@ -20,6 +20,7 @@ from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
 from harmonygen.training.loop import TrainResult, collate, fit, new_accelerator
+from harmonygen.training.parametric import ParametricTask
 from harmonygen.training.photos import QUARANTINE
 from harmonygen.training.refiner import RefinerTask
 from harmonygen.training.settings import (
@@ -28,6 +29,7 @@ from harmonygen.training.settings import (
     DenoiserTraining,
     DirectTraining,
     HarmonyVaeTraining,
+    ParametricTraining,
     RefinerTraining,
     TrainSettings,
 )
@@ -88,6 +90,8 @@ def build(settings: TrainSettings, data: Samples) -> Task:
         return RefinerTask(settings)
     if isinstance(settings, DirectTraining):
         return DirectTask(settings)
+    if isinstance(settings, ParametricTraining):
+        return ParametricTask(settings)
     if isinstance(settings, ClassifierTraining):
         return ClassifierTask(settings)
     raise UsageError(f"no task for settings of kind {type(settings).__name__}: see harmonygen.training.settings.TASKS")

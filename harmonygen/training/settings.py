@@ -234,16 +234,35 @@ class DirectTraining(RefinementTraining):
     loss_region: LossRegion = "foreground"
 
 
+class ParametricTraining(TrainSettings):
+    """Composite and mask in, the foreground's colour map out."""
+
+    task: ClassVar[str] = "parametric"
+
+    init: str = setting("", "Folder of a parametric checkpoint to start from, or starter.", unset="new weights")
+    imagenet: bool = setting(True, "Start from EfficientNet-lite0's ImageNet weights, of the package of [trunk].")
+    frozen_blocks: int = setting(8, "Number of the trunk's first blocks that stay as they are; it has 16.", ge=0)
+    softness: float = setting(500.0, "Foreground MSE added where an error is compared with its change's.", gt=0)
+    strength: float = setting(1.0, "Share of the map's change that the checkpoint states, up to 1.", gt=0, le=1)
+    crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
+
+
 class ClassifierTraining(TrainSettings):
     """Train the harmony classifier (REFERENCE section 5)."""
 
     task: ClassVar[str] = "classifier"
     judges: ClassVar[bool] = True
 
-    depth: str = setting("resnet50", "Name of torchvision's ResNet.")
+    depth: str = setting("resnet50", "Name of torchvision's ResNet, or efficientnet-lite0 for a judge of regions.")
+    loss: Literal["cross-entropy", "pairwise"] = setting(
+        "cross-entropy", "Loss of each picture alone, or of the order of photo and composite too."
+    )
+    frozen_blocks: int = setting(3, "Number of the first blocks of an efficientnet-lite0 that stay as they are.", ge=0)
     in_channels: Literal[3, 4] = setting(3, "Number of input channels; the fourth is the mask.")
     init: str = setting("", "Classifier folder to start from, or starter.", unset="new weights")
-    imagenet: bool = setting(False, "Start from torchvision's ImageNet weights, which needs a network.")
+    imagenet: bool = setting(
+        False, "Start from ImageNet weights: torchvision's, which needs a network, or the package of [trunk]."
+    )
     linear_probe: bool = setting(False, "Train the head alone.")
     label_smoothing: float = setting(0.0, "Label smoothing, 0 to 1.", ge=0, lt=1)
     calibrate: Annotated[bool, HOW] = setting(False, "Scale and shift the exported head to fit the held-out photos.")
@@ -258,6 +277,7 @@ TASKS: dict[str, type[TrainSettings]] = {
         ForwardTraining,
         RefinerTraining,
         DirectTraining,
+        ParametricTraining,
         ClassifierTraining,
     )
 }

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
-from harmonygen.training.classifier import auc, calibrate_head, calibrated, ece, fit_calibration
+from harmonygen.training.classifier import auc, calibrated, ece, fit_calibration
 
 SAMPLES = st.lists(st.tuples(st.integers(0, 20).map(lambda value: value / 20), st.booleans()), min_size=2, max_size=40)
 
@@ -57,7 +57,7 @@ def test_a_calibrated_head_gives_the_fitted_probabilities():
     model = HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=32)).eval()
     images, masks = torch.rand(4, 3, 32, 32), torch.zeros(4, 1, 32, 32)
     before = model.p_composite(images, masks).detach().double().numpy()
-    calibrate_head(model, (0.4, -0.7))
+    model.calibrate(0.4, -0.7)
     after = model.p_composite(images, masks).detach().double().numpy()
     np.testing.assert_allclose(after, calibrated(before, (0.4, -0.7)), atol=1e-5)
 

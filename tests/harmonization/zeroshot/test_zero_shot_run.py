@@ -16,8 +16,8 @@ from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.load import load_harmonizer
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import editor as editors
-from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.models.device import Device
+from harmonygen.models.scorer import ClassifierScorer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fakes"))
 from fake_editor import ColourScorer, StepEditor, colour_distance
