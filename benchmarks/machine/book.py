@@ -75,6 +75,11 @@ class Book:
         names = [f"{folder}/{part}" for folder in FOLDERS for part in self.reference.parts]
         return [name for name in names if not (self.world.run / name).is_file()]
 
+    def remade(self) -> bool:
+        """Tell whether `synthesize` would make a shard again, from a changed input that its lost record knew."""
+        gone = {name.partition("/")[2] for name in [*self.missing(), *self.model["damaged"]]}
+        return any({*self.reference.parts[part]} & {*self.model["changed"].values()} for part in gone)
+
     def summed_up(self) -> bool:
         """Tell whether the run has its summary, its page and its quarantine."""
         return all((self.world.run / name).is_file() for name in _TOP)
