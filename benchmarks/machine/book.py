@@ -24,13 +24,14 @@ class Book:
     ``model`` holds ``settings`` (names of those that the run may have been begun with), ``choices`` (the last
     completed selection, then those that were struck: a part's rows follow one of them), ``damaged`` (content of each
     injured file, by its path in the run), ``places`` (where it is injured), ``changed`` (pair of each changed input, by
-    its path in the dataset) and ``trees`` (what each augmented tree was made of).
+    its path in the dataset), ``trees`` (what each augmented tree was made of) and ``remade`` (whether a shard was made
+    again since the last selection: it does not state that selection yet, though its rows may be the same).
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.model: dict[str, Any] = {"settings": set(), "choices": [], "damaged": {}, "changed": {}}
-        self.model |= {"trees": {}, "places": {}}
+        self.model |= {"trees": {}, "places": {}, "remade": False}
         self.outside = snapshot(world.data, hidden=True)
         self._read: dict[str, tuple[tuple[int, int, int], Any]] = {}
 
