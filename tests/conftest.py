@@ -249,13 +249,13 @@ def settings_of(six_photos: Path, tiny_classifier: Path, tmp_path: Path) -> Call
     """Settings of a small LUT run over six photos, three a shard's two; keywords change them."""
 
     def make(**changes: Any) -> SynthesizeSettings:
-        return _small_lut(tiny_classifier, **{"data": str(six_photos), "out": tmp_path / "run", **changes})
+        return _small_run(tiny_classifier, **{"data": str(six_photos), "out": tmp_path / "run", **changes})
 
     return make
 
 
-def _small_lut(classifier: Path, **changes: Any) -> SynthesizeSettings:
-    values = {"generator": "lut", "classifier": str(classifier), "k": 4, "shard_size": 2, "device": "cpu"}
+def _small_run(classifier: Path, **changes: Any) -> SynthesizeSettings:
+    values = {"generator": "color-jitter", "classifier": str(classifier), "k": 4, "shard_size": 2, "device": "cpu"}
     return SynthesizeSettings(**{**values, **changes})
 
 
@@ -265,7 +265,7 @@ def finished_run(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory
     from harmonygen.synthesis.synthesize import synthesize
 
     place = tmp_path_factory.mktemp("finished")
-    settings = _small_lut(tiny_classifier, data=str(_write_six_photos(place / "six")), out=place / "run")
+    settings = _small_run(tiny_classifier, data=str(_write_six_photos(place / "six")), out=place / "run")
     synthesize(settings)
     return settings.out
 

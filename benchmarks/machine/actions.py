@@ -58,13 +58,14 @@ class Synthesize:
 
         def done() -> None:
             if new:
-                book.model |= {"settings": {self.settings}, "choices": [first], "damaged": {}}
+                book.model |= {"settings": {self.settings}, "choices": [first], "damaged": {}, "remade": False}
             elif remade:
                 struck()
 
         def struck() -> None:
             """A shard that is made (again) has the selection that the run was begun with."""
             book.model["settings"] |= {self.settings}
+            book.model["remade"] = True
             book.model["choices"] += [first] if first not in book.model["choices"] else []
 
         return Step(words, "run", {OK}, done, struck, idle)
@@ -129,8 +130,10 @@ def _reselection(book: Book, words: tuple[object, ...], new: Callable[[Choice], 
 
     def done() -> None:
         choices[:] = [choice]
+        book.model["remade"] = False
 
-    idle = choices == [choice] and not book.model["damaged"] and (book.world.run / "selection.json").is_file()
+    unmarked = book.model["damaged"] or book.model["remade"] or not (book.world.run / "selection.json").is_file()
+    idle = choices == [choice] and not unmarked
     codes = {WRONG_USE, STORAGE} if book.missing() else {OK}
     if book.model["changed"]:
         codes |= {WRONG_USE}

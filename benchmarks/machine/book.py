@@ -24,13 +24,14 @@ class Book:
     ``model`` holds ``settings`` (names of those that the run may have been begun with), ``choices`` (the last
     completed selection, then those that were struck: a part's rows follow one of them), ``damaged`` (content of each
     injured file, by its path in the run), ``places`` (where it is injured), ``changed`` (pair of each changed input, by
-    its path in the dataset) and ``trees`` (what each augmented tree was made of).
+    its path in the dataset), ``trees`` (what each augmented tree was made of) and ``remade`` (whether a shard was made
+    again since the last selection: it does not state that selection yet, though its rows may be the same).
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.model: dict[str, Any] = {"settings": set(), "choices": [], "damaged": {}, "changed": {}}
-        self.model |= {"trees": {}, "places": {}}
+        self.model |= {"trees": {}, "places": {}, "remade": False}
         self.outside = snapshot(world.data, hidden=True)
         self._read: dict[str, tuple[tuple[int, int, int], Any]] = {}
 
@@ -74,6 +75,11 @@ class Book:
         """Return the parts that the run does not have yet, or not any more."""
         names = [f"{folder}/{part}" for folder in FOLDERS for part in self.reference.parts]
         return [name for name in names if not (self.world.run / name).is_file()]
+
+    def remade(self) -> bool:
+        """Tell whether `synthesize` would make a shard again, from a changed input that its lost record knew."""
+        gone = {name.partition("/")[2] for name in [*self.missing(), *self.model["damaged"]]}
+        return any({*self.reference.parts[part]} & {*self.model["changed"].values()} for part in gone)
 
     def summed_up(self) -> bool:
         """Tell whether the run has its summary, its page and its quarantine."""

@@ -169,8 +169,8 @@ class Machine(RuleBasedStateMachine):
 
     def _do(self, kind: str, action: Any, trap: dict[str, Any] | None = None) -> None:
         """Run a command, struck or not, and hold what it did against the model."""
-        if isinstance(action, Synthesize) and (action.overwrite or not self.book.settings()):
-            self.book.put_back()  # a run that begins takes what is there: there is no undisturbed one to compare with
+        if isinstance(action, Synthesize) and (action.overwrite or not self.book.settings() or self.book.remade()):
+            self.book.put_back()  # what is made from what is there has no undisturbed run to be compared with
         step = action.step(self.book)
         home = self.world.now / step.home
         strike = trap and {**trap, "out": home, "data": self.world.data}

@@ -25,10 +25,10 @@ from harmonygen.pictures.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.runs.counts import count_scores
 from harmonygen.runs.decisions import Decision, Decisions, refuse_foreign, to_rows
-from harmonygen.runs.identity import DIGEST_COLUMNS
+from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS
 from harmonygen.runs.job_folder import SUMMARY, digest_of, sweep
 from harmonygen.runs.read import CANDIDATES, PAIRS, SELECTION, SELECTION_KEY, Run
-from harmonygen.runs.tables import CANDIDATE_COLUMNS, score_row
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, PAIR_COLUMNS, score_row
 from harmonygen.settings import Rule
 from harmonygen.storage.shards import (
     PLAN_KEY,
@@ -46,7 +46,9 @@ from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
 
-_NEEDED = tuple(name for name in CANDIDATE_COLUMNS if name not in DIGEST_COLUMNS)  # which older runs do not have
+# Whole tables are rewritten: a file whose footer lost a column's name is refused. Older runs do not have the digests.
+_NEEDED = tuple(name for name in CANDIDATE_COLUMNS if name not in DIGEST_COLUMNS)
+_NEEDED_PAIRS = tuple(name for name in PAIR_COLUMNS if name not in {**DIGEST_COLUMNS, **CONTENT_COLUMNS})
 SCORED_KEY = b"harmonygen.scored"
 """Footer key: digest of the classifier that a shard's scores come from, if it was scored or selected again."""
 Progress = Callable[[int, int], None]
@@ -218,7 +220,7 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
     if all(file_metadata(each).get(SELECTION_KEY) == choice.digest.encode() for each in (path, beside)):
         return _Rewritten(0, len(ids), sum(before), 0, _unfilled(ids, before))
-    photos = read_parquet(beside, ("pair_id", "mask", "scores"))
+    photos = read_parquet(beside, _NEEDED_PAIRS)
     masks = (
         dict(zip(photos.column("pair_id").to_pylist(), photos.column("mask").to_pylist(), strict=True))
         if scorer

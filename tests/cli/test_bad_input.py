@@ -73,7 +73,7 @@ def synthesize(tmp_path, tiny_classifier, capsys):
 
 
 def command(root, out, classifier, *words):
-    fixed = ["--generator", "lut", "--k", "2", "--classifier", str(classifier), "--out", str(out), "--json"]
+    fixed = ["--generator", "color-jitter", "--k", "2", "--classifier", str(classifier), "--out", str(out), "--json"]
     return ["synthesize", "--data", str(root), *fixed, *words]
 
 

@@ -28,7 +28,7 @@ HEAVY = ("torch", "torchvision", "datasets", "diffusers", "transformers", "panda
 @pytest.fixture
 def arguments(photo_folder, tiny_classifier, tmp_path):
     return [
-        *("synthesize", "--data", str(photo_folder), "--generator", "lut", "--k", "2"),
+        *("synthesize", "--data", str(photo_folder), "--generator", "color-jitter", "--k", "2"),
         *("--classifier", str(tiny_classifier), "--out", str(tmp_path / "run")),
     ]
 
@@ -224,7 +224,18 @@ def test_sigterm_exits_143_and_the_same_command_finishes(tiny_classifier, tmp_pa
     for number in range(8):
         Image.fromarray(rng.integers(60, 190, (64, 64, 3), dtype=np.uint8)).save(data / "images" / f"p{number:02d}.png")
         Image.fromarray(mask).save(data / "masks" / f"p{number:02d}.png")
-    words = ["synthesize", "--data", str(data), "--generator", "lut", "--k", "10", "--shard-size", "1", "--json"]
+    words = [
+        "synthesize",
+        "--data",
+        str(data),
+        "--generator",
+        "color-jitter",
+        "--k",
+        "10",
+        "--shard-size",
+        "1",
+        "--json",
+    ]
     words += ["--classifier", str(tiny_classifier), "--out", str(out)]
     code = f"import sys; from harmonygen_cli.main import main; sys.argv[1:] = {words!r}; main()"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

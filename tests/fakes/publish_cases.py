@@ -74,8 +74,10 @@ CASES = (
     Case("429 batch, Retry-After 9", _status("objects/batch", 429, Retry_After="9"), 0, True, "Rate limited", 9),
     Case("429 for an hour", _status("/commit/main$", 429, Retry_After="3600"), 4, False, "wait 60 minutes"),
     Case("503 upload, once", _status("PUT /store", 503, first=2), 0, True, "published", 1),
-    Case("503 commit, on and on", _status("POST .*/commit/", 503, times=ALWAYS), 4, False, "same command goes on", 30),
-    Case("503 tree, on and on", _status("GET .*/tree/", 503, 4, ALWAYS), 4, False, "same command goes on", 30),
+    Case(
+        "503 commit, on and on", _status("POST .*/commit/", 503, times=ALWAYS), 4, False, "rerun the same command", 30
+    ),
+    Case("503 tree, on and on", _status("GET .*/tree/", 503, 4, ALWAYS), 4, False, "rerun the same command", 30),
     Case("cut mid-upload, once", _cut("PUT /store", "before", 3), 0, True, "published", 1),
     Case("cut mid-upload, for good", _cut("PUT /store", "before", 3, ALWAYS), 4, False, "connection was lost", 30),
     Case("cut before a commit", _cut(f"POST .*/commit/{BRANCH}", "before"), 0, True, "connection was lost", 1),

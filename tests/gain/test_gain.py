@@ -60,7 +60,7 @@ def study_of(photos: Path, classifier: Path, out: Path) -> GainSettings:
         "test_photos": 3,
         "per_photo": 2,
         "originals": {**made, "k": 3, "references": "all"},
-        "candidates": {**made, "k": 3, "generator": "lut"},
+        "candidates": {**made, "k": 3, "generator": "color-jitter"},
         "controls": ["jitter", "duplicates"],
         "rules": ["max-composite"],
         "train_recipe": "train/smoke-direct",

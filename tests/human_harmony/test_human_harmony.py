@@ -71,7 +71,7 @@ def settings_for(contest: Path, tiny_classifier: Path, tmp_path: Path) -> Callab
         values = {
             "imaterialist": str(contest),
             "out": tmp_path / "built",
-            "generator": "lut",
+            "generator": "color-jitter",
             "classifier": str(tiny_classifier),
             "product_filter": "none",
             "k": 3,

@@ -1,6 +1,6 @@
 """A build killed with SIGKILL before its commits: nothing lost, nothing twice.
 
-`make test` kills it before every fourth commit; with HARMONYGEN_ALL_CASES=1 before each.
+`make test` kills it before every eighth commit; with HARMONYGEN_ALL_CASES=1 before each.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from harmonygen.human_harmony import prepare
 source, classifier, out = sys.argv[1:]
 prepare.SHARD = 2
 write_parquet.ROW_GROUP_BYTES, write_parquet.FILE_BYTES = 30_000, 60_000
-settings = HumanHarmonySettings(imaterialist=source, classifier=classifier, out=Path(out), generator="lut", k=2,
-    product_filter="none", shard_size=2, test_fraction=0.3, device="cpu", min_fg=0.1)
+settings = HumanHarmonySettings(imaterialist=source, classifier=classifier, out=Path(out), k=2, device="cpu",
+    generator="color-jitter", product_filter="none", shard_size=2, test_fraction=0.3, min_fg=0.1)
 commit = shards.commit
 
 def build(commits: int) -> None:
@@ -109,7 +109,7 @@ def content(out: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: [{**row, "run": ""} for row in own] for name, own in rows.items()}
 
 
-COMMITS = 1 if os.environ.get("HARMONYGEN_ALL_CASES") else 4
+COMMITS = 1 if os.environ.get("HARMONYGEN_ALL_CASES") else 8
 """Commits that a life makes before it is killed."""
 
 

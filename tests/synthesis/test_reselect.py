@@ -276,6 +276,18 @@ def test_what_a_reviewer_rejected_is_neither_exported_nor_picked(run, rows_of, t
     assert len(list((tmp_path / "dataset").rglob("composite_images/*"))) == 1
 
 
+def test_a_file_whose_footer_lost_a_columns_name_is_refused_and_not_written_again(run, tree):
+    """A footer has no checksum: one flipped bit renames a column, and to write the file again would make it right."""
+    path = sorted((run / "pairs").glob("*.parquet"))[1]
+    table = pq.read_table(path)
+    names = ["fg_rauio" if name == "fg_ratio" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names).replace_schema_metadata(table.schema.metadata), path)
+    before = tree(run)
+    with pytest.raises(StorageError, match=f"{path.name}.* lacks the columns fg_ratio"):
+        reselect(run, rule="quantile")
+    assert tree(run)[f"pairs/{path.name}"] == before[f"pairs/{path.name}"]
+
+
 def stopped_after(writes: int, monkeypatch, **choice) -> None:
     """Select or score by ``choice`` and stop after a number of files: pairs and candidates of each shard, in turn."""
     calls = iter(range(writes))

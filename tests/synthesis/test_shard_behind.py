@@ -23,7 +23,9 @@ def run(photo_folder, tmp_path):
 
     def run(device: str) -> dict:
         out = tmp_path / device
-        settings = SynthesizeSettings(data=str(photo_folder), out=out, k=3, generator="lut", max_bad_fraction=1)
+        settings = SynthesizeSettings(
+            data=str(photo_folder), out=out, k=3, generator="color-jitter", max_bad_fraction=1
+        )
         context, plan = prepare(settings, read_pairs(settings.data))
         context.generator.device = device
         for folder in ("candidates", "pairs"):

@@ -122,7 +122,7 @@ def test_the_plan_says_what_was_asked_of_what(settings_of):
     assert plan["harmonygen"] == harmonygen.__version__
     assert plan["verb"] == "synthesize"
     assert plan["settings"]["k"] == 4
-    assert plan["settings"]["generator"] == "lut"
+    assert plan["settings"]["generator"] == "color-jitter"
     assert plan["layout"] == "folders"
     assert plan["pairs"] == 6
     assert [(shard["start"], shard["stop"]) for shard in plan["shards"]] == [(0, 2), (2, 4), (4, 6)]

@@ -21,7 +21,7 @@ from harmonygen.storage import url_lease as lease
 from harmonygen.storage.remote import Remote, place_of
 from harmonygen.storage.shards import is_whole
 from harmonygen.storage.url_lease import leased
-from harmonygen.synthesis.generators.lut import LutGenerator
+from harmonygen.synthesis.generators.color_jitter import ColorJitterGenerator
 from harmonygen.synthesis.synthesize import synthesize
 
 MEMORY = fsspec.filesystem("memory")
@@ -127,9 +127,11 @@ def test_a_run_stopped_while_it_sends_goes_on(
     records = [name for name in MEMORY.store if "candidates/part" in name]
     assert len(records) == (number + after) // 2
     made = []
-    plain = LutGenerator.__call__
+    plain = ColorJitterGenerator.__call__
     monkeypatch.setattr(
-        LutGenerator, "__call__", lambda *arguments: (made.append(arguments[1].pair.pair_id), plain(*arguments))[1]
+        ColorJitterGenerator,
+        "__call__",
+        lambda *arguments: (made.append(arguments[1].pair.pair_id), plain(*arguments))[1],
     )
     synthesize(remote_of())
     assert len(made) == 6 - 2 * (number // 2 + 1)  # what was staged whole was sent, not made again
@@ -277,7 +279,7 @@ COMMAND = "from harmonygen_cli.main import main; main()"
 def test_a_run_killed_again_and_again_loses_nothing(settings_of, rows_of, tmp_path, six_photos, monkeypatch):
     """kill -9 across processes, on file://: after the first file that is sent, then after the third."""
     settings, out = settings_of(), tmp_path / "there"
-    options = ["--generator", "lut", "--classifier", settings.classifier, "--k", "2", "--shard-size", "1"]
+    options = ["--generator", "color-jitter", "--classifier", settings.classifier, "--k", "2", "--shard-size", "1"]
     command = [sys.executable, "-c", COMMAND, "synthesize", *options, "--quiet", "--device", "cpu"]
     command += ["--data", f"file://{six_photos}", "--out", f"file://{out}"]
     for files in (1, 5):

@@ -18,7 +18,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import PairSet
 from harmonygen.storage.shards import locked
 from harmonygen.synthesis import synthesize as module
-from harmonygen.synthesis.generators.lut import LutGenerator
+from harmonygen.synthesis.generators.color_jitter import ColorJitterGenerator
 from harmonygen.synthesis.synthesize import synthesize
 
 
@@ -31,15 +31,15 @@ def stop_after(monkeypatch: pytest.MonkeyPatch):
     """Make the LUT generator raise after n photos."""
 
     def arm(photos: int) -> None:
-        plain, calls = LutGenerator.__call__, iter(range(photos))
+        plain, calls = ColorJitterGenerator.__call__, iter(range(photos))
 
         def stopping(self, photo, candidates):
             if next(calls, None) is None:
-                monkeypatch.setattr(LutGenerator, "__call__", plain)
+                monkeypatch.setattr(ColorJitterGenerator, "__call__", plain)
                 raise StopError
             return plain(self, photo, candidates)
 
-        monkeypatch.setattr(LutGenerator, "__call__", stopping)
+        monkeypatch.setattr(ColorJitterGenerator, "__call__", stopping)
 
     return arm
 

@@ -190,7 +190,7 @@ def test_a_run_its_export_and_its_augmentation_give_the_same_composites(
     run = SynthesizeSettings(
         data=str(photo_folder),
         out=tmp_path / "run",
-        generator="lut",
+        generator="color-jitter",
         classifier=str(tiny_classifier),
         k=4,
         device="cpu",

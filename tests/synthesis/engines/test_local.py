@@ -15,6 +15,7 @@ from harmonygen.errors import CheckpointError, HarmonygenError, InputError
 from harmonygen.storage.shards import cut, is_whole, part_of
 from harmonygen.synthesis.engines import local
 from harmonygen.synthesis.engines.worker import build_context, job_of
+from harmonygen.synthesis.generators import color_jitter
 from harmonygen.synthesis.synthesize import prepare
 
 
@@ -47,7 +48,7 @@ def test_only_the_shards_asked_for_are_run_and_swept(prepared):
 
 def test_a_shard_that_fails_leaves_no_file(prepared, monkeypatch):
     context, plan, out = prepared
-    monkeypatch.setattr(context.generator, "_lut", lambda candidate: 1 / 0)
+    monkeypatch.setattr(color_jitter, "jitter_foreground", lambda *_arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(local.run_shards(context, plan.shards, out))
     assert [path for folder in ("candidates", "pairs") for path in (out / folder).iterdir()] == []
@@ -56,10 +57,10 @@ def test_a_shard_that_fails_leaves_no_file(prepared, monkeypatch):
 def test_an_input_error_of_the_generator_is_quarantined_not_raised(prepared, monkeypatch):
     context, plan, out = prepared
 
-    def refuse(candidate):
+    def refuse(*_arguments):
         raise InputError("no colours left")
 
-    monkeypatch.setattr(context.generator, "_lut", refuse)
+    monkeypatch.setattr(color_jitter, "jitter_foreground", refuse)
     made = [result for _, result in local.run_shards(context, plan.shards, out)]
     assert [(result.pairs, result.quarantined) for result in made] == [(0, 2)] * 3
 
