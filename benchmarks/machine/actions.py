@@ -188,7 +188,7 @@ class Augment:
     def _done(self, book: Book, picked: dict[str, list[int]] | None) -> None:
         """Check the finished tree; without ``picked`` the run was injured, and what the tree holds is only checked."""
         tree = book.world.now / self.tree
-        found = list(trees.faults(tree, book.world, picked, book.reference.rows))
+        found = list(trees.faults(tree, book.world, picked, book.reference.rows, book.model["changed"]))
         assert not found, f"{self.tree}: {found}"
         book.model["trees"][self.tree] = {"of": self._of(book, picked), "finished": True}
 

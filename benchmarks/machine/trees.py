@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ from machine.world import World, sha
 _TOP = {"plan.json", "summary.json", "manifest.parquet", "IHD_train.txt", "IHD_test.txt"}
 
 
-def faults(tree: Path, world: World, picked: Mapping[str, list[int]] | None, rows: Mapping[Key, Any]) -> Iterator[str]:
+def faults(
+    tree: Path,
+    world: World,
+    picked: Mapping[str, list[int]] | None,
+    rows: Mapping[Key, Any],
+    changed: Collection[str] = (),
+) -> Iterator[str]:
     """Yield what is wrong with a finished tree.
 
     ``picked`` holds the k of the candidates that it has to hold by pair (None if they are not known), ``rows`` the
-    reference's rows, whose ``sha`` stands for a composite's bytes.
+    reference's rows, whose ``sha`` stands for a composite's bytes. ``changed`` are files of the dataset that were
+    exchanged: a tree that was finished before keeps the old ones.
     """
     manifest = pq.read_table(tree / "manifest.parquet", use_threads=False).to_pylist()
     new = [row for row in manifest if row["source"] == "harmonygen"]
@@ -32,7 +39,7 @@ def faults(tree: Path, world: World, picked: Mapping[str, list[int]] | None, row
     for row in new:
         yield from _composite_faults(tree, row, rows)
     yield from _list_faults(tree, world, [row["composite"] for row in manifest], [row["composite"] for row in new])
-    yield from _original_faults(tree, world)
+    yield from _original_faults(tree, world, changed)
     yield from _stray_faults(tree, world, {row["composite"] for row in new})
 
 
@@ -55,10 +62,11 @@ def _list_faults(tree: Path, world: World, composites: list[str], new: list[str]
         yield "IHD_test.txt is not the dataset's"
 
 
-def _original_faults(tree: Path, world: World) -> Iterator[str]:
+def _original_faults(tree: Path, world: World, changed: Collection[str]) -> Iterator[str]:
     for path in _originals(world):
         inside = tree / path.relative_to(world.data)
-        if not inside.is_file() or not os.path.samefile(inside, path):
+        whole = inside.is_file() and os.path.samefile(inside, path)
+        if not whole and str(path.relative_to(world.data)) not in changed:
             yield f"'{inside}' is not the dataset's file"
 
 
