@@ -8,6 +8,7 @@ composite. It is a classifier checkpoint as the ResNets are, of depth ``efficien
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -85,10 +86,6 @@ class HarmonyJudge(nn.Module):
         """
         load_imagenet(self.trunk)
 
-    def load_classifier(self, other: HarmonyJudge) -> None:
-        """Take the weights of another judge."""
-        self.load_state_dict(other.state_dict())
-
     def freeze_trunk(self, blocks: int | None = None) -> None:
         """Leave the head and the blocks from number ``blocks`` on trainable; without a number the head alone."""
         self.trunk.freeze(len(self.trunk.blocks) if blocks is None else blocks)
@@ -96,7 +93,7 @@ class HarmonyJudge(nn.Module):
     @torch.no_grad()
     def calibrate(self, scale: float, shift: float) -> None:
         """Fold a scale and a shift of the log-odds of P(composite) into the head."""
-        last = self.head[-1]
+        last = cast(nn.Linear, self.head[-1])
         last.weight.mul_(scale)
         last.bias.mul_(scale).add_(shift)
 

@@ -52,6 +52,7 @@ class ParametricNet(nn.Module):
     """Trunk, region features, and a head of the map's numbers and of the trust in the starting map."""
 
     mixing: Tensor
+    identity: Tensor
 
     def __init__(self, spec: ParametricSpec) -> None:
         super().__init__()
@@ -59,8 +60,8 @@ class ParametricNet(nn.Module):
         self.trunk = Trunk(mask_hint=True)
         self.regions = RegionFeatures()
         self.head = nn.Sequential(nn.Linear(RegionFeatures.width, 128), nn.GELU(), nn.Linear(128, _NUMBERS + 1))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        for parameter in self.head[-1].parameters():
+            nn.init.zeros_(parameter)
         self.register_buffer("mixing", torch.from_numpy(orthonormal_terms()).float())
         self.register_buffer("identity", torch.from_numpy(identity_cubic()).float())
 
@@ -75,7 +76,8 @@ class ParametricNet(nn.Module):
         numbers = self.head(self.regions(self.trunk(images01, masks), images01, masks)).float()
         trust = torch.sigmoid(numbers[:, -1] + 1)[:, None, None]
         added = self.mixing @ numbers[:, :-1].view(-1, TERMS, 3) * _STEP
-        return self.identity + trust * (starts - self.identity + added)
+        maps: Tensor = self.identity + trust * (starts - self.identity + added)
+        return maps
 
     @torch.no_grad()
     def map_of(self, composite_u8: ImageU8, mask: Mask) -> Coefficients:
@@ -87,7 +89,8 @@ class ParametricNet(nn.Module):
         image = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].to(like) / 255
         start = torch.from_numpy(starting_map(small, small_mask))[None].to(like.device).float()
         found = self(image, torch.from_numpy(small_mask)[None, None].to(like), start)[0].cpu().double().numpy()
-        return identity_cubic() + self.spec.strength * (found - identity_cubic())
+        applied: Coefficients = identity_cubic() + self.spec.strength * (found - identity_cubic())
+        return applied
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ParametricNet:

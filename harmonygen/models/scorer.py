@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json, weights_digest
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 
-__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier"]
+__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier", "take_weights"]
 
 Classifier = HarmonyResNet | HarmonyJudge
 
@@ -37,6 +38,23 @@ def new_classifier(spec: ClassifierSpec) -> Classifier:
 
 Scorer = Callable[[Sequence[ImageU8], Mask], list[float]]
 """Composites (H, W, 3) uint8 of one pair and their mask (H, W) bool -> P(composite) of each, in [0, 1]."""
+
+
+def take_weights(model: Classifier, begun: Classifier) -> None:
+    """Give a classifier the weights of another one of its kind, to go on training from.
+
+    Raises:
+        CheckpointError: they are of two kinds or depths, or have their labels the other way round.
+    """
+    if isinstance(model, HarmonyResNet) and isinstance(begun, HarmonyResNet):
+        model.load_classifier(begun)
+    elif isinstance(model, HarmonyJudge) and isinstance(begun, HarmonyJudge) and model.spec.labels == begun.spec.labels:
+        model.load_state_dict(begun.state_dict())
+    else:
+        raise CheckpointError(
+            f"the classifier to start from is of depth {begun.spec.depth} with outputs {begun.spec.labels}, "
+            f"{model.spec.depth} with {model.spec.labels} is needed: choose another, or set depth"
+        )
 
 
 class ClassifierScorer:

@@ -92,12 +92,14 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.mask_hint = nn.Conv2d(1, TAP_CHANNELS[1], 1) if mask_hint else None
         if self.mask_hint is not None:
-            nn.init.zeros_(self.mask_hint.weight)
-            nn.init.zeros_(self.mask_hint.bias)
+            for parameter in self.mask_hint.parameters():
+                nn.init.zeros_(parameter)
+        self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
     def forward(self, images01: Tensor, masks: Tensor) -> list[Tensor]:
         """Map images (B, 3, H, W) in [0, 1] and masks (B, 1, H, W) to the TAPS' features, each (B, C, h, w)."""
-        values = F.relu6(self.stem((images01 * 255 - 127) / 128))
+        levels = images01.contiguous(memory_format=torch.channels_last) * 255
+        values = F.relu6(self.stem((levels - 127) / 128))
         taps = []
         for number, block in enumerate(self.blocks):
             values = block(values)

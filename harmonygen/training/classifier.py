@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harmonygen.models.checkpoints import locate
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.models.judge import HarmonyJudge
-from harmonygen.models.scorer import load_classifier, new_classifier
+from harmonygen.models.scorer import load_classifier, new_classifier, take_weights
 from harmonygen.training.composites import Batch
 from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import ClassifierTraining
@@ -38,7 +38,7 @@ class ClassifierTask:
         )
         self.model = new_classifier(spec)
         if settings.init:
-            self.model.load_classifier(load_classifier(locate(settings.init, "classifier")))
+            take_weights(self.model, load_classifier(locate(settings.init, "classifier")))
         elif settings.imagenet:
             self.model.load_imagenet()
         if settings.linear_probe:

@@ -58,7 +58,7 @@ class ParametricTask:
         self.model.eval()
         for batch in batches:
             moved, output = self._harmonize(batch)
-            images = (output, moved["composite"], self._mapped(Start(), moved).clamp(-1, 1))
+            images = (output, moved["composite"], self._mapped(StartingMaps(), moved).clamp(-1, 1))
             rows.append(torch.stack([fmse(image, moved["real"], moved["mask"]) for image in images]))
         after, before, start = torch.cat(rows, dim=1)
         return {
@@ -86,7 +86,7 @@ class ParametricTask:
         save_rows([few["composite"], output, few["real"]], path)
 
 
-class Start(nn.Module):
+class StartingMaps(nn.Module):
     """What does nothing with the starting map: the statistics alone, as the figure beside the model's."""
 
     def forward(self, images01: Tensor, masks: Tensor, maps: Tensor) -> Tensor:

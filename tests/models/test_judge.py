@@ -8,11 +8,11 @@ import torch
 from skimage import color, data
 
 from harmonygen.errors import CheckpointError
-from harmonygen.models.classifier import ClassifierSpec
+from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
 from harmonygen.models.judge import HarmonyJudge
 from harmonygen.models.parametric import ParametricNet, ParametricSpec, orthonormal_terms, starting_map, torch_terms
 from harmonygen.models.regions import STATISTICS, pooled, regions_of, rgb_to_lab, statistics
-from harmonygen.models.scorer import ClassifierScorer, load_classifier
+from harmonygen.models.scorer import ClassifierScorer, load_classifier, take_weights
 from harmonygen.models.trunk import TAP_CHANNELS, TAPS, Trunk, load_imagenet
 from harmonygen.recolor.cubic import cubic_terms, identity_cubic
 
@@ -136,6 +136,17 @@ def test_a_judge_is_saved_loaded_and_scores_as_any_classifier(tmp_path):
     scores = ClassifierScorer(loaded)([photo, 255 - photo], mask)
     assert len(set(scores)) == 2
     assert all(0 < score < 1 for score in scores)
+
+
+def test_only_a_judge_starts_from_a_judge(tmp_path):
+    torch.manual_seed(0)
+    first, second = (HarmonyJudge(JUDGE).eval() for _ in range(2))
+    take_weights(second, first)
+    assert torch.equal(first.p_composite(*batch()), second.p_composite(*batch()))
+    resnet = HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=64))
+    for model, begun in ((first, resnet), (resnet, first)):
+        with pytest.raises(CheckpointError, match="to start from is"):
+            take_weights(model, begun)
 
 
 def test_calibration_moves_the_log_odds():
