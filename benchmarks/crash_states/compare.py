@@ -18,6 +18,9 @@ RESUMED = "resume_from_checkpoint"
 """Key of the settings in ``settings.json`` and a checkpoint's ``step.json``: the option that resumes a training."""
 PART_SECONDS = b"harmonygen.seconds"
 """Key of a Parquet footer that tells how long the shard took."""
+STAMPED = ("real_file", "mask_file")
+"""Columns with the stamps of the inputs' files; of an input that the job itself made again, time and inode differ."""
+STAMPS = ("mtime_ns", "inode")
 PAGE_RATE = re.compile(rb"<dt>candidates/s</dt><dd>[^<]*</dd>")
 """Place in ``report.html`` that tells the rate."""
 
@@ -53,7 +56,13 @@ def _parquet(path: Path) -> Any:
     footer.pop(PART_SECONDS, None)
     schema = table.schema.remove_metadata()
     footer.pop(b"ARROW:schema", None)  # holds the footer again, encoded
-    return str(schema), footer, table.replace_schema_metadata(None).to_pylist()
+    rows = table.replace_schema_metadata(None).to_pylist()
+    return str(schema), footer, [_without_stamps(row) for row in rows]
+
+
+def _without_stamps(row: dict[str, Any]) -> dict[str, Any]:
+    held = {name: json.loads(row[name]) for name in STAMPED if row.get(name)}
+    return {**row, **{name: {k: v for k, v in stamp.items() if k not in STAMPS} for name, stamp in held.items()}}
 
 
 def _summary(path: Path) -> Any:

@@ -22,6 +22,7 @@ from harmonygen.errors import UsageError
 from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import Settings, asked
 from harmonygen.storage.shards import (
+    has_lock,
     locked,
     make_folder,
     refuse_files,
@@ -159,10 +160,11 @@ def job_folder(
     """
     writes, alone = list(writes), part is None or part[1] == 1
     resumed = is_resumed(out, plan, anew, remedy)
-    if resumed and not anew and not (alone and _left_behind(out, writes, resumed)) and finished():
+    own, kin = (f"part-{part[0]}-of-{part[1]}", f"part-*-of-{part[1]}") if part else (plan.verb, plan.verb)
+    swept = not (alone and _left_behind(out, writes, resumed)) and not has_lock(out, own)
+    if resumed and not anew and swept and finished():
         yield Job(out, plan, resumed, finished=True)
         return
-    own, kin = (f"part-{part[0]}-of-{part[1]}", f"part-*-of-{part[1]}") if part else (plan.verb, plan.verb)
     with locked(make_folder(out), own):
         refuse_others(out, kin)
         resumed = is_resumed(out, plan, anew, remedy)  # another command may have been quicker

@@ -376,7 +376,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
     The lock's file is removed at the end, while it is held: who waited on it finds it unlinked, and takes a new one.
     """
-    path = folder / f".{name}.lock"
+    path = _lock_of(folder, name)
     lock = filelock.FileLock(path)
     with storage_errors(f"the lock of '{folder}'"):
         try:
@@ -389,6 +389,15 @@ def locked(folder: Path, name: str) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         lock.release()
+
+
+def has_lock(folder: Path, name: str) -> bool:
+    """Tell whether the file of a lock is there: it is held, or whoever held it was killed."""
+    return _lock_of(folder, name).exists()
+
+
+def _lock_of(folder: Path, name: str) -> Path:
+    return folder / f".{name}.lock"
 
 
 def refuse_others(folder: Path, kin: str) -> None:

@@ -132,6 +132,14 @@ def test_a_finished_job_is_not_even_locked(tmp_path):
     }
 
 
+def test_the_lock_of_a_job_killed_at_its_very_end_goes_with_the_next_one(tmp_path):
+    out = begun(tmp_path / "run")
+    (out / ".example.lock").touch()  # killed after its last file, before the lock's removal
+    with job_folder(out, plan(), finished=lambda: True) as job:
+        assert job.finished
+    assert [path.name for path in out.iterdir()] == [PLAN]
+
+
 def test_a_second_job_is_refused_and_parts_of_one_array_are_kin(tmp_path):
     out = begun(tmp_path / "run")
     with job_folder(out, plan(), part=(0, 2)):
