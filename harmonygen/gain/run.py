@@ -36,8 +36,9 @@ from harmonygen.storage import shards
 
 Log = Callable[[str], None]
 JOB, SCORES, CASES = "job.json", "scores.parquet", "cases"
-_RECIPES = {"direct": "starter/direct", "diffusion": "starter/forward"}
-_TASKS = {"direct": "direct", "diffusion": "forward"}
+_RECIPES = {"direct": "starter/direct", "parametric": "starter/parametric", "diffusion": "starter/forward"}
+_TASKS = {"direct": "direct", "parametric": "parametric", "diffusion": "forward"}
+_METHODS: dict[str, Method] = {"direct": "direct", "parametric": "parametric", "diffusion": "diffharmony"}
 _DATA_KEYS = ("data", "layout", "split_file", "split", "exclude", "source", "output_dir", "seed")
 _SCHEMA = pa.schema(
     [
@@ -133,9 +134,8 @@ def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     from harmonygen.harmonization.load import load_harmonizer
     from harmonygen.models.device import Device, Sampling
 
-    method: Method = "direct" if job["arch"] == "direct" else "diffharmony"
     device = Device.pick(job["device"], "float32")
-    return load_harmonizer(method, folder / "model", None, device, Sampling(job["sampling_steps"]))
+    return load_harmonizer(_METHODS[job["arch"]], folder / "model", None, device, Sampling(job["sampling_steps"]))
 
 
 def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Path]]:
@@ -159,15 +159,9 @@ def _curve(
 
 def _load_weights(harmonizer: Any, checkpoint: Path) -> None:
     """Put a checkpoint's averaged weights into a loaded harmonizer of the same architecture."""
-    from safetensors.torch import load_file
+    from harmonygen.training.state import load_averaged
 
-    network = harmonizer.model if hasattr(harmonizer, "model") else harmonizer.draw.model.unet
-    network.load_state_dict(load_file(checkpoint / "model.safetensors"))
-    averages = checkpoint / "ema.safetensors"
-    if averages.is_file():
-        found = load_file(averages)
-        for index, parameter in enumerate(p for p in network.parameters() if p.requires_grad):
-            parameter.data.copy_(found[str(index)])
+    load_averaged(harmonizer.model if hasattr(harmonizer, "model") else harmonizer.draw.model.unet, checkpoint)
 
 
 def _final(harmonizer: Any, job: Mapping[str, Any], cases: Sequence[Composite], folder: Path) -> list[Row]:

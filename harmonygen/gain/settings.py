@@ -80,7 +80,7 @@ class GainSettings(Settings):
     )
     extra_photos: int = setting(0, "Number of extra photos; 0 means all.", ge=0)
     arms: Annotated[tuple[str, ...], SHOWN] = setting((), "Run only these arms, and base.", unset="all arms")
-    arch: Literal["direct", "diffusion"] = setting("direct", "Architecture of the trained harmonizer.")
+    arch: Literal["direct", "parametric", "diffusion"] = setting("direct", "Architecture of the trained harmonizer.")
     train_recipe: str | None = setting(None, "Recipe of the trainings.", unset="the starter's recipe for --arch")
     train: dict[str, Any] = setting(dict, "Settings that replace those of the train recipe.")
     steps: int = setting(300, "Number of optimiser steps of each training.", ge=1)

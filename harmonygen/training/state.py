@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 from diffusers.training_utils import EMAModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from harmonygen.training.checkpoints import STATE
 from harmonygen.training.settings import TrainSettings
 
 _MODEL, _EMA, _OPTIMIZER = "model.safetensors", "ema.safetensors", "optimizer.pt"
+_NAMES = "names"  # of the averaged parameters, in order: a key of the file's metadata
 
 
 @dataclass
@@ -51,7 +54,9 @@ class Parts:
         """Write the checkpoint's files; ``step.json``, which makes it one, last."""
         save_file(_on_cpu(self.module.state_dict()), folder / _MODEL)
         if self.ema:
-            save_file(_on_cpu({str(i): p for i, p in enumerate(self.ema.shadow_params)}), folder / _EMA)
+            averages = _on_cpu({str(i): p for i, p in enumerate(self.ema.shadow_params)})
+            trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
+            save_file(averages, folder / _EMA, {_NAMES: json.dumps(trained)})
         kept = {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
         if self.scaler is not None:
             kept["scaler"] = self.scaler.state_dict()
@@ -81,6 +86,27 @@ class Parts:
                 f"checkpoint '{folder}' cannot be loaded into this model ({first}): it is damaged or of another "
                 "architecture; resume from an earlier one"
             ) from error
+
+
+def load_averaged(network: nn.Module, folder: Path) -> None:
+    """Give a network the averaged weights of a checkpoint folder: what a finished run would export.
+
+    Raises:
+        CheckpointError: the averages are of other parameters than the network has.
+    """
+    network.load_state_dict(load_file(folder / _MODEL))
+    if not (folder / _EMA).is_file():
+        return
+    with safe_open(folder / _EMA, "pt") as opened:
+        stated = json.loads((opened.metadata() or {}).get(_NAMES, "[]"))
+        averages = [opened.get_tensor(str(index)) for index in range(len(opened.keys()))]
+    own = dict(network.named_parameters())
+    names = stated or [*own]  # an older checkpoint names none: all were trained, or the numbers differ
+    if len(names) != len(averages) or not set(names) <= set(own):
+        raise CheckpointError(f"the averages in '{folder}' are of other parameters: use the finished model")
+    with torch.no_grad():
+        for name, average in zip(names, averages, strict=True):
+            own[name].copy_(average)
 
 
 def new_parts(module: nn.Module, settings: TrainSettings, schedule_of: Callable[[torch.optim.Optimizer], Any]) -> Parts:
