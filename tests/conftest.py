@@ -24,6 +24,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SHARED = Path(os.environ.get("HARMONYGEN_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what repeats, in more or longer cases, what other tests see: `make test` has ten minutes."""
+    if not os.environ.get("HARMONYGEN_ALL_CASES"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: HARMONYGEN_ALL_CASES=1 runs it"))
+
+
 def small_photos(count: int = 3, height: int = 96, width: int = 128) -> list[np.ndarray]:
     """Real photos from the scikit-image wheel, small (H, W, 3) uint8."""
     from skimage import data

@@ -386,9 +386,11 @@ def locked(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            path.unlink()
-        lock.release()
+        try:
+            with suppress(OSError):
+                path.unlink()
+        finally:
+            lock.release()
 
 
 def has_lock(folder: Path, name: str) -> bool:

@@ -19,6 +19,7 @@ def shop(tmp_path_factory):
         yield jobs.workshop(forge, place)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_and_a_stopped_run_go_on_and_what_is_lost_is_seen(shop):
     job = jobs.synthesize(shop)

@@ -110,7 +110,7 @@ def content(out: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: [{**row, "run": ""} for row in own] for name, own in rows.items()}
 
 
-@pytest.mark.skipif(not os.environ.get("HARMONYGEN_ALL_CASES"), reason="a minute; HARMONYGEN_ALL_CASES=1")
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_build_killed_before_each_of_its_commits_comes_to_the_same(folders, tiny_classifier, tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"

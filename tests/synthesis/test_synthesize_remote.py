@@ -276,13 +276,14 @@ def test_a_store_in_memory_is_not_for_several_processes(remote_of):
 COMMAND = "from harmonygen_cli.main import main; main()"
 
 
+@pytest.mark.long
 def test_a_run_killed_again_and_again_loses_nothing(settings_of, rows_of, tmp_path, six_photos, monkeypatch):
     """kill -9 across processes, on file://: after some files were sent, and with all cases after the first one too."""
     settings, out = settings_of(), tmp_path / "there"
     options = ["--generator", "color-jitter", "--classifier", settings.classifier, "--k", "2", "--shard-size", "1"]
     command = [sys.executable, "-c", COMMAND, "synthesize", *options, "--quiet", "--device", "cpu"]
     command += ["--data", f"file://{six_photos}", "--out", f"file://{out}"]
-    for files in (1, 5) if os.environ.get("HARMONYGEN_ALL_CASES") else (5,):
+    for files in (1, 5):
         process = subprocess.Popen(command, start_new_session=True)
         while len(list(out.glob("*/part-*"))) < files and process.poll() is None:
             time.sleep(0.01)

@@ -37,7 +37,9 @@ def test_a_recipe_is_valid_and_opens_with_the_command_that_launches_it(name):
     assert (task_of(name) if verb == "train" else verb) in kinds
 
 
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "starter/forward")) for name in TRAINING]
+)
 def test_a_recipes_model_takes_one_step_at_its_true_architecture(name, tiny_inverse):
     small = ["resolution=64", "train_batch_size=1"]
     kind = TASKS[task_of(name)]

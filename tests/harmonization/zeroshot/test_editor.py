@@ -77,6 +77,7 @@ def test_what_is_edited_is_the_picture_but_background_and_edges_are_the_composit
     assert np.abs(first.picture01[mask] - second.picture01[mask]).mean() > 0.01
 
 
+@pytest.mark.long
 def test_low_memory_gives_the_same_edit_for_less(folder):
     picture, mask = scene()
     editors = [

@@ -43,6 +43,7 @@ def test_the_autoencoder_reconstructs(pipeline):
     assert reconstruction_psnr(pipeline.vae) >= 31
 
 
+@pytest.mark.long
 def test_it_draws_the_colours_of_the_words(pipeline):
     texts = prompts()[::8]
     shares = right_shares(texts, sample(pipeline, texts))
