@@ -1,4 +1,4 @@
-"""Four sequences of the state machine (sixteen with all cases), always the same; `benchmarks/state_machine.py` runs a thousand."""
+"""Four sequences of the state machine, with all cases sixteen; `benchmarks/state_machine.py` runs a thousand."""
 
 from __future__ import annotations
 
