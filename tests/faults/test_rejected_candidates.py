@@ -48,13 +48,15 @@ def reviewed(run: Path, kind: str) -> set[Key]:
     """Have a run reviewed and selected anew; return the candidates that may be used.
 
     ``reject``: one candidate that passed the gates, of each pair that has one. ``accept``: one that failed, of each
-    pair that has one. ``both``: both.
+    pair that has one. ``both``: both. ``every``: all that failed are accepted, more than are selected.
     """
     done("select", run, "--min-fmse", limit(run), "--quiet")
     found = candidates(run)
     made: dict[Key, str] = {}
     for key, row in found.items():
         decision = "accept" if row["gate"] else "reject"
+        if kind == "every" and row["gate"]:
+            made[key] = decision
         if kind in (decision, "both") and (key[0], decision) not in {(pair, d) for (pair, _), d in made.items()}:
             made[key] = decision
     assert made
@@ -63,7 +65,7 @@ def reviewed(run: Path, kind: str) -> set[Key]:
     return usable - {key for key, decision in made.items() if decision == "reject"}
 
 
-@pytest.fixture(params=["reject", "accept", "both"])
+@pytest.fixture(params=["reject", "accept", "both", "every"])
 def run(request, gated, tmp_path) -> tuple[Path, set[Key]]:
     """A run that was reviewed, and its candidates that may be used."""
     folder = copied(gated / "run", tmp_path / "run")
