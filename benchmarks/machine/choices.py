@@ -112,7 +112,7 @@ def picks(rows: Mapping[Key, Row], gamma: float, originals: int, rule: str, seed
     pairs: dict[str, list[Row]] = {}
     for (pair_id, _), row in sorted(rows.items()):
         pairs.setdefault(pair_id, [])
-        usable = (not row["gate"] or row["selected"]) and row["reason"] != "review:rejected"
+        usable = not row["reason"].startswith("gate:") and row["reason"] != "review:rejected"
         if usable and (row["selected"] or rule != "selected"):
             pairs[pair_id].append(row)
     needed = math.ceil(gamma * originals)
