@@ -105,7 +105,9 @@ class ParametricNet(nn.Module):
             model.load_state_dict({**load_weights(folder / _WEIGHTS), **fixed})
         except RuntimeError as error:
             raise CheckpointError(f"weights of '{folder}' do not fit ({error}): export them again") from error
-        return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        model.mixing, model.identity = (fixed[name].to(device) for name in ("mixing", "identity"))  # in full precision
+        return model
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write ``model.safetensors`` (learned weights in ``dtype``) and ``harmonygen.json``."""

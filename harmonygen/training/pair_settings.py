@@ -36,7 +36,7 @@ class CompositeSettings(Settings):
         0.0, "For judges: share of samples whose photo alone is graded as a whole, 0 to 1.", ge=0, le=1
     )
     change_background: float = setting(
-        0.0, "For judges: share of composites whose background is changed in place of the foreground.", ge=0, le=1
+        0.0, "For judges: share of composites whose background is changed instead of the foreground.", ge=0, le=1
     )
     lightness_sigma: float = setting(
         0.0,

@@ -14,7 +14,7 @@ from harmonygen.models.parametric import ParametricNet, ParametricSpec, orthonor
 from harmonygen.models.regions import STATISTICS, pooled, regions_of, rgb_to_lab, statistics
 from harmonygen.models.scorer import ClassifierScorer, load_classifier, take_weights
 from harmonygen.models.trunk import TAP_CHANNELS, TAPS, Trunk, load_imagenet
-from harmonygen.recolor.cubic import cubic_terms, identity_cubic
+from harmonygen.recolor.cubic import apply_cubic, cubic_terms, identity_cubic
 
 JUDGE = ClassifierSpec(depth="efficientnet-lite0", in_channels=4, input_size=64)
 
@@ -179,6 +179,20 @@ def test_a_new_parametric_network_moves_part_of_the_way_of_the_statistics():
     found = model.map_of(picture, masks[0, 0].numpy() > 0)
     share = (found - identity_cubic()) / (start - identity_cubic())
     assert np.allclose(share, 1 / (1 + np.exp(-1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_gives_nearly_the_same_map(tmp_path, dtype):
+    torch.manual_seed(0)
+    model = ParametricNet(ParametricSpec(resolution=64)).eval()
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    model.save_pretrained(tmp_path, torch.float32)
+    photo, mask = data.coffee()[:80, :90], np.zeros((80, 90), bool)
+    mask[20:60, 20:60] = True
+    half = ParametricNet.from_pretrained(tmp_path, dtype=dtype).map_of(photo, mask)
+    mapped = [apply_cubic(coefficients, photo[mask] / 255) for coefficients in (half, model.map_of(photo, mask))]
+    assert np.abs(mapped[0] - mapped[1]).max() < 0.03
 
 
 def test_a_parametric_checkpoint_states_its_strength(tmp_path):
