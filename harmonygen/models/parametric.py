@@ -23,6 +23,7 @@ from harmonygen.models.trunk import Trunk
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 from harmonygen.recolor.cubic import EXPONENTS, TERMS, Coefficients, cubic_terms, fit_cubic, identity_cubic
+from harmonygen.recolor.foreground_terms import usual_colours
 from harmonygen.recolor.statistics_transfer import lab_transfer
 from harmonygen.settings import Settings
 
@@ -139,12 +140,9 @@ def torch_terms(rgb01: Tensor) -> Tensor:
 def orthonormal_terms() -> Coefficients:
     """Return (20, 20): columns are combinations of the monomials that are orthonormal over usual colours.
 
-    Usual colours are greys of any lightness with a little colour, and some of all colours.
+    Usual colours are those of :func:`~harmonygen.recolor.foreground_terms.usual_colours`.
     """
-    rng = np.random.default_rng(0)
-    greys = rng.random((6000, 1)) + 0.12 * rng.standard_normal((6000, 3))
-    colours = np.clip(np.concatenate([greys, rng.random((2000, 3))]), 0, 1)
-    terms = cubic_terms(colours)
+    terms = cubic_terms(usual_colours())
     gram = terms.T @ terms / len(terms) + 1e-6 * np.eye(TERMS)
     mixing: Coefficients = np.linalg.inv(np.linalg.cholesky(gram)).T
     return mixing

@@ -19,6 +19,7 @@ from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.masks import resize_mask
 from harmonygen.recolor import grade_foreground
 from harmonygen.recolor.foreground import lightness_gap
+from harmonygen.recolor.foreground_terms import change_numbers
 from harmonygen.records import Pair
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.chain import draw_chain
@@ -42,6 +43,7 @@ __all__ = [
     "OnTheFlyComposites",
     "Samples",
     "TrainingPhoto",
+    "chained_sample",
     "hold_out",
     "load_photos",
     "make_composite",
@@ -168,13 +170,26 @@ class OnTheFlyComposites(Dataset[Batch]):
         shown = grade_foreground(real, np.ones_like(mask), rng, drawn_fmse(how, rng)) if both or alone else real
         changed = ~mask if _by_chance(how.change_background, rng) and not mask.all() else mask
         composite = make_composite(real if alone else shown, changed, reference, how, rng)
-        chain = draw_chain(rng, self.settings.chain, *mask.shape)
-        return sample(chain(shown), chain(composite), mask)
+        return chained_sample(shown, composite, mask, self.settings, rng)
 
 
 def _by_chance(share: float, rng: np.random.Generator) -> bool:
     """Return True in ``share`` of the calls; a share of 0 draws nothing."""
     return bool(share and rng.random() < share)
+
+
+def chained_sample(
+    real: ImageU8, composite: ImageU8, mask: Mask, settings: TrainSettings, rng: np.random.Generator
+) -> Batch:
+    """Return one sample as tensors, its pictures through one random chain; ``change`` is measured before that.
+
+    ``change`` (60,) are the numbers of :mod:`harmonygen.recolor.foreground_terms`, for a model that asks for them.
+    """
+    chain = draw_chain(rng, settings.chain, *mask.shape)
+    made = sample(chain(real), chain(composite), mask)
+    if settings.measures_change:
+        made["change"] = torch.from_numpy(change_numbers(real, composite, mask)).float()
+    return made
 
 
 def sample(real: ImageU8, composite: ImageU8, mask: Mask) -> Batch:

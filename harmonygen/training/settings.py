@@ -28,6 +28,8 @@ class TrainSettings(Settings):
     task: ClassVar[str] = ""
     judges: ClassVar[bool] = False
     """Whether it learns to tell composites from photos, rather than to make one of the other."""
+    measures_change: ClassVar[bool] = False
+    """Whether its samples state the colour map from photo to composite."""
 
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
     layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
@@ -247,6 +249,28 @@ class ParametricTraining(TrainSettings):
     crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
 
 
+class ParametricInverseTraining(TrainSettings):
+    """Real photo and mask in, a distribution over the colour maps of its foreground out."""
+
+    task: ClassVar[str] = "parametric-inverse"
+    measures_change: ClassVar[bool] = True
+
+    init: str = setting("", "Folder of a parametric-inverse checkpoint to start from, or starter.", unset="new weights")
+    components: int = setting(16, "Number of principal components of the data's changes, up to 60.", ge=1, le=60)
+    gaussians: int = setting(8, "Number of Gaussians in the mixture over the components.", ge=1)
+    prior_samples: int = setting(1024, "Number of training samples that the components are computed from.", ge=2)
+    crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> Self:
+        if self.prior_samples <= self.components:
+            raise ValueError(
+                f"{self.prior_samples} prior_samples cannot tell {self.components} components: give more samples than "
+                "components"
+            )
+        return self
+
+
 class ClassifierTraining(TrainSettings):
     """Train the harmony classifier (REFERENCE section 5)."""
 
@@ -278,6 +302,7 @@ TASKS: dict[str, type[TrainSettings]] = {
         RefinerTraining,
         DirectTraining,
         ParametricTraining,
+        ParametricInverseTraining,
         ClassifierTraining,
     )
 }

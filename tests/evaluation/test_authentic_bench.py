@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harmonygen.evaluation.changes import summarise_changes
+from harmonygen.synthesis.synthesize import synthesize
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,13 @@ def test_the_changes_of_a_run_are_those_of_its_usable_candidates(bench, finished
     assert len(found) == len(usable) == len(photos)
     assert sorted(change.fmse for change in found) == pytest.approx(sorted(row["fmse"] for row in usable), rel=1e-5)
     assert len(bench.run_changes(finished_run, 1)[0]) < len(found)
+
+
+def test_candidates_of_the_parametric_inverse_are_measured_and_are_cubic_maps(
+    bench, settings_of, tiny_parametric_inverse
+):
+    settings = settings_of(generator="parametric", model=str(tiny_parametric_inverse), k=2, limit=3)
+    synthesize(settings)
+    found, photos = bench.run_changes(settings.out)
+    assert len(set(photos)) == 3
+    assert summarise_changes(found, photos).medians["left_cubic"].mean < 0.1

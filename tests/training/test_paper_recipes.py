@@ -80,6 +80,7 @@ def test_the_recipes_are_there():
     sd15 = {f"train/sd15-{name}" for name in ("inverse", "forward", "harmony-vae-forward", "harmony-vae-inverse")}
     assert {*sd15, "train/sd15-refiner", "train/resnet50-probe"} == set(PAPERS)
     tasks = {"autoencoder", "harmony-vae", "inverse", "forward", "refiner", "direct", "parametric", "classifier"}
+    tasks |= {"parametric-inverse"}
     assert {name.removeprefix("train/smoke-") for name in SMOKE} == tasks == set(TASKS)
 
 

@@ -47,6 +47,8 @@ def test_a_recipes_model_takes_one_step_at_its_true_architecture(name, tiny_inve
         small.append(f"vae={'starter' if kind.task == 'harmony-vae' else tiny_inverse}")
     if "init" in recipes.load(name):  # what another recipe leaves: new weights stand in for it
         small.append("init=")
+    if "prior_samples" in kind.model_fields:
+        small.append("prior_samples=20")
     settings = resolve(kind, name, overrides=small)
     photo = np.asarray(Image.fromarray(data.astronaut()).resize((80, 80)))
     mask = np.zeros((80, 80), dtype=bool)
