@@ -105,7 +105,7 @@ class Harmonizer:
         cls,
         name: str | Path = "starter",
         *,
-        method: Method = "diffharmony",
+        method: Method = "parametric",
         refine: str | Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -115,7 +115,7 @@ class Harmonizer:
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> Harmonizer:
-        """Load ``starter`` or a checkpoint folder of the method: a forward model, or a ``direct`` network.
+        """Load ``starter`` (``parametric`` alone) or a checkpoint folder of the method.
 
         Raises:
             UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.

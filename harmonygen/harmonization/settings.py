@@ -133,7 +133,7 @@ class HarmonizeSettings(Settings):
     subset: Subset = None
     limit: int | None = setting(None, "Use only the first N composites.", unset="all composites", ge=1)
     out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
-    method: MethodChoice = "diffharmony"
+    method: MethodChoice = "parametric"
     model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
     refine: Refiner = None
     seed: Seed = 0
