@@ -60,7 +60,7 @@ def _starter() -> list[Finding]:
     from harmonygen.models.checkpoints import SPEC_NAME, STARTER, weights_digest
 
     found = []
-    for part in ("inverse", "classifier"):
+    for part in ("inverse", "classifier", "parametric"):
         there = (STARTER / part / SPEC_NAME).is_file()
         detail = (
             f"digest {weights_digest(STARTER / part)}" if there else "reinstall the package: its weights are not there"

@@ -130,10 +130,10 @@ class OnTheFlyComposites(Dataset[Batch]):
             masked = self._with_mask(photo, rng)
             if masked is None:
                 return None
-            square, mask = self._square(masked, rng)
-            if self._in_a_usual_light(square, mask, rng):
+            found = (masked.real_id, *self._square(masked, rng), reference)
+            if self._in_a_usual_light(found[1], found[2], rng):
                 break
-        return masked.real_id, square, mask, reference
+        return found
 
     def _photo(self, number: int) -> TrainingPhoto | None:
         try:
