@@ -211,7 +211,7 @@ def untouched(judge: Judge, photos: Sequence[Case]) -> list[str]:
 
 def judges(options: argparse.Namespace) -> None:
     """Print the table of judges."""
-    from harmonygen.models.classifier import ClassifierScorer
+    from harmonygen.models.scorer import ClassifierScorer
 
     chosen: dict[str, Judge] = {name: ClassifierScorer.from_pretrained(name, "cpu") for name in options.judge}
     with asked_cases(options) as found:

@@ -21,7 +21,7 @@ from harmonygen.pictures.masks import read_mask
 from harmonygen.pictures.photo import shrink_mask
 from harmonygen.training.composites import OnTheFlyComposites
 from harmonygen.training.photos import BadSamples, load_photos
-from harmonygen.training.settings import ParametricTraining
+from harmonygen.training.settings import ClassifierTraining, ParametricTraining
 from harmonygen.training.sources import select_split
 
 LONGEST = 512
@@ -68,7 +68,9 @@ def made_cases(recipe: str, data: Path, split_file: Path, split: str, count: int
     Photo and composite of a case went through one chain. A photo counts as the group of all its composites.
     """
     kept = {key: value for key, value in recipes.load(recipe).items() if key in ("composites", "chain", "seed")}
-    settings = ParametricTraining(data=str(data), resolution=side, crop="square", **kept)
+    judged = {"grade_real", "change_background"} & kept["composites"].keys()
+    kind = ClassifierTraining if judged else ParametricTraining
+    settings = kind(data=str(data), resolution=side, crop="square", **kept)
     pairs = select_split(list(read_pairs(str(data))), split_file, split)
     photos, _ = load_photos(pairs, side, True, BadSamples(Path("unused"), len(pairs), 0.0))
     made = OnTheFlyComposites(photos, settings, f"bench-{split}", augment=False)
