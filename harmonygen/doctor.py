@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-_NEEDED = ("inverse", "classifier")  # of the starter, by the main commands
+_NEEDED = ("inverse", "classifier", "parametric")
 _PACKAGES = ("torch", "torchvision", "diffusers", "datasets", "pycocotools", "pyarrow", "scikit-image")
 
 

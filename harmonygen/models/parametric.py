@@ -81,9 +81,12 @@ class ParametricNet(nn.Module):
         return maps
 
     @torch.no_grad()
-    def map_of(self, composite_u8: ImageU8, mask: Mask) -> Coefficients:
-        """Return the map (20, 3) for the foreground of a composite (H, W, 3) and its mask (H, W) bool."""
-        side, like = self.spec.resolution, next(self.parameters())
+    def map_of(self, composite_u8: ImageU8, mask: Mask, resolution: int | None = None) -> Coefficients:
+        """Return the map (20, 3) for the foreground of a composite (H, W, 3) and its mask (H, W) bool.
+
+        ``resolution`` is the side of the square that is looked at, a multiple of 8; by default the spec's.
+        """
+        side, like = resolution or self.spec.resolution, next(self.parameters())
         small, small_mask = resize(composite_u8, side, side), resize_mask(mask, side, side)
         if not small_mask.any():
             return identity_cubic()

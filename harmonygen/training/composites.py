@@ -108,15 +108,23 @@ class OnTheFlyComposites(Dataset[Batch]):
         Raises:
             TooManyBadInputsError: too many photos are bad, in all or in a row.
         """
+        return self.named(index)[1]
+
+    def named(self, index: int) -> tuple[str, Batch]:
+        """Return the photo's id and sample ``index``.
+
+        Raises:
+            TooManyBadInputsError: too many photos are bad, in all or in a row.
+        """
         for tried in range(MOST_BAD_IN_A_ROW):
             rng = numpy_rng("composite", self.settings.seed, self.name, index + tried)
             drawn = self._drawn(rng)
             if drawn is not None:
-                return self._sample(*drawn, rng)
+                return drawn[0], self._sample(*drawn[1:], rng)
         raise TooManyBadInputsError(f"{MOST_BAD_IN_A_ROW} samples in a row, from {index} on, drew photos that are bad")
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[ImageU8, Mask, TrainingPhoto] | None:
-        """Draw a square of a photo, its mask and a reference until the light will do; nothing if a photo is bad."""
+    def _drawn(self, rng: np.random.Generator) -> tuple[str, ImageU8, Mask, TrainingPhoto] | None:
+        """Draw a photo's id, a square of it, its mask and a reference until the light will do; None if one is bad."""
         for _ in range(_LIGHT_DRAWS):
             photo, reference = (self._photo(int(rng.integers(len(self.photos)))) for _ in range(2))
             if photo is None or reference is None:
@@ -124,8 +132,8 @@ class OnTheFlyComposites(Dataset[Batch]):
             masked = self._with_mask(photo, rng)
             if masked is None:
                 return None
-            found = (*self._square(masked, rng), reference)
-            if self._in_a_usual_light(*found[:2], rng):
+            found = (masked.real_id, *self._square(masked, rng), reference)
+            if self._in_a_usual_light(found[1], found[2], rng):
                 break
         return found
 

@@ -169,6 +169,9 @@ class DenoiserTraining(TrainSettings):
     detail_map: Annotated[DetailMap, HOW] = setting(
         "cubic", "Detail transfer: a cubic colour map and an affine field on what it leaves, or the field alone."
     )
+    detail_cell: Annotated[int, HOW] = setting(
+        1, "Detail transfer: side of the squares whose means are compared; the autoencoder's factor if it blurs.", ge=1
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
     loss_region: LossRegion = "foreground"
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
