@@ -41,6 +41,9 @@ NULL_EMBEDDING = "null_embedding.safetensors"
 _SAMPLERS = {"euler-ancestral": EulerAncestralDiscreteScheduler, "euler": EulerDiscreteScheduler}
 
 
+_RIDGE_OF_CELLS = 1e-4  # a few hundred cells, each with the decoder's error: a looser map would follow it
+
+
 class DenoiserSpec(Settings):
     """What a denoiser checkpoint says of itself in ``harmonygen.json``.
 
@@ -75,8 +78,11 @@ class DenoiserSpec(Settings):
     @property
     def transfer(self) -> Transfer:
         """How a generated change is carried to the photo's full size."""
-        how = Transfer(self.detail_radius) if self.detail_map == "cubic" else Transfer.affine(self.detail_radius)
-        return replace(how, cell=self.detail_cell)
+        if self.detail_map == "affine":
+            return replace(Transfer.affine(self.detail_radius), cell=self.detail_cell)
+        if self.detail_cell == 1:
+            return Transfer(self.detail_radius)
+        return Transfer(self.detail_radius, cubic_ridge=_RIDGE_OF_CELLS, cell=self.detail_cell)
 
 
 class Denoiser:

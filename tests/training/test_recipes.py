@@ -72,7 +72,7 @@ def test_a_recipes_model_takes_one_step_at_its_true_architecture(name, tiny_inve
     optimizer.step()
     assert torch.isfinite(loss)
     assert any(not torch.equal(old, new) for old, new in zip(before, parameters, strict=True))
-    assert sum(parameter.numel() for parameter in parameters) > 500_000
+    assert sum(parameter.numel() for parameter in parameters) > 200_000
 
 
 def test_there_are_recipes_to_check():
