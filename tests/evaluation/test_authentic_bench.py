@@ -123,7 +123,9 @@ def test_the_changes_of_a_run_are_those_of_its_usable_candidates(bench, finished
 def test_candidates_of_the_parametric_inverse_are_measured_and_are_cubic_maps(
     bench, settings_of, tiny_parametric_inverse
 ):
-    settings = settings_of(generator="parametric", model=str(tiny_parametric_inverse), k=2, limit=3)
+    open_gates = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
+    model = str(tiny_parametric_inverse)
+    settings = settings_of(generator="parametric", model=model, k=2, limit=3, gates=open_gates)
     synthesize(settings)
     found, photos = bench.run_changes(settings.out)
     assert len(set(photos)) == 3
