@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harmonygen.evaluation.changes import summarise_changes
+from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.synthesize import synthesize
 
 
@@ -123,10 +124,10 @@ def test_the_changes_of_a_run_are_those_of_its_usable_candidates(bench, finished
 def test_candidates_of_the_parametric_inverse_are_measured_and_are_cubic_maps(
     bench, settings_of, tiny_parametric_inverse
 ):
-    open_gates = {"min_fmse": 0.0, "max_fmse": 65025.0, "min_structure": -1.0, "max_clipped": 1.0}
-    model = str(tiny_parametric_inverse)
-    settings = settings_of(generator="parametric", model=model, k=2, limit=3, gates=open_gates)
+    open_gates = GateSettings(max_clipped=1, min_fmse=0, max_fmse=65025, min_structure=-1)
+    settings = settings_of(generator="parametric", model=str(tiny_parametric_inverse), k=2, limit=3, gates=open_gates)
     synthesize(settings)
     found, photos = bench.run_changes(settings.out)
     assert len(set(photos)) == 3
-    assert summarise_changes(found, photos).medians["left_cubic"].mean < 0.2  # rounding, of changes as small as these
+    left = summarise_changes(found, photos).medians
+    assert left["left_cubic"].mean < min(0.2, 0.5 * left["left_affine"].mean)  # clipping and rounding are left
