@@ -166,6 +166,19 @@ class Quarantined:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file or row of a dataset that is not read though nothing is wrong with it, and why.
+
+    ``reason`` is a word or two, the same for all of a kind, to be counted by: ``suffix``, ``hidden``, ``link``,
+    ``split``, ``no list``, ``not a picture``; ``message`` says what was found and how it would be read.
+    """
+
+    name: str
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True)
 class PairSet(Sequence[Pair]):
     """Pairs in a stable order, what could not be read, and where they came from.
@@ -173,7 +186,8 @@ class PairSet(Sequence[Pair]):
     ``root`` is the dataset's folder (or file). ``layout`` names the reader: ``iharmony4``, ``folders``, ``coco``,
     ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
-    lists of an iHarmony4 tree that were read.
+    lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
+    ``notes`` are sentences about how the data were understood that a user should know of.
     """
 
     pairs: tuple[Pair, ...]
@@ -182,6 +196,8 @@ class PairSet(Sequence[Pair]):
     bad: tuple[Quarantined, ...] = ()
     left_out: tuple[Quarantined, ...] = ()
     lists: tuple[Path, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType, ModuleType
@@ -16,6 +18,7 @@ from harmonygen.errors import HarmonygenError, StorageError
 from harmonygen_cli.console import Reporter, warnings_as_lines
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
+_AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
@@ -130,7 +133,22 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
+def _say_again(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal once more whose exception was raised, and lost, where Python lets none out: in a ``__del__``."""
+    kinds = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
+    number = kinds.get(lost.exc_type)
+    if number is None:
+        sys.__unraisablehook__(lost)
+        return
+    if number == signal.SIGTERM:
+        signal.signal(number, _terminate)
+    again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+
+
 def main() -> NoReturn:
     """Entry point of the ``harmonygen`` command."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _say_again
     sys.exit(run(sys.argv[1:]))

@@ -257,3 +257,31 @@ def test_sigterm_exits_143_and_the_same_command_finishes(tiny_classifier, tmp_pa
     rows = pq.read_table(out / "candidates", columns=["pair_id", "k"]).to_pylist()
     assert len({(row["pair_id"], row["k"]) for row in rows}) == len(rows) == 8 * 10
     assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_arrives_in_a_destructor_ends_the_command_too(sent, code):
+    """Python drops what is raised in a ``__del__``, the signal's exception too: the command went on to its end."""
+    verb = f"""
+import os, signal, time
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{sent})
+        time.sleep(0.01)
+def doctor():
+    Held()
+    time.sleep(20)
+"""
+    program = f"""
+import sys, types
+verb = types.ModuleType("harmonygen_cli.doctor")
+exec({verb!r}, verb.__dict__)
+sys.modules["harmonygen_cli.doctor"] = verb
+sys.argv[1:] = ["doctor"]
+from harmonygen_cli.main import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15)
+    assert ended.returncode == code, ended.stderr
+    assert "stopped by" in ended.stderr
+    assert "Traceback" not in ended.stderr
