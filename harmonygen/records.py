@@ -169,10 +169,12 @@ class Dropped:
 class ReadOptions:
     """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
 
-    ``layout`` names the reader; None finds it out.
+    ``layout`` names the reader; None finds it out. ``allow_outside`` lets tables and cells name files outside the
+    data's folder.
     """
 
     layout: str | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

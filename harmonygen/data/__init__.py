@@ -64,7 +64,7 @@ def read_pairs(
             return _read_copies(str(data), layout, list_file, subset, limit, reading)
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
-        return checked(_read(layout, data, list_file, subset), subset, limit)
+        return checked(_read(layout, data, list_file, subset, reading), subset, limit)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
@@ -105,7 +105,9 @@ def _refuse_options(layout: str, data: str | Path, list_file: str | Path | None)
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
 
 
-def _read(layout: str, data: str | Path, list_file: str | Path | None, subset: str | None) -> PairSet:
+def _read(
+    layout: str, data: str | Path, list_file: str | Path | None, subset: str | None, reading: ReadOptions
+) -> PairSet:
     """Call the layout's reader; each is imported when it is needed only."""
     if layout == "iharmony4":
         from harmonygen.data.iharmony4 import read_iharmony4
@@ -126,11 +128,11 @@ def _read(layout: str, data: str | Path, list_file: str | Path | None, subset: s
     if layout == "table":
         from harmonygen.data.table import read_table
 
-        return read_table(Path(data))
+        return read_table(Path(data), reading)
     if layout == "parquet":
         from harmonygen.data.parquet import read_parquet
 
-        return read_parquet(data)
+        return read_parquet(data, reading=reading)
     from harmonygen.data.sample import read_written_sample
 
     return read_written_sample()

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.errors import InputError, StorageError, UsageError, told
+from harmonygen.pictures.formats import prepare_file, readable_suffixes
 from harmonygen.records import Quarantined
+from harmonygen.storage.bounded import check_file
 
 ORIENTATION = 0x0112  # EXIF
 MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = readable_suffixes()
 
 
 def is_image(name: str) -> bool:
@@ -65,6 +67,8 @@ def read_text(path: Path) -> str:
     """
     import gzip
 
+    if path.exists() and not path.is_file():
+        raise UsageError(f"'{path}' is no plain file (a folder, a device or a FIFO): write it to a file")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
             raw = opened.read(MAX_TEXT + 1)
@@ -77,14 +81,16 @@ def read_text(path: Path) -> str:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error
 
 
-def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
+def photo_sizes(path: Path, within: Path | None = None) -> tuple[tuple[int, int], ...]:
     """Return a photo's (height, width) from its header alone: as it is in the file, then upright if that differs.
 
     Raises:
-        InputError: it is missing or its header is not an image's.
+        InputError: it is missing, no plain file, outside ``within`` if that is given, or its header is not an image's.
     """
     from PIL import Image
 
+    check_file(path, str(path), within)
+    prepare_file(path)
     try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
@@ -94,12 +100,12 @@ def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
             stated = "exif" in opened.info  # asked without it, Pillow decodes a whole PNG to look for one
             turned = stated and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError as error:
-        raise InputError(f"'{path}' is over the pixel limit: {error}: shrink it first") from error
+        raise InputError(f"'{path}' is over the pixel limit: {told(error)}: shrink it first") from error
     except OSError as error:
         why = error.strerror or "not an image that Pillow can read"
         raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
     except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
-        raise InputError(f"the header of '{path}' is damaged ({error}): export it again") from error
+        raise InputError(f"the header of '{path}' is damaged ({told(error)}): export it again") from error
     return ((height, width), (width, height)) if turned and height != width else ((height, width),)
 
 

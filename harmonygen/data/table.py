@@ -1,5 +1,6 @@
 """Read a CSV or Parquet table of paths: columns ``real`` and ``mask``, relative to the table's folder or absolute.
 
+Files outside the table's folder are refused when they are read, unless the user allows them: a table may be another's.
 Optional columns: ``pair_id``, ``real_id``, ``mask_id``, ``subset``. Other columns travel along in ``Pair.extra``.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from harmonygen.data.files import bad, entries, read_text
 from harmonygen.data.ids import safe_id
 from harmonygen.errors import UsageError
-from harmonygen.records import FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined, ReadOptions
 
 PATH_COLUMNS = ("real", "mask")
 _ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
@@ -39,22 +40,18 @@ def columns(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
             return [name.strip() for name in next(csv.reader(opened), [])]
     if suffix == ".parquet":
-        import pyarrow.types as kinds
+        from harmonygen.data.parquet import is_text, read_schema
 
-        from harmonygen.data.parquet import read_schema
-
-        return [field.name for field in read_schema(path) if kinds.is_string(field.type) or _is_large(field.type)]
+        return [field.name for field in read_schema(path) if is_text(field.type)]
     return []
 
 
-def _is_large(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_large_string(kind))
-
-
-def read_table(data: Path) -> PairSet:
+def read_table(data: Path, reading: ReadOptions | None = None) -> PairSet:
     """Read a table of paths; rows without a path go to ``PairSet.bad``.
+
+    Args:
+        data: the table, or the folder that holds it.
+        reading: ``allow_outside`` lets the table name files outside its folder.
 
     Raises:
         UsageError: the columns are missing, or ids are refused.
@@ -63,6 +60,9 @@ def read_table(data: Path) -> PairSet:
     if len(found) != 1:
         has = f"columns {', '.join(columns(data)) or 'none'}" if data.is_file() else f"{len(found)} such tables"
         raise UsageError(f"'{data}' is not one table with columns real and mask (found {has}): name one table")
+    from harmonygen.data.parquet import bounds
+
+    within = bounds(found[0], reading)
     pairs: list[Pair] = []
     faults: list[Quarantined] = []
     for number, row in enumerate(_rows(found[0]), 1):
@@ -71,7 +71,7 @@ def read_table(data: Path) -> PairSet:
             message = f"row {number} of '{found[0]}' has no path in {' and '.join(empty)}: fill it or drop the row"
             faults.append(bad(f"row {number}", message))
         else:
-            pairs.append(_pair(found[0].parent, row))
+            pairs.append(_pair(found[0].parent, row, within))
     return PairSet(tuple(sorted(pairs, key=lambda pair: pair.pair_id)), "table", found[0], tuple(faults))
 
 
@@ -81,11 +81,20 @@ def _rows(path: Path) -> list[dict[str, str]]:
     else:
         from harmonygen.data.parquet import read_texts
 
-        rows = read_texts(path)
+        rows = read_texts(path, _plain_columns(path))
     return [{key.strip(): str(cell).strip() for key, cell in row.items() if key and cell is not None} for row in rows]
 
 
-def _pair(folder: Path, row: dict[str, str]) -> Pair:
+def _plain_columns(path: Path) -> list[str]:
+    """Return the columns of a Parquet table that hold text or numbers: pictures do not travel along."""
+    import pyarrow.types as kinds
+
+    from harmonygen.data.parquet import is_text, read_schema
+
+    return [field.name for field in read_schema(path) if is_text(field.type) or kinds.is_primitive(field.type)]
+
+
+def _pair(folder: Path, row: dict[str, str], within: Path | None) -> Pair:
     from harmonygen.data.parquet import named
 
     real_stem, mask_stem = (os.path.splitext(os.path.basename(row[column]))[0] for column in PATH_COLUMNS)
@@ -97,8 +106,8 @@ def _pair(folder: Path, row: dict[str, str]) -> Pair:
         pair_id=named(row.get("pair_id") or f"{real_id}_{mask_id}", "pair id"),
         real_id=real_id,
         mask_id=mask_id,
-        real=FileSource(folder / row["real"]),
-        mask=FileSource(folder / row["mask"]),
+        real=FileSource(folder / row["real"], within=within),
+        mask=FileSource(folder / row["mask"], within=within),
         subset=subset,
         extra={key: cell for key, cell in row.items() if key not in (*PATH_COLUMNS, *_ID_COLUMNS)},
     )
