@@ -30,10 +30,10 @@ from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource, Pair
-from harmonygen.storage.bounded import check_file
 from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
+from harmonygen.storage.bounded import check_file
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
