@@ -73,7 +73,9 @@ def test_cells_that_name_files_outside_are_refused_unless_allowed(place, monkeyp
 
 @pytest.mark.parametrize("layout", ["csv", "parquet"])
 def test_tables_that_name_files_outside_are_refused_unless_allowed(place, layout):
-    names = paths_out(place)[:4]
+    for number, path in enumerate(names := paths_out(place)[:4]):
+        names[number] = path.replace("p.png", f"p{number}.png") if "link.png" not in path else path
+        (place.parent / "private" / f"p{number}.png").write_bytes(PICTURE)
     rows = {"real": names, "mask": ["m.png"] * 4, "composite": names, "real_id": [f"a{n}" for n in range(4)]}
     if layout == "csv":
         lines = [",".join(rows), *(",".join(row) for row in zip(*rows.values(), strict=True))]
