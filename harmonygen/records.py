@@ -197,7 +197,8 @@ class PairSet(Sequence[Pair]):
     ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
     lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
-    ``notes`` are sentences about how the data were understood that a user should know of.
+    ``notes`` are sentences about how the data were understood that a user should know of. ``split`` is the split that
+    is read, if the data have several.
     """
 
     pairs: tuple[Pair, ...]
@@ -208,6 +209,7 @@ class PairSet(Sequence[Pair]):
     lists: tuple[Path, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     notes: tuple[str, ...] = ()
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -24,7 +24,7 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
-Layout = Literal["iharmony4", "imaterialist", "folders", "coco", "parquet", "table"]
+Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
 

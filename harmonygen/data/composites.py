@@ -15,9 +15,10 @@ from harmonygen.data.files import bad
 from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
-from harmonygen.data.lists import HeldOut, Role, held_out, place_of, split_of
+from harmonygen.data.lists import HeldOut, Role, held_out, place_of
 from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
 from harmonygen.data.sample import cached_sample
+from harmonygen.data.splits import split_of_file
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined, ReadOptions
 from harmonygen.runs.read import Run, is_run
@@ -197,7 +198,7 @@ def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
                 faults.append(row)
             else:
                 found.append(_of_row(row))
-    split = split_of(files[0].name) if files else ""
+    split = split_of_file(files[0]) if files else ""
     return CompositeSet(tuple(found), "parquet", Path(data), tuple(faults), f"split {split}" if split else "every row")
 
 
