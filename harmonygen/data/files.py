@@ -84,7 +84,7 @@ class Inside:
         return self.anywhere or real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
 
 
-class Walk:
+class FolderWalk:
     """The images below a folder, and what lies there beside them.
 
     Links to files and folders are followed as ``inside`` allows; a linked folder that holds itself is not entered.
@@ -145,8 +145,8 @@ def _not_read(path: Path) -> PassedOver:
 
 
 def walk_images(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (folder relative to the top, path) of every image under ``folder``, links followed (:class:`Walk`)."""
-    return iter(Walk(folder))
+    """Yield (folder relative to the top, path) of every image under ``folder``, links followed (:class:`FolderWalk`)."""
+    return iter(FolderWalk(folder))
 
 
 def has_image(folder: Path) -> bool:

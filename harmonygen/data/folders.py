@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harmonygen.data.files import Inside, Walk, bad, entries, escaped, has_image, is_image, nfc, passed_over, subfolders
+from harmonygen.data.files import Inside, FolderWalk, bad, entries, escaped, has_image, is_image, nfc, passed_over, subfolders
 from harmonygen.data.ids import fault, safe_id
 from harmonygen.data.mask_names import Key, Owner, Photos
 from harmonygen.data.splits import Split, choose, note, passed, split_of_folder
@@ -254,7 +254,7 @@ def read_side(folder: Path, inside: Inside, found: Found) -> Side:
     Raises:
         UsageError: two files share a stem.
     """
-    walk = Walk(folder, inside)
+    walk = FolderWalk(folder, inside)
     files: dict[Key, Path] = {}
     clashes: list[str] = []
     for within, path in walk:
