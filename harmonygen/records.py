@@ -15,10 +15,15 @@ from harmonygen.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache."""
+    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache.
+
+    ``within`` is the folder that the file must lie in once links are followed (None: anywhere): that of the data set
+    which names it, since names in data of others may lead to private files.
+    """
 
     path: Path
     url: str = ""
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.url or str(self.path)
@@ -26,11 +31,15 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
-    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file)."""
+    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file).
+
+    ``within`` is the folder that a file must lie in which the cell names instead of holding it (:class:`FileSource`).
+    """
 
     path: Path
     column: str
     row: int
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}[{self.column}, row {self.row}]"
@@ -160,10 +169,12 @@ class Dropped:
 class ReadOptions:
     """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
 
-    ``layout`` names the reader; None finds it out.
+    ``layout`` names the reader; None finds it out. ``allow_outside`` lets tables and cells name files outside the
+    data's folder.
     """
 
     layout: str | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

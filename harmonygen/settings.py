@@ -103,6 +103,9 @@ SHOWN = MayChange("what is made of the results when they are all there: that alo
 
 
 LayoutChoice = Annotated[Layout | None, setting(..., "Input layout of the data.", unset="found out")]
+AllowOutside = Annotated[
+    bool, setting(..., "Use files outside the data's folder that its tables and Parquet cells name.")
+]
 
 
 class ReadSettings(Settings):
@@ -114,6 +117,7 @@ class ReadSettings(Settings):
     """
 
     layout: Annotated[LayoutChoice, HOW] = None
+    allow_outside: Annotated[AllowOutside, HOW] = False
 
     def reading(self, **changes: Any) -> ReadOptions:
         """Return the fields as the readers take them, some of them changed.
@@ -125,8 +129,12 @@ class ReadSettings(Settings):
         return ReadOptions(**{**found, **changes})
 
     def reading_of_copies(self) -> dict[str, Any]:
-        """Return the fields for a job inside this one, which reads the same files in a layout of its own."""
-        return {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
+        """Return the fields for a job inside this one, which reads the same files in a layout of its own.
+
+        The tables that name them are this job's own, so they may name files anywhere.
+        """
+        same = {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
+        return same | {"allow_outside": True}
 
 
 def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def read_pairs(
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         found = _read(layout, data, list_file, subset, reading, split_of_folder(subset or "") or split)
-        return checked(keep_inside(found, getattr(reading, "allow_outside", False)), subset, limit)
+        return checked(keep_inside(found, reading.allow_outside), subset, limit)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
@@ -159,11 +159,11 @@ def _read(
     if layout == "table":
         from harmonygen.data.table import read_table
 
-        return read_table(Path(data))
+        return read_table(Path(data), reading)
     if layout == "parquet":
         from harmonygen.data.parquet import read_parquet
 
-        return read_parquet(data, split)
+        return read_parquet(data, split, reading)
     from harmonygen.data.sample import read_written_sample
 
     return read_written_sample()

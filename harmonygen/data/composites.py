@@ -16,7 +16,7 @@ from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.data.lists import HeldOut, Role, held_out, place_of
-from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
+from harmonygen.data.parquet import bounds, download, parquet_files, read_rows, read_schema
 from harmonygen.data.sample import cached_sample
 from harmonygen.data.splits import split_of_file
 from harmonygen.errors import UsageError
@@ -120,7 +120,7 @@ def composites_of(
     elif layout == RUN:
         found = _of_run(Path(data))
     elif layout == "parquet":
-        found = _of_parquet(data, role)
+        found = _of_parquet(data, role, reading)
     elif layout == "table":
         found = _of_table(read_pairs(data, layout=layout, reading=reading))
     else:
@@ -157,7 +157,8 @@ def _stem(path: str) -> str:
 def _of_pair(pair: Pair, path: Path) -> Composite:
     """Return the composite of a pair that lies in a file."""
     name = f"{pair.subset}/{path.stem}" if pair.subset else path.stem
-    return Composite(name, pair.subset, pair.real_id, FileSource(path), pair.real, pair.mask, pair.extra)
+    composite = FileSource(path, within=pair.real.within)
+    return Composite(name, pair.subset, pair.real_id, composite, pair.real, pair.mask, pair.extra)
 
 
 def _of_tree(
@@ -185,15 +186,16 @@ def _of_table(pairs: PairSet) -> CompositeSet:
     return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults))
 
 
-def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
-    files = parquet_files(download(str(data)) if str(data).startswith(HUB) else Path(data), role)
+def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> CompositeSet:
+    root = download(str(data)) if str(data).startswith(HUB) else Path(data)
+    files = parquet_files(root, role)
     found: list[Composite] = []
     faults: list[Quarantined] = []
     for file in files:
         columns = read_schema(file).names
         if COMPOSITE not in columns:
             raise UsageError(f"'{file}' has no column '{COMPOSITE}' (found {', '.join(columns)}): rename the column")
-        for row in read_rows(file):
+        for row in read_rows(file, bounds(root, reading)):
             if isinstance(row, Quarantined):
                 faults.append(row)
             else:
@@ -205,7 +207,7 @@ def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
 def _of_row(pair: Pair) -> Composite:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
-    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row)
+    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, pair.real.within)
     return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
 
 

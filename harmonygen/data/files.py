@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.errors import InputError, StorageError, UsageError, told
+from harmonygen.pictures.formats import prepare_file, readable_suffixes
 from harmonygen.records import PassedOver, Quarantined
+from harmonygen.storage.bounded import check_file
 
 ORIENTATION = 0x0112  # EXIF
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 _OTHER_PICTURES = re.compile(
     r"\.(avif|hei[cf]|jxl|jp2|j2k|p[pgbn]m|tga|exr|hdr|dds|psd|svg|ico|npy|npz|mat|dng|cr[23]|nef|arw|raf|orf|rw2)"
 )
@@ -28,7 +29,7 @@ _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 def is_image(name: str) -> bool:
     """Tell by its suffix, in any case, whether a file is taken for an image; hidden files are not."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in readable_suffixes()
 
 
 def escaped(name: object) -> str:
@@ -140,7 +141,8 @@ def leads_out(path: Path, root: Path) -> PassedOver:
 def _not_read(path: Path) -> PassedOver:
     suffix = path.suffix.lower()
     if _OTHER_PICTURES.fullmatch(suffix):
-        return passed_over(path, "suffix", f"is a picture of a kind ({suffix}) that is not read: save it as PNG")
+        remedy = "pip install 'harmonygen[heif]', or save it as PNG" if suffix in (".heic", ".heif") else "save it as PNG"
+        return passed_over(path, "suffix", f"is a picture of a kind ({suffix}) that is not read: {remedy}")
     return passed_over(path, "not a picture", "is no picture by its suffix")
 
 
@@ -195,6 +197,8 @@ def read_text(path: Path) -> str:
     """
     import gzip
 
+    if path.exists() and not path.is_file():
+        raise UsageError(f"'{path}' is no plain file (a folder, a device or a FIFO): write it to a file")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
             raw = opened.read(MAX_TEXT + 1)
@@ -207,14 +211,16 @@ def read_text(path: Path) -> str:
         raise StorageError(f"cannot read '{path}': {error.strerror or error}: check the path") from error
 
 
-def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
+def photo_sizes(path: Path, within: Path | None = None) -> tuple[tuple[int, int], ...]:
     """Return a photo's (height, width) from its header alone: as it is in the file, then upright if that differs.
 
     Raises:
-        InputError: it is missing or its header is not an image's.
+        InputError: it is missing, no plain file, outside ``within`` if that is given, or its header is not an image's.
     """
     from PIL import Image
 
+    check_file(path, str(path), within)
+    prepare_file(path)
     try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
@@ -224,12 +230,12 @@ def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
             stated = "exif" in opened.info  # asked without it, Pillow decodes a whole PNG to look for one
             turned = stated and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError as error:
-        raise InputError(f"'{path}' is over the pixel limit: {error}: shrink it first") from error
+        raise InputError(f"'{path}' is over the pixel limit: {told(error)}: shrink it first") from error
     except OSError as error:
         why = error.strerror or "not an image that Pillow can read"
         raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
     except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
-        raise InputError(f"the header of '{path}' is damaged ({error}): export it again") from error
+        raise InputError(f"the header of '{path}' is damaged ({told(error)}): export it again") from error
     return ((height, width), (width, height)) if turned and height != width else ((height, width),)
 
 

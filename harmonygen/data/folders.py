@@ -162,7 +162,7 @@ def read_folders(
     """
     named = split_of_folder(subset or "")
     groups, others = _chosen(find_groups(data), subset, named, split, data)
-    inside = Inside(data, getattr(reading, "allow_outside", False))
+    inside = Inside(data, reading is not None and reading.allow_outside)
     read: Split = groups[0].split if groups and others else ""
     found = Found(passed=[passed(data / group.subset, group.split, read) for group in others], split=read)
     for group in groups:
@@ -216,7 +216,7 @@ def read_two_folders(photos: Path, masks: Path, reading: ReadOptions | None = No
     for folder in (photos, masks):
         if not folder.is_dir():
             raise UsageError(f"'{folder}' is not a folder: give the folder of the photos and that of their masks")
-    anywhere = getattr(reading, "allow_outside", False)
+    anywhere = reading is not None and reading.allow_outside
     found = Found()
     _read_group(Group("", photos, masks), Inside(photos, anywhere), Inside(masks, anywhere), found, "")
     if not found.pairs:

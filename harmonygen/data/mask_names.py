@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from harmonygen.data.files import IMAGE_SUFFIXES
+from harmonygen.data.files import is_image
 
 SAME_NAME = "0"  # the mask id of a mask that bears its photo's own name
 
@@ -108,14 +108,14 @@ def _readings(stem: str) -> Iterator[tuple[str, str]]:
     """Yield what a mask's name may mean, as (its photo's name, the mask's id), the surest first."""
     yield stem, SAME_NAME
     head, dot, suffix = stem.rpartition(".")
-    if head and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES:  # a.jpg.png
+    if head and dot and is_image(f"a.{suffix}"):  # a.jpg.png
         yield head, SAME_NAME
     for pattern in (_AFTER, _BEFORE):
         found = pattern.fullmatch(stem)
         if found:
             yield found["head"], _id(found["tail"])
             inner, dot, suffix = found["head"].rpartition(".")
-            if inner and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES:  # a.jpg_mask.png
+            if inner and dot and is_image(f"a.{suffix}"):  # a.jpg_mask.png
                 yield inner, _id(found["tail"])
     head, _, tail = stem.rpartition("_")
     if head and tail:

@@ -1,5 +1,6 @@
 """Read a CSV or Parquet table of paths: columns ``real`` and ``mask``, relative to the table's folder or absolute.
 
+Files outside the table's folder are refused when they are read, unless the user allows them: a table may be another's.
 Optional columns: ``pair_id``, ``real_id``, ``mask_id``, ``subset``. Other columns travel along in ``Pair.extra``.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from harmonygen.data.files import UTF_16, OnDisk, bad, entries, read_text
 from harmonygen.data.ids import safe_id
 from harmonygen.errors import UsageError, listed
-from harmonygen.records import FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined, ReadOptions
 
 PATH_COLUMNS = ("real", "mask")
 _ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
@@ -47,11 +48,9 @@ def columns(path: Path) -> list[str]:
         text = raw.decode("utf-16" if raw.startswith(UTF_16) else "utf-8-sig", errors="replace")
         return _header(text, delimiter(text))
     if suffix == ".parquet":
-        import pyarrow.types as kinds
+        from harmonygen.data.parquet import is_text, read_schema
 
-        from harmonygen.data.parquet import read_schema
-
-        return [own_name(each.name) for each in read_schema(path) if kinds.is_string(each.type) or _is_large(each.type)]
+        return [own_name(field.name) for field in read_schema(path) if is_text(field.type)]
     return []
 
 
@@ -81,14 +80,12 @@ def own_name(column: str) -> str:
     return name.lower() if name.lower() in _OWN else name
 
 
-def _is_large(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_large_string(kind))
-
-
-def read_table(data: Path) -> PairSet:
+def read_table(data: Path, reading: ReadOptions | None = None) -> PairSet:
     """Read a table of paths; rows without a path go to ``PairSet.bad``.
+
+    Args:
+        data: the table, or the folder that holds it.
+        reading: ``allow_outside`` lets the table name files outside its folder.
 
     Raises:
         UsageError: the columns are missing, or ids are refused.
@@ -96,6 +93,9 @@ def read_table(data: Path) -> PairSet:
     found = tables(data)
     if len(found) != 1:
         raise UsageError(_why_not_one(data, found))
+    from harmonygen.data.parquet import bounds
+
+    within = bounds(found[0], reading)
     pairs: list[Pair] = []
     faults: list[Quarantined] = []
     disk = OnDisk()
@@ -105,7 +105,7 @@ def read_table(data: Path) -> PairSet:
             message = f"row {number} of '{found[0]}' has no path in {' and '.join(empty)}: fill it or drop the row"
             faults.append(bad(f"row {number}", message))
         else:
-            pairs.append(_pair(found[0].parent, row, disk))
+            pairs.append(_pair(found[0].parent, row, disk, within))
     return PairSet(tuple(sorted(pairs, key=lambda pair: pair.pair_id)), "table", found[0], tuple(faults))
 
 
@@ -137,11 +137,20 @@ def _rows(path: Path) -> list[dict[str, str]]:
     else:
         from harmonygen.data.parquet import read_texts
 
-        rows = read_texts(path)
+        rows = read_texts(path, _plain_columns(path))
     return [{own_name(key): str(cell).strip() for key, cell in row.items() if key and cell is not None} for row in rows]
 
 
-def _pair(folder: Path, row: dict[str, str], disk: OnDisk) -> Pair:
+def _plain_columns(path: Path) -> list[str]:
+    """Return the columns of a Parquet table that hold text or numbers: pictures do not travel along."""
+    import pyarrow.types as kinds
+
+    from harmonygen.data.parquet import is_text, read_schema
+
+    return [field.name for field in read_schema(path) if is_text(field.type) or kinds.is_primitive(field.type)]
+
+
+def _pair(folder: Path, row: dict[str, str], disk: OnDisk, within: Path | None) -> Pair:
     from harmonygen.data.parquet import named
 
     real_stem, mask_stem = (
@@ -155,8 +164,8 @@ def _pair(folder: Path, row: dict[str, str], disk: OnDisk) -> Pair:
         pair_id=named(row.get("pair_id") or f"{real_id}_{mask_id}", "pair id"),
         real_id=real_id,
         mask_id=mask_id,
-        real=FileSource(disk.path(folder, row["real"])),
-        mask=FileSource(disk.path(folder, row["mask"])),
+        real=FileSource(disk.path(folder, row["real"]), within=within),
+        mask=FileSource(disk.path(folder, row["mask"]), within=within),
         subset=subset,
         extra={key: cell for key, cell in row.items() if key not in (*PATH_COLUMNS, *_ID_COLUMNS)},
     )

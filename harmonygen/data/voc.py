@@ -45,7 +45,7 @@ def read_voc(
     roots = _roots(data)
     if not roots:
         raise UsageError(f"'{data}' has no {PHOTOS} beside {' or '.join(MASKS)}: name the folder that holds them")
-    inside = Inside(data, getattr(reading, "allow_outside", False))
+    inside = Inside(data, reading is not None and reading.allow_outside)
     found = Found()
     notes: tuple[str, ...] = ()
     for root in roots:

@@ -30,6 +30,7 @@ from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource, Pair
+from harmonygen.storage.bounded import check_file
 from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
@@ -210,6 +211,7 @@ class _Files:
     def photo(self, pair: Pair) -> Path:
         """Return the pair's photo as a file; one inside a table or archive is written out."""
         if isinstance(pair.real, FileSource):
+            check_file(pair.real.path, str(pair.real), pair.real.within)
             return pair.real.path.absolute()
         path = self.folder / "images" / f"{pair.real_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -219,6 +221,7 @@ class _Files:
     def mask(self, pair: Pair) -> Path:
         """Return the pair's mask as a file."""
         if isinstance(pair.mask, FileSource):
+            check_file(pair.mask.path, str(pair.mask), pair.mask.within)
             return pair.mask.path.absolute()
         path = self.folder / "masks" / f"{pair.pair_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -228,7 +231,11 @@ class _Files:
 
 
 def write_table(pairs: Sequence[Pair], folder: Path) -> Path:
-    """Write a table of pairs, which `synthesize` reads, and return its path."""
+    """Write a table of pairs, which `synthesize` reads, and return its path.
+
+    Raises:
+        InputError: a file that the data may not name.
+    """
     for name in ("images", "masks"):
         shards.make_folder(folder / name)
     files, text = _Files(folder), io.StringIO()
