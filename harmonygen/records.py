@@ -13,7 +13,6 @@ from typing import Literal, overload
 
 from harmonygen.errors import InputError
 
-
 Orientation = Literal["auto", "stored", "upright"]
 _VALUE_KINDS = (r"[0-9]{1,10}", r"#[0-9a-f]{6}", r">=[0-9]{1,10}")
 
@@ -29,7 +28,7 @@ def parse_mask_values(text: str) -> tuple[str, ...]:
     """
     values = tuple(value for part in text.lower().split(",") if (value := "".join(part.split())))
     ids, colours, threshold = (all(re.fullmatch(kind, value) for value in values) for kind in _VALUE_KINDS)
-    if not values and text or not (ids or colours or (threshold and len(values) == 1)):
+    if (not values and text) or not (ids or colours or (threshold and len(values) == 1)):
         raise ValueError(
             f"mask_values is {text!r}: give ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128), no mixture"
         )

@@ -148,8 +148,13 @@ class ReadSettings(Settings):
         return ReadOptions(**{**found, **changes})
 
     def reading_of_copies(self) -> dict[str, Any]:
-        """Return the fields for a job inside this one, which reads the same files in a layout of its own."""
-        return {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
+        """Return the fields for a job inside this one, which reads copies: in a layout of their own, with masks as read.
+
+        >>> sorted(ReadSettings(mask_values="1").reading_of_copies())
+        []
+        """
+        own = {"layout", "mask_values", "mask_orientation"}
+        return {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name not in own}
 
 
 def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Read (real, mask) pairs from the layouts people have: :func:`read_pairs` finds out which one it is.
 
-Reading is lazy: names, lists and tables are read, photos are not opened (of iMaterialist's, the headers are). What
+Reading is lazy: names, lists and tables are read, and the first bytes of photos, to see whether EXIF turns any. What
 cannot be used is in ``PairSet.bad``. :mod:`harmonygen.data.segmentations` reads one pair per photo.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from harmonygen.data.orientation import with_mask_rule
 from harmonygen.errors import StorageError, UsageError, listed
 from harmonygen.records import PairSet, ReadOptions
 
@@ -64,7 +65,8 @@ def read_pairs(
             return _read_copies(str(data), layout, list_file, subset, limit, reading)
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
-        return checked(_read(layout, data, list_file, subset), subset, limit)
+        found = _read(layout, data, list_file, subset)
+        return with_mask_rule(checked(found, subset, limit), found.pairs, reading)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"

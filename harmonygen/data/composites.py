@@ -16,6 +16,7 @@ from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
 from harmonygen.data.lists import HeldOut, Role, held_out, place_of, split_of
+from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
 from harmonygen.data.sample import cached_sample
 from harmonygen.errors import UsageError
@@ -30,13 +31,17 @@ _REMEDY = "name the two folders with --composites and --masks, or give an iHarmo
 
 @dataclass(frozen=True)
 class CompositeSet:
-    """Composites, the layout they came in, the dataset's root, the rows that name none, and what chose them."""
+    """Composites, the layout they came in, the dataset's root, the rows that name none, and what chose them.
+
+    ``notes`` are sentences about how the data were understood, as those of :class:`harmonygen.records.PairSet`.
+    """
 
     composites: tuple[Composite, ...]
     layout: str
     root: Path
     bad: tuple[Quarantined, ...] = ()
     chosen_by: str = "every row"
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.composites)
@@ -46,7 +51,25 @@ class CompositeSet:
 
     def as_pairs(self) -> PairSet:
         """Return the pairs that a harmonizer works on (:meth:`harmonygen.records.Composite.as_pair`)."""
-        return PairSet(tuple(each.as_pair() for each in self), self.layout, self.root, self.bad)
+        return PairSet(tuple(each.as_pair() for each in self), self.layout, self.root, self.bad, notes=self.notes)
+
+    def with_mask_rule(self, reading: ReadOptions) -> CompositeSet:
+        """Return the composites with the rule that their masks are read by.
+
+        Raises:
+            UsageError: values were chosen for a run, whose masks were read when it was made.
+        """
+        if self.layout == RUN:
+            if reading.mask_values:
+                raise UsageError(f"'{self.root}' is a run, whose masks were read when it was made: drop --mask-values")
+            return self
+        pairs = self.as_pairs()
+        ruled = with_mask_rule(pairs, pairs.pairs, reading)
+        masks = (pair.mask for pair in ruled)
+        known = tuple(
+            each if each.mask is mask else replace(each, mask=mask) for each, mask in zip(self, masks, strict=True)
+        )
+        return replace(self, composites=known, notes=ruled.notes)
 
     def by_name(self, subset: str | None = None, limit: int | None = None) -> CompositeSet:
         """Return the composites of a subset, or the first ``limit`` of them, sorted by name.
@@ -121,16 +144,18 @@ def composites_of(
     elif layout == "parquet":
         found = _of_parquet(data, role)
     elif layout == "table":
-        found = _of_table(read_pairs(data, layout=layout, reading=reading))
+        found = _of_table(read_pairs(data, layout=layout))
     else:
         raise UsageError(f"'{data}' is in layout '{layout}', which holds no composites: {remedy}")
     if not found.composites:
         first = f", the first: {found.bad[0].message}" if found.bad else ""
         raise UsageError(f"'{data}' holds no composite ({layout}; {len(found.bad)} bad rows{first}): check --data")
-    return found
+    return found.with_mask_rule(reading)
 
 
-def read_composite_folders(composites: Path, masks: Path, limit: int | None = None) -> CompositeSet:
+def read_composite_folders(
+    composites: Path, masks: Path, limit: int | None = None, reading: ReadOptions | None = None
+) -> CompositeSet:
     """Read a folder of composites with a folder of masks named alike (``a.jpg`` with ``a.png``, or ``a_1.png`` ...).
 
     A result is named by the mask, with the folder it lies in: so it is named by the composite, where it has one mask.
@@ -145,7 +170,8 @@ def read_composite_folders(composites: Path, masks: Path, limit: int | None = No
         )
         for pair in found
     ]
-    return CompositeSet(tuple(named), found.layout, found.root, found.bad).by_name(None, limit)
+    read = CompositeSet(tuple(named), found.layout, found.root, found.bad).by_name(None, limit)
+    return read.with_mask_rule(reading or ReadOptions())
 
 
 def _stem(path: str) -> str:

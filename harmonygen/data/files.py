@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.data.headers import Header
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import Quarantined
 
-ORIENTATION = 0x0112  # EXIF
 MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -83,24 +82,8 @@ def photo_sizes(path: Path) -> tuple[tuple[int, int], ...]:
     Raises:
         InputError: it is missing or its header is not an image's.
     """
-    from PIL import Image
-
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path) as opened,
-        ):
-            width, height = opened.size
-            stated = "exif" in opened.info  # asked without it, Pillow decodes a whole PNG to look for one
-            turned = stated and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"'{path}' is over the pixel limit: {error}: shrink it first") from error
-    except OSError as error:
-        why = error.strerror or "not an image that Pillow can read"
-        raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
-    except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
-        raise InputError(f"the header of '{path}' is damaged ({error}): export it again") from error
-    return ((height, width), (width, height)) if turned and height != width else ((height, width),)
+    head = Header.read(path)
+    return (head.stored, head.upright) if head.on_its_side else (head.stored,)
 
 
 class Listing:
