@@ -1,6 +1,6 @@
 """Read (real, mask) pairs from the layouts people have: :func:`read_pairs` finds out which one it is.
 
-Reading is lazy: names, lists and tables are read, photos are not opened (of iMaterialist's, the headers are). What
+Reading is lazy: names, lists and tables are read, and the first bytes of photos, to see whether EXIF turns any. What
 cannot be used is in ``PairSet.bad``. :mod:`harmonygen.data.segmentations` reads one pair per photo.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harmonygen.data.files import escaped
 from harmonygen.data.links import keep_inside
+from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.splits import Split, split_of_folder
 from harmonygen.errors import HarmonygenError, StorageError, UsageError, listed
 from harmonygen.records import PairSet, PassedOver, ReadOptions
@@ -75,7 +76,8 @@ def read_pairs(
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         found = _read(layout, data, list_file, subset, reading, split_of_folder(subset or "") or split)
-        return checked(keep_inside(found, reading.allow_outside), subset, limit)
+        found = keep_inside(found, reading.allow_outside)
+        return with_mask_rule(checked(found, subset, limit), found.pairs, reading)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"

@@ -19,13 +19,15 @@ from typing import Any, TextIO
 
 from harmonygen.data.categories import Categories, to_categories
 from harmonygen.data.files import OnDisk, bad, entries, subfolders
+from harmonygen.data.headers import turned_photos
 from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.orientation import canvas, chosen_way, decide, shows_segment
 from harmonygen.data.photo_masks import NO_SEGMENT, Unions
 from harmonygen.data.splits import Split, choose, note, passed, split_of, split_of_folder
 from harmonygen.errors import InputError, StorageError, UsageError, listed
 from harmonygen.pictures.images import MAX_PIXELS
 from harmonygen.pictures.masks import to_rle
-from harmonygen.records import FileSource, Pair, PairSet, PassedOver, Quarantined, SegmentSource
+from harmonygen.records import FileSource, Orientation, Pair, PairSet, PassedOver, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")
 PHOTO_FOLDERS = ("images", "photos", "train", "val", "test", "data", "valid", "validation", "img", "JPEGImages")
@@ -138,24 +140,26 @@ def _labels_twice(pairs: Sequence[Pair]) -> tuple[str, ...]:
     return (f"{len(twice)} annotation ids stand twice ({listed(twice)}): each is read, with the photo that it names",)
 
 
-def read_coco_unions(data: Path, classes: str = "all") -> PairSet:
+def read_coco_unions(data: Path, classes: str = "all", orientation: Orientation = "auto") -> PairSet:
     """Read one pair per photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
 
     Args:
         data: the JSON file, or a folder that holds one.
         classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
+        orientation: what polygons follow where EXIF turns a photo and neither sizes nor polygons tell.
 
     Raises:
         UsageError: not one JSON file with ``images`` and ``annotations``, no photo is found, or unknown classes.
     """
     instances, folder, others = _open(data, None)
+    canvases = _canvases(instances, folder, orientation)
     chosen = instances.categories.choose(classes)
     unions, seen = Unions("annotation"), set()
     for label, annotation in instances.annotations():
         name = str((instances.image_of(annotation) or {}).get("file_name", ""))
         seen.add(name)
         try:
-            _unite(unions, label, annotation, instances, chosen)
+            _unite(unions, label, annotation, instances, chosen, canvases)
         except InputError as error:
             unions.lose(name, label, str(error))
     found = unions.pair_set("coco", instances.path, partial(OnDisk().path, folder), _photo_id)
@@ -164,8 +168,30 @@ def read_coco_unions(data: Path, classes: str = "all") -> PairSet:
     return _told(replace(found, left_out=found.left_out + without), instances, others, instances.notes)
 
 
+def _canvases(instances: Instances, folder: Path, orientation: Orientation) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the (height, width) that the polygons of photos on their side were drawn on, by photo and label."""
+    names = set(_names(instances))
+    turned = {path: head for path, head in turned_photos({folder / name for name in names}).items() if head.on_its_side}
+    if not turned:
+        return {}
+    found = []
+    for label, annotation in instances.annotations():
+        image = instances.image_of(annotation) or {}
+        head, name = turned.get(folder / str(image.get("file_name", ""))), str(image.get("file_name", ""))
+        if head is not None and not _fault(annotation, instances):
+            size = image["height"], image["width"]
+            found.append((name, label, size, head, shows_segment(annotation["segmentation"], size, head)))
+    convention = decide([each[-1] for each in found]) if orientation == "auto" else chosen_way(orientation)
+    return {(name, label): canvas(size, head, shown, convention) for name, label, size, head, shown in found}
+
+
 def _unite(
-    unions: Unions, label: str, annotation: Mapping[str, Any], instances: Instances, chosen: frozenset[int] | None
+    unions: Unions,
+    label: str,
+    annotation: Mapping[str, Any],
+    instances: Instances,
+    chosen: frozenset[int] | None,
+    canvases: Mapping[tuple[str, str], tuple[int, int]],
 ) -> None:
     """Check an annotation and add it, if its class is chosen; raise InputError if it is bad."""
     why = _fault(annotation, instances) or _class_fault(annotation, instances.categories, chosen)
@@ -176,7 +202,8 @@ def _unite(
     if chosen is not None and class_id not in chosen:
         unions.pass_over(name, int(annotation["category_id"]))
         return
-    rle = to_rle(annotation["segmentation"], image["height"], image["width"], f"{name}, annotation {label}")
+    height, width = canvases.get((name, label), (image["height"], image["width"]))
+    rle = to_rle(annotation["segmentation"], height, width, f"{name}, annotation {label}")
     unions.add(name, label, rle, class_id, annotation.get("attribute_ids") or ())
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.errors import InputError, StorageError, UsageError, told
+from harmonygen.data.headers import Header
+from harmonygen.errors import StorageError, UsageError
 from harmonygen.pictures.formats import prepare_file, readable_suffixes
 from harmonygen.records import PassedOver, Quarantined
 from harmonygen.storage.bounded import check_file
 
-ORIENTATION = 0x0112  # EXIF
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
 _OTHER_PICTURES = re.compile(
@@ -141,7 +140,9 @@ def leads_out(path: Path, root: Path) -> PassedOver:
 def _not_read(path: Path) -> PassedOver:
     suffix = path.suffix.lower()
     if _OTHER_PICTURES.fullmatch(suffix):
-        remedy = "pip install 'harmonygen[heif]', or save it as PNG" if suffix in (".heic", ".heif") else "save it as PNG"
+        remedy = (
+            "pip install 'harmonygen[heif]', or save it as PNG" if suffix in (".heic", ".heif") else "save it as PNG"
+        )
         return passed_over(path, "suffix", f"is a picture of a kind ({suffix}) that is not read: {remedy}")
     return passed_over(path, "not a picture", "is no picture by its suffix")
 
@@ -217,26 +218,10 @@ def photo_sizes(path: Path, within: Path | None = None) -> tuple[tuple[int, int]
     Raises:
         InputError: it is missing, no plain file, outside ``within`` if that is given, or its header is not an image's.
     """
-    from PIL import Image
-
     check_file(path, str(path), within)
     prepare_file(path)
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path) as opened,
-        ):
-            width, height = opened.size
-            stated = "exif" in opened.info  # asked without it, Pillow decodes a whole PNG to look for one
-            turned = stated and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"'{path}' is over the pixel limit: {told(error)}: shrink it first") from error
-    except OSError as error:
-        why = error.strerror or "not an image that Pillow can read"
-        raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
-    except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
-        raise InputError(f"the header of '{path}' is damaged ({told(error)}): export it again") from error
-    return ((height, width), (width, height)) if turned and height != width else ((height, width),)
+    head = Header.read(path)
+    return (head.stored, head.upright) if head.on_its_side else (head.stored,)
 
 
 class Listing:

@@ -13,7 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harmonygen.data.files import Inside, FolderWalk, bad, entries, escaped, has_image, is_image, nfc, passed_over, subfolders
+from harmonygen.data.files import (
+    FolderWalk,
+    Inside,
+    bad,
+    entries,
+    escaped,
+    has_image,
+    is_image,
+    nfc,
+    passed_over,
+    subfolders,
+)
 from harmonygen.data.ids import fault, safe_id
 from harmonygen.data.mask_names import Key, Owner, Photos
 from harmonygen.data.splits import Split, choose, note, passed, split_of_folder

@@ -22,7 +22,8 @@ class _Links:
     """Tells which paths below a folder lead out of it; each folder on the way is asked about once."""
 
     def __init__(self, inside: Inside) -> None:
-        self._inside, self._folders = inside, {}  # type: Inside, dict[str, bool]
+        self._inside = inside
+        self._folders: dict[str, bool] = {}
         self._top = os.path.abspath(inside.root) + os.sep
 
     def leads_out(self, path: Path) -> bool:
@@ -42,7 +43,7 @@ def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
     if anywhere or (found.layout == "iharmony4" and any((root / name).is_file() for name in _OURS)):
         return found
     links = _Links(Inside(root))
-    out = {pair.pair_id: path for pair in found if (path := _out(pair, links)) is not None}
+    out = {pair.pair_id: path for pair in found if (path := _out(pair, links, root)) is not None}
     if not out:
         return found
     rows: tuple[PassedOver, ...] = tuple(leads_out(path, root) for path in dict.fromkeys(out.values()))
@@ -56,6 +57,7 @@ def _folder_of(found: PairSet) -> Path:
     return folder.parent if found.layout == "coco" and folder.name == "annotations" else folder
 
 
-def _out(pair: Pair, links: _Links) -> Path | None:
-    files = (source.path for source in (pair.real, pair.mask) if isinstance(source, FileSource) and not source.url)
+def _out(pair: Pair, links: _Links, root: Path) -> Path | None:
+    files = [source.path for source in (pair.real, pair.mask) if isinstance(source, FileSource) and not source.url]
+    files += [root / name for name in pair.originals]
     return next((path for path in files if links.leads_out(path)), None)

@@ -44,10 +44,10 @@ def parquet_files(path: Path, split: Split = "train") -> list[Path]:
     in the iHarmony4 layout; so are files of no split beside training files. For ``test``, the test files are taken,
     else the validation files, else those that ``train`` gives. Name a file to read another split.
     """
-    return _parquet_parts(path, split)[0]
+    return parquet_parts(path, split)[0]
 
 
-def _parquet_parts(path: Path, split: Split) -> tuple[list[Path], list[Path]]:
+def parquet_parts(path: Path, split: Split) -> tuple[list[Path], list[Path]]:
     """Return the Parquet files that are read, and those of other splits."""
     found = all_parquet_files(path)
     return (found, []) if path.is_file() else choose(found, split_of_file, split, str(path))
@@ -129,7 +129,7 @@ def read_parquet(data: str | Path, split: Split = "train", reading: ReadOptions 
         StorageError: the Hub cannot be reached, or a file cannot be read.
     """
     root = download(str(data)) if str(data).startswith("hf://") else Path(data)
-    files, others = _parquet_parts(root, split)
+    files, others = parquet_parts(root, split)
     if not files:
         raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
     pairs: list[Pair] = []

@@ -31,7 +31,7 @@ _BT2020_PRIMARIES = (0.3127, 0.329, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _ADOBE_CURVE = (563 / 256,)
 _PRIMARIES = {1: SRGB_PRIMARIES, 2: SRGB_PRIMARIES, 9: _BT2020_PRIMARIES, 12: _P3_PRIMARIES}
-_CURVES: dict[int, tuple[float, ...]] = {number: _SRGB_CURVE for number in (1, 2, 6, 13, 14, 15)} | {8: (1.0,)}
+_CURVES: dict[int, tuple[float, ...]] = dict.fromkeys((1, 2, 6, 13, 14, 15), _SRGB_CURVE) | {8: (1.0,)}
 """By the numbers of ITU-T H.273; video's curves (1, 6, 14, 15) are shown as sRGB, as browsers do."""
 _HDR = {16: "PQ", 18: "HLG"}
 _SAME = 1  # levels
