@@ -214,8 +214,10 @@ def _of_table(pairs: PairSet) -> CompositeSet:
         else:
             message = f"'{pair.pair_id}' has no path in column {COMPOSITE}: fill it or drop the row"
             faults.append(bad(pair.pair_id, message))
-    told = {"notes": pairs.notes, "passed_over": pairs.passed_over}
-    return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults), **told)
+    chosen = "every row"
+    return CompositeSet(
+        tuple(found), pairs.layout, pairs.root, tuple(faults), chosen, pairs.notes, pairs.passed_over
+    )
 
 
 def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> CompositeSet:
@@ -241,7 +243,7 @@ def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> Composite
 def _of_row(pair: Pair) -> Composite:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
-    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, pair.real.within)
+    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, within=pair.real.within)
     return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
 
 

@@ -148,7 +148,7 @@ def _not_read(path: Path) -> PassedOver:
 
 
 def walk_images(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (folder relative to the top, path) of every image under ``folder``, links followed (:class:`FolderWalk`)."""
+    """Yield (folder relative to the top, path) of every image under ``folder``; links are followed."""
     return iter(FolderWalk(folder))
 
 

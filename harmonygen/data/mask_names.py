@@ -52,7 +52,7 @@ class Photos:
     """The photos of a folder, found by the names of masks."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._exact = frozenset(keys)
+        self._exact = dict.fromkeys(sorted(keys))
         self._folded = _grouped((_fold(key), key) for key in self._exact)
         self._bare = _grouped((_fold((key[0], bare)), key) for key in self._exact for bare in _without_word(key[1]))
 

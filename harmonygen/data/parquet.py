@@ -233,8 +233,8 @@ def _pair(file: Path, number: int, ids: dict[str, str], within: Path | None) -> 
         pair_id=pair_id,
         real_id=named(ids.get("real_id") or pair_id, "photo id"),
         mask_id=safe_id(ids.get("mask_id") or NO_MASK_ID),
-        real=CellSource(file, "real", number, within),
-        mask=CellSource(file, "mask", number, within),
+        real=CellSource(file, "real", number, within=within),
+        mask=CellSource(file, "mask", number, within=within),
         subset=safe_id(ids["subset"]) if ids.get("subset") else "",
     )
 
