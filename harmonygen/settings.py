@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
-from harmonygen.records import ReadOptions
+from harmonygen.records import Orientation, ReadOptions, parse_mask_values
 
 Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
@@ -24,7 +24,7 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
-Layout = Literal["iharmony4", "imaterialist", "folders", "coco", "parquet", "table"]
+Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
 
@@ -121,6 +121,18 @@ HOW = MayChange("where, on what and how fast a job runs: what comes out is the s
 SHOWN = MayChange("what is made of the results when they are all there: that alone is made again")
 
 
+MaskValues = Annotated[
+    str,
+    setting(
+        ...,
+        "Values of a mask that are foreground: ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128).",
+        unset="by the rule of docs/inputs/masks.md",
+    ),
+]
+MaskOrientation = Annotated[
+    Orientation,
+    setting(..., "Whether masks follow photos as stored or upright where EXIF turns them and no size tells."),
+]
 LayoutChoice = Annotated[Layout | None, setting(..., "Input layout of the data.", unset="found out")]
 AllowOutside = Annotated[
     bool, setting(..., "Use files outside the data's folder that its tables and Parquet cells name.")
@@ -137,6 +149,17 @@ class ReadSettings(Settings):
 
     layout: Annotated[LayoutChoice, HOW] = None
     allow_outside: Annotated[AllowOutside, HOW] = False
+    mask_values: Annotated[MaskValues, LATER] = ""
+    mask_orientation: Annotated[MaskOrientation, LATER] = "auto"
+
+    @field_validator("mask_values", mode="before")
+    @classmethod
+    def _values_are_known(cls, given: Any) -> Any:
+        """Accept a number and a list of values too, as recipes write them."""
+        listed = given if isinstance(given, list | tuple) else [given]
+        text = ",".join(map(str, listed))
+        parse_mask_values(text)
+        return text
 
     def reading(self, **changes: Any) -> ReadOptions:
         """Return the fields as the readers take them, some of them changed.
@@ -148,11 +171,15 @@ class ReadSettings(Settings):
         return ReadOptions(**{**found, **changes})
 
     def reading_of_copies(self) -> dict[str, Any]:
-        """Return the fields for a job inside this one, which reads the same files in a layout of its own.
+        """Return the fields for a job inside this one, which reads copies: in a layout of their own, with masks as read.
 
         The tables that name them are this job's own, so they may name files anywhere.
+
+        >>> ReadSettings(mask_values="1").reading_of_copies()
+        {'allow_outside': True}
         """
-        same = {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
+        own = {"layout", "mask_values", "mask_orientation"}
+        same = {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name not in own}
         return same | {"allow_outside": True}
 
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.data.files import MAX_TEXT, bad, entries
+from harmonygen.data.files import MAX_TEXT, bad, entries, subfolders
 from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.lists import Split, split_of
+from harmonygen.data.splits import Split, choose, note, passed, split_of_file, split_of_folder
 from harmonygen.errors import StorageError, UsageError, told
 from harmonygen.records import CellSource, Pair, PairSet, Quarantined, ReadOptions
 from harmonygen.runs.job_folder import QUARANTINE
@@ -39,19 +39,24 @@ def matches(path: Path) -> bool:
 def parquet_files(path: Path, split: Split = "train") -> list[Path]:
     """Return the Parquet files of a path: itself, or those of a split in the folder or its ``data`` folder, sorted.
 
-    Names bear splits as the Hub spells them (:func:`harmonygen.data.lists.split_of`). For ``train``, test and
-    validation files are left out, as the test list is in the iHarmony4 layout; so are files of no split beside training
-    files. For ``test``, the test files are taken, else the validation files, else those that ``train`` gives. Where
-    that leaves none, all are returned: name a file to read another split.
+    Names, or the folders that files lie in, bear splits as the Hub spells them
+    (:func:`harmonygen.data.splits.choose`). For ``train``, test and validation files are left out, as the test list is
+    in the iHarmony4 layout; so are files of no split beside training files. For ``test``, the test files are taken,
+    else the validation files, else those that ``train`` gives. Name a file to read another split.
     """
+    return parquet_parts(path, split)[0]
+
+
+def parquet_parts(path: Path, split: Split) -> tuple[list[Path], list[Path]]:
+    """Return the Parquet files that are read, and those of other splits."""
     found = all_parquet_files(path)
-    wanted: tuple[Split, ...] = ("train", "") if split == "train" else ("test", "validation", "train", "")
-    chosen = ([file for file in found if split_of(file.name) == word] for word in wanted)
-    return found if path.is_file() else next((files for files in chosen if files), found)
+    return (found, []) if path.is_file() else choose(found, split_of_file, split, str(path))
 
 
 def all_parquet_files(path: Path) -> list[Path]:
     """Return the Parquet files of a path, of whatever split: itself, or those in the folder or its ``data`` folder.
+
+    Where there is none, those in the folders that are called by splits (``train/0000.parquet``, ``default/train/``).
 
     A build's ``quarantine.parquet`` lies beside its dataset and is none.
     """
@@ -59,11 +64,20 @@ def all_parquet_files(path: Path) -> list[Path]:
         return [path] if path.suffix.lower() == ".parquet" else []
     for folder in (path, path / "data"):
         if folder.is_dir():
-            names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
-            found = [folder / name for name in names if name.lower().endswith(".parquet")]
+            found = _parquet_in(folder)
+            if found:
+                return found
+    for folder in (path, path / "data", path / "default"):
+        if folder.is_dir():
+            found = [file for inner in subfolders(folder) if split_of_folder(inner.name) for file in _parquet_in(inner)]
             if found:
                 return found
     return []
+
+
+def _parquet_in(folder: Path) -> list[Path]:
+    names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
+    return [folder / name for name in names if name.lower().endswith(".parquet")]
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -115,7 +129,7 @@ def read_parquet(data: str | Path, split: Split = "train", reading: ReadOptions 
         StorageError: the Hub cannot be reached, or a file cannot be read.
     """
     root = download(str(data)) if str(data).startswith("hf://") else Path(data)
-    files = parquet_files(root, split)
+    files, others = parquet_parts(root, split)
     if not files:
         raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
     pairs: list[Pair] = []
@@ -127,7 +141,9 @@ def read_parquet(data: str | Path, split: Split = "train", reading: ReadOptions 
                 faults.append(found)
             elif _first_of_its_ids(found, seen):
                 pairs.append(found)
-    return PairSet(tuple(pairs), "parquet", root, tuple(faults))
+    read = split_of_file(files[0]) if others else ""
+    rows = tuple(passed(file, split_of_file(file), read) for file in others)
+    return PairSet(tuple(pairs), "parquet", root, tuple(faults), passed_over=rows, notes=note(rows, read), split=read)
 
 
 def bounds(root: Path, reading: ReadOptions | None) -> Path | None:
@@ -217,8 +233,8 @@ def _pair(file: Path, number: int, ids: dict[str, str], within: Path | None) -> 
         pair_id=pair_id,
         real_id=named(ids.get("real_id") or pair_id, "photo id"),
         mask_id=safe_id(ids.get("mask_id") or NO_MASK_ID),
-        real=CellSource(file, "real", number, within),
-        mask=CellSource(file, "mask", number, within),
+        real=CellSource(file, "real", number, within=within),
+        mask=CellSource(file, "mask", number, within=within),
         subset=safe_id(ids["subset"]) if ids.get("subset") else "",
     )
 

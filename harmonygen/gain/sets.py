@@ -29,7 +29,7 @@ from harmonygen.gain.settings import GainSettings
 from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
-from harmonygen.records import FileSource, Pair
+from harmonygen.records import AS_STATED, FileSource, Pair
 from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
@@ -80,6 +80,8 @@ def refuse_changed_runs(settings: GainSettings) -> None:
 
 def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
     """Link the data as its lists have it."""
+    if settings.mask_values:
+        raise UsageError(f"--mask-values are for photos with masks; '{settings.data}' has composites: drop them")
     dataset = read_originals(Path(settings.data), settings.list_file, settings.subset, settings.test_list)
     if not dataset.test:
         raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
@@ -219,8 +221,8 @@ class _Files:
         return path
 
     def mask(self, pair: Pair) -> Path:
-        """Return the pair's mask as a file."""
-        if isinstance(pair.mask, FileSource):
+        """Return the pair's mask as a file; one that is read by more than the stated rule is written as it was read."""
+        if isinstance(pair.mask, FileSource) and pair.mask.rule == AS_STATED:
             check_file(pair.mask.path, str(pair.mask), pair.mask.within)
             return pair.mask.path.absolute()
         path = self.folder / "masks" / f"{pair.pair_id.replace('/', '--')}.png"
