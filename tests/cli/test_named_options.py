@@ -4,11 +4,14 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 import harmonygen
-from harmonygen.errors import printable, told
+from harmonygen.errors import InputError, printable, told
+from harmonygen.pictures.images import Decoded
+from harmonygen.pictures.masks import fit_mask
 from harmonygen_cli.main import VERBS, verb_module
 
 ROOT = Path(harmonygen.__file__).parent
@@ -67,7 +70,9 @@ def options():
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_s_errors_name_options_of_its_verbs(room, options):
     known = set().union(*(options[verb] for verb in ROOMS[room])) | {"--out", "--data"}
-    assert {option: where for option, where in named_in_errors(ROOT / room, options).items() if option not in known} == {}
+    assert {
+        option: where for option, where in named_in_errors(ROOT / room, options).items() if option not in known
+    } == {}
 
 
 @pytest.mark.parametrize("room", ["pictures", "data", "storage"])
@@ -92,3 +97,10 @@ def test_what_another_library_advises_is_not_repeated():
     assert told(ValueError("")) == "ValueError"
     assert told(RuntimeError("Error(s) in loading state_dict for Net:\n\tMissing key(s)")).endswith("Missing key(s)")
     assert len(told(ValueError("x" * 5000))) < 200
+
+
+@pytest.mark.parametrize(("allowed", "said"), [(None, "at that size$"), ("refuse", "--mask-resize nearest$")])
+def test_a_verb_without_an_option_to_resize_masks_is_not_told_of_one(allowed, said):
+    photo = Decoded(np.zeros((4, 4, 3), np.uint8), (4, 4), 1)
+    with pytest.raises(InputError, match=said):
+        fit_mask(np.ones((2, 2), bool), photo, "m", allowed)

@@ -88,7 +88,7 @@ def test_tables_that_name_files_outside_are_refused_unless_allowed(place, layout
         with pytest.raises(InputError, match=r"outside the data's folder.*--allow-outside"):
             read_bytes(pair.real)
         assert read_bytes(pair.mask)
-    for composite in read_composites(path):
+    for composite in read_composites(path, reading=ReadOptions()):
         with pytest.raises(InputError, match="outside the data's folder"):
             read_bytes(composite.composite)
     assert [read_bytes(pair.real) for pair in read_pairs(path, reading=allowed)] == [PICTURE] * 4
@@ -98,7 +98,7 @@ def test_tables_that_name_files_outside_are_refused_unless_allowed(place, layout
 def test_composite_cells_are_bound_too(place):
     table = {name: pa.array([{"bytes": None, "path": "../private/p.png"}], STRUCT) for name in ("real", "mask")}
     pq.write_table(pa.table({**table, "composite": table["real"]}), place / "a.parquet")
-    [composite] = read_composites(place / "a.parquet")
+    [composite] = read_composites(place / "a.parquet", reading=ReadOptions())
     with pytest.raises(InputError, match="outside"):
         read_bytes(composite.composite)
 
