@@ -215,9 +215,7 @@ def _of_table(pairs: PairSet) -> CompositeSet:
             message = f"'{pair.pair_id}' has no path in column {COMPOSITE}: fill it or drop the row"
             faults.append(bad(pair.pair_id, message))
     chosen = "every row"
-    return CompositeSet(
-        tuple(found), pairs.layout, pairs.root, tuple(faults), chosen, pairs.notes, pairs.passed_over
-    )
+    return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults), chosen, pairs.notes, pairs.passed_over)
 
 
 def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> CompositeSet:
