@@ -8,7 +8,8 @@ DATA is an iHarmony4 tree (its test lists) or a tar file of one; pictures are sh
 harmonizers: error inside the mask before and after, beside no change, the half-strength Lab transfer and a mean shift;
 the same for the composites re-encoded. judges: composites against their own photos through one JPEG for both, with
 shuffled labels as control, and P(composite) of untouched photos by file format. changes: what kind of change the
-composites are, and the usable candidates of runs of `synthesize`. Intervals are 95 % bootstraps over photos.
+composites are, and the usable candidates of runs of `synthesize`. Intervals are of 95 %, over photos; a line above a
+table says how often such intervals hold.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from authentic_data import FORMATS, LONGEST, Case, cases, dataset, reencoded, sized
 
-from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of
+from harmonygen.evaluation import measured
+from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of, relative_changes, shares
 from harmonygen.evaluation.changes import Change, ChangeSummary, measure_change, summarise_changes
 from harmonygen.evaluation.metrics import decibels, fmse
 from harmonygen.pictures.images import ImageU8, Mask, decode, read_bytes
@@ -86,23 +88,18 @@ def harmonizer(name: str, draws: int | None = None) -> Harmonize:
     return lambda composite, mask: np.asarray(loaded(composite, mask, 0, draws))
 
 
-def change_of_error(rows: Floats) -> Floats:
-    """Return the relative change of the mean error over rows (N, 3) of before, after and seconds."""
-    before, after, _ = rows.mean(axis=0)
-    return np.array([after / before - 1])
-
-
 def harmonizer_row(rows: Floats, photos: Sequence[str]) -> list[str]:
     """Return the figures of a harmonizer from its errors before and after, and its seconds (N, 3)."""
     before, after, seconds = rows.T
     gain = [decibels(max(a, 1e-3)) - decibels(max(b, 1e-3)) for b, a, _ in rows]
+    improved, worse = shares(np.stack([after < before, after > WORSE * before], axis=1), groups=photos)
     return [
         f"{before.mean():.0f}",
         f"{after.mean():.0f}",
-        told(intervals_of(rows, change_of_error, groups=photos)[0], 0, percent=True),
+        told(relative_changes(after[:, None], before[:, None], groups=photos)[0], 0, percent=True),
         told(interval(gain, groups=photos), 1),
-        told(interval((after < before).astype(float), groups=photos)),
-        told(interval((after > WORSE * before).astype(float), groups=photos)),
+        told(improved),
+        told(worse),
         f"{np.median(seconds):.3f}",
     ]
 
@@ -134,7 +131,9 @@ def harmonizers(options: argparse.Namespace) -> None:
         chosen["mean shift"] = mean_shift(options.mean_shift_from)
     columns = ("harmonizer", "composite's format", "n", "fMSE before", "after", "change", "dPSNR, dB", "improved")
     with dataset(options.data) as folder:
+        photos = {case.photo for case in cases(folder, options.longest, options.limit)}
         rows = compare_harmonizers(chosen, cases(folder, options.longest, options.limit), options.formats)
+        print(f"Intervals: {measured.told(len(photos))}\n")
         print_table((*columns, "made > 20 % worse", "s a picture"), rows)
 
 
@@ -170,7 +169,9 @@ def compare_judges(judges: dict[str, Judge], data: Sequence[Case], photos: Seque
     for name, judge in judges.items():
         one_jpeg = [[reencoded(image, "JPEG 4:2:0") for image in (case.real, case.composite)] for case in data]
         scores = np.array([judge(pair, case.mask) for pair, case in zip(one_jpeg, data, strict=True)])
-        area, right = intervals_of(scores, pair_figures, groups=[case.photo for case in data])
+        of_photo = [case.photo for case in data]
+        area = intervals_of(scores, pair_figures, groups=of_photo)[0]
+        right = shares(scores[:, 1:] > scores[:, :1], groups=of_photo)[0]
         low, middle, high = shuffled(scores)
         control = " and ".join(f"{middle[i]:.2f} ({low[i]:.2f}-{high[i]:.2f})" for i in range(2))
         yield [name, str(len(data)), told(area), told(right), control, *untouched(judge, photos)]
@@ -196,6 +197,7 @@ def judges(options: argparse.Namespace) -> None:
     if options.photos:
         photos = list(photo_cases(str(options.photos), options.longest, options.limit or 200))
     columns = ("judge", "pairs", "AUC", "pairs ranked right", "the two with shuffled labels (95 % range)")
+    print(f"Intervals: {measured.told(len({case.photo for case in data}))}")
     print(f"P(composite) of {len(photos)} untouched photos: median, share over 0.5\n")
     print_table((*columns, *FORMATS), compare_judges(chosen, data, photos))
 
@@ -273,6 +275,7 @@ def changes(options: argparse.Namespace) -> None:
         f"{name} ({len(set(photos))} photos, {len(found)} composites)": summary_column(summarise_changes(found, photos))
         for name, (found, photos) in made.items()
     }
+    print("".join(f"Intervals of {name}: {measured.told(len(set(photos)))}\n" for name, (_, photos) in made.items()))
     rows = ([figure, *(column[figure] for column in columns.values())] for figure in next(iter(columns.values())))
     print_table(("median", *columns), rows)
 
