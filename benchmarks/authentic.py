@@ -2,9 +2,11 @@
 
     python benchmarks/authentic.py harmonizers DATA [--harmonizer direct direct:FOLDER] [--mean-shift-from DATA]
     python benchmarks/authentic.py judges DATA [--judge starter FOLDER] [--photos DATA]
+    python benchmarks/authentic.py harmonizers|judges PHOTOS --recipe starter/parametric --split-file CSV --split study
     python benchmarks/authentic.py changes DATA [--run RUN ...]
 
-DATA is an iHarmony4 tree (its test lists) or a tar file of one; pictures are shrunk to a longest side of 512 px.
+DATA is an iHarmony4 tree (its test lists) or a tar file of one; pictures are shrunk to a longest side of 512 px. With
+--recipe, composites are made of PHOTOS as that training recipe makes them, under its chain of formats, at 256 px.
 harmonizers: error inside the mask before and after, beside no change, the half-strength Lab transfer and a mean shift;
 the same for the composites re-encoded. judges: composites against their own photos through one JPEG for both, with
 shuffled labels as control, and P(composite) of untouched photos by file format. changes: what kind of change the
@@ -17,13 +19,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from authentic_data import FORMATS, LONGEST, Case, cases, dataset, reencoded, sized
+from authentic_data import FORMATS, LONGEST, Case, cases, dataset, made_cases, reencoded, sized
 
 from harmonygen.evaluation import measured
 from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of, relative_changes, shares
@@ -40,6 +43,7 @@ Harmonize = Callable[[ImageU8, Mask], ImageU8]
 Judge = Callable[[Sequence[ImageU8], Mask], list[float]]
 WORSE = 1.2  # an error over this many times the composite's counts as made worse
 CONTROLS = ("identity", "lab-transfer")
+RIVAL = "lab-transfer"
 
 
 def told(found: Interval, digits: int = 2, percent: bool = False) -> str:
@@ -88,8 +92,14 @@ def harmonizer(name: str, draws: int | None = None) -> Harmonize:
     return lambda composite, mask: np.asarray(loaded(composite, mask, 0, draws))
 
 
-def harmonizer_row(rows: Floats, photos: Sequence[str]) -> list[str]:
-    """Return the figures of a harmonizer from its errors before and after, and its seconds (N, 3)."""
+def lead(rows: Floats) -> Floats:
+    """Return a harmonizer's mean error less its rival's, over that before, of rows (N, 3) of before, after, rival's."""
+    before, after, rival = rows.mean(axis=0)
+    return np.array([(after - rival) / before])
+
+
+def harmonizer_row(rows: Floats, rival: Floats, photos: Sequence[str]) -> list[str]:
+    """Return a harmonizer's figures: rows (N, 3) of errors before and after and seconds; a rival's errors (N)."""
     before, after, seconds = rows.T
     gain = [decibels(max(a, 1e-3)) - decibels(max(b, 1e-3)) for b, a, _ in rows]
     improved, worse = shares(np.stack([after < before, after > WORSE * before], axis=1), groups=photos)
@@ -100,14 +110,15 @@ def harmonizer_row(rows: Floats, photos: Sequence[str]) -> list[str]:
         told(interval(gain, groups=photos), 1),
         told(improved),
         told(worse),
+        told(intervals_of(np.stack([before, after, rival], axis=1), lead, groups=photos)[0], 0, percent=True),
         f"{np.median(seconds):.3f}",
     ]
 
 
 def compare_harmonizers(
     harmonizers: dict[str, Harmonize], data: Iterable[Case], formats: Sequence[str] = FORMATS[:1]
-) -> list[list[str]]:
-    """Return a row for each harmonizer and format of the composite, one case in memory at a time."""
+) -> tuple[list[list[str]], int]:
+    """Return a row for each harmonizer and format of the composite, and the number of photos; one case at a time."""
     photos: list[str] = []
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for case in data:
@@ -121,7 +132,9 @@ def compare_harmonizers(
                 before, after = (fmse(image, case.real, case.mask) for image in (seen.composite, harmonized))
                 found.setdefault((name, kind), []).append((before, after, seconds))
     ordered = sorted(found.items(), key=lambda item: list(harmonizers).index(item[0][0]))
-    return [[*key, str(len(rows)), *harmonizer_row(np.array(rows), photos)] for key, rows in ordered]
+    rivals = {kind: np.array(found.get((RIVAL, kind), found[ordered[0][0]]))[:, 1] for kind in formats}
+    rows = [[*key, str(len(each)), *harmonizer_row(np.array(each), rivals[key[1]], photos)] for key, each in ordered]
+    return rows, len(set(photos))
 
 
 def harmonizers(options: argparse.Namespace) -> None:
@@ -130,11 +143,20 @@ def harmonizers(options: argparse.Namespace) -> None:
     if options.mean_shift_from:
         chosen["mean shift"] = mean_shift(options.mean_shift_from)
     columns = ("harmonizer", "composite's format", "n", "fMSE before", "after", "change", "dPSNR, dB", "improved")
+    with asked_cases(options) as data:
+        rows, photos = compare_harmonizers(chosen, data, options.formats[:1] if options.recipe else options.formats)
+        print(f"Intervals: {measured.told(photos)}\n")
+        print_table((*columns, "made > 20 % worse", f"against {RIVAL}", "s a picture"), rows)
+
+
+@contextmanager
+def asked_cases(options: argparse.Namespace) -> Iterator[Iterator[Case]]:
+    """Yield the cases that the options ask for: a dataset's own, or composites made of its photos."""
+    if options.recipe:
+        yield made_cases(options.recipe, options.data, options.split_file, options.split, options.limit or 400)
+        return
     with dataset(options.data) as folder:
-        photos = {case.photo for case in cases(folder, options.longest, options.limit)}
-        rows = compare_harmonizers(chosen, cases(folder, options.longest, options.limit), options.formats)
-        print(f"Intervals: {measured.told(len(photos))}\n")
-        print_table((*columns, "made > 20 % worse", "s a picture"), rows)
+        yield cases(folder, options.longest, options.limit)
 
 
 # Judges
@@ -164,11 +186,13 @@ def shuffled(scores: Floats, seed: int = 0, n: int = 200) -> Floats:
     return np.percentile(found, [2.5, 50, 97.5], axis=0)
 
 
-def compare_judges(judges: dict[str, Judge], data: Sequence[Case], photos: Sequence[Case]) -> Iterator[list[str]]:
-    """Yield a row for each judge: pairs through one JPEG, the control, and untouched photos by format."""
+def compare_judges(
+    judges: dict[str, Judge], data: Sequence[Case], photos: Sequence[Case], kind: str = "JPEG 4:2:0"
+) -> Iterator[list[str]]:
+    """Yield a row for each judge: pairs through one format, the control, and untouched photos by format."""
     for name, judge in judges.items():
-        one_jpeg = [[reencoded(image, "JPEG 4:2:0") for image in (case.real, case.composite)] for case in data]
-        scores = np.array([judge(pair, case.mask) for pair, case in zip(one_jpeg, data, strict=True)])
+        coded = [[reencoded(image, kind) for image in (case.real, case.composite)] for case in data]
+        scores = np.array([judge(pair, case.mask) for pair, case in zip(coded, data, strict=True)])
         of_photo = [case.photo for case in data]
         area = intervals_of(scores, pair_figures, groups=of_photo)[0]
         right = shares(scores[:, 1:] > scores[:, :1], groups=of_photo)[0]
@@ -188,18 +212,18 @@ def untouched(judge: Judge, photos: Sequence[Case]) -> list[str]:
 
 def judges(options: argparse.Namespace) -> None:
     """Print the table of judges."""
-    from harmonygen.models.classifier import ClassifierScorer
+    from harmonygen.models.scorer import ClassifierScorer
 
     chosen: dict[str, Judge] = {name: ClassifierScorer.from_pretrained(name, "cpu") for name in options.judge}
-    with dataset(options.data) as folder:
-        data = list(cases(folder, options.longest, options.limit))
-    photos = data
+    with asked_cases(options) as found:
+        data = photos = list(found)
     if options.photos:
         photos = list(photo_cases(str(options.photos), options.longest, options.limit or 200))
     columns = ("judge", "pairs", "AUC", "pairs ranked right", "the two with shuffled labels (95 % range)")
     print(f"Intervals: {measured.told(len({case.photo for case in data}))}")
     print(f"P(composite) of {len(photos)} untouched photos: median, share over 0.5\n")
-    print_table((*columns, *FORMATS), compare_judges(chosen, data, photos))
+    kind = "as stored" if options.recipe else "JPEG 4:2:0"  # made composites went through a chain of their own
+    print_table((*columns, *FORMATS), compare_judges(chosen, data, photos, kind))
 
 
 def photo_cases(data: str, longest: int, limit: int) -> Iterator[Case]:
@@ -290,6 +314,10 @@ def main() -> None:
         kind.add_argument("data", type=Path)
         kind.add_argument("--longest", type=int, default=LONGEST, help="longest side of the pictures, in pixels")
         kind.add_argument("--limit", type=int, help="number of composites (photos of a run), evenly spaced")
+        if action is not changes:
+            kind.add_argument("--recipe", help="training recipe by which composites are made of the photos of DATA")
+            kind.add_argument("--split-file", type=Path, help="CSV of the photos' splits (kind, name, split)")
+            kind.add_argument("--split", default="study", help="split of it whose photos are taken")
         if action is harmonizers:
             kind.add_argument(
                 "--harmonizer", nargs="*", default=["direct", "diffharmony"], help="method or method:model"

@@ -13,12 +13,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harmonygen import recipes
+from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of
 from harmonygen.pictures.images import ImageU8, Mask, read_image, resize
 from harmonygen.pictures.masks import read_mask
 from harmonygen.pictures.photo import shrink_mask
+from harmonygen.training.composites import OnTheFlyComposites
+from harmonygen.training.photos import BadSamples, load_photos
+from harmonygen.training.settings import ClassifierTraining, ParametricTraining
+from harmonygen.training.sources import select_split
 
 LONGEST = 512
+MADE = 256
+"""Side of the squares of :func:`made_cases`, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,27 @@ def cases(folder: Path, longest: int | None = LONGEST, limit: int | None = None)
         decoded = read_image(each.real)
         mask = read_mask(each.mask, decoded, "nearest")
         yield sized(Case(each.name, each.real_id, read_image(each.composite).image_u8, decoded.image_u8, mask), longest)
+
+
+def made_cases(recipe: str, data: Path, split_file: Path, split: str, count: int, side: int = MADE) -> Iterator[Case]:
+    """Yield composites of held-out photos, made and sent through the chain of formats as a training recipe says.
+
+    Photo and composite of a case went through one chain. A photo counts as the group of all its composites.
+    """
+    kept = {key: value for key, value in recipes.load(recipe).items() if key in ("composites", "chain", "seed")}
+    judged = {"grade_real", "change_background"} & kept["composites"].keys()
+    kind = ClassifierTraining if judged else ParametricTraining
+    settings = kind(data=str(data), resolution=side, crop="square", **kept)
+    pairs = select_split(list(read_pairs(str(data))), split_file, split)
+    photos, _ = load_photos(pairs, side, True, BadSamples(Path("unused"), len(pairs), 0.0))
+    made = OnTheFlyComposites(photos, settings, f"bench-{split}", augment=False)
+    for index in range(count):
+        photo, sample = made.named(index)
+        real, composite = (
+            (sample[name].permute(1, 2, 0).numpy() * 127.5 + 127.5).round().astype(np.uint8)
+            for name in ("real", "composite")
+        )
+        yield Case(f"{photo}-{index}", photo, composite, real, sample["mask"][0].numpy() > 0.5)
 
 
 def sized(case: Case, longest: int | None) -> Case:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from harmonygen.errors import UsageError
-from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
+from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.harmonization.settings import Method
 from harmonygen.models.device import Device, Sampling
 from harmonygen.models.scorer import ClassifierScorer
@@ -105,7 +105,7 @@ class Harmonizer:
         cls,
         name: str | Path = "starter",
         *,
-        method: Method = "diffharmony",
+        method: Method | None = None,
         refine: str | Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -115,14 +115,14 @@ class Harmonizer:
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> Harmonizer:
-        """Load ``starter`` or a checkpoint folder of the method: a forward model, or a ``direct`` network.
+        """Load ``starter`` (``parametric`` alone) or a checkpoint folder, whose method is found out if not given.
 
         Raises:
             UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
         where = Device.pick(device, dtype, batch_size)
-        loaded = load_harmonizer(method, name, refine, where, Sampling(steps, sampler), detail)
+        loaded = load_harmonizer(method or method_of(name), name, refine, where, Sampling(steps, sampler), detail)
         return cls(loaded, fit)
 
     def __call__(

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+_NEEDED = ("inverse", "classifier", "parametric")
 _PACKAGES = ("torch", "torchvision", "diffusers", "datasets", "pycocotools", "pyarrow", "scikit-image")
 
 
@@ -60,7 +61,8 @@ def _starter() -> list[Finding]:
     from harmonygen.models.checkpoints import SPEC_NAME, STARTER, weights_digest
 
     found = []
-    for part in ("inverse", "classifier"):
+    shipped = sorted(spec.parent.name for spec in STARTER.glob(f"*/{SPEC_NAME}"))
+    for part in dict.fromkeys((*_NEEDED, *shipped)):
         there = (STARTER / part / SPEC_NAME).is_file()
         detail = (
             f"digest {weights_digest(STARTER / part)}" if there else "reinstall the package: its weights are not there"

@@ -146,6 +146,21 @@ def tiny_direct(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_parametric_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised parametric inverse's folder, 32 px, whose prior is of random changes."""
+    import torch
+
+    from harmonygen.models.parametric_inverse import ParametricInverseNet, ParametricInverseSpec
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("parametric-inverse")
+    model = ParametricInverseNet(ParametricInverseSpec(resolution=32, components=6, gaussians=2))
+    model.set_prior(0.02 * torch.randn(40, 60))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The local data folder; tests that use it are skipped where it is absent."""
     if not SHARED.is_dir():

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harmonygen.errors import UsageError
 from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import Small
@@ -58,6 +59,10 @@ def settings_of(
     of_model = given | {key: typed.options[key] for key in ("seed",) if key in typed.options}
     methods = [*named(predictions, "predictions", of_folder), *named(models, "model", of_model)]
     changed: dict[str, Any] = load(typed.recipe).get("small", {}) if typed.recipe and small else {}
+    if small and not changed:
+        raise UsageError(
+            f"--small needs a recipe with a table [small], {typed.recipe or 'no recipe'} has none: drop it"
+        )
     typed.options = {**changed, **typed.options}
     return typed.settings(**({"methods": methods} if methods else {}))
 

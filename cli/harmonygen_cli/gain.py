@@ -17,7 +17,7 @@ _LISTS = ("gammas", "controls", "rules", "extra", "extra_gammas", "arms")
 def gain(typed: Typed[GainSettings], small: Small = False, dry_run: DryRun = False) -> None:
     """Train on base and augmented data with equal steps and seeds, and compare them on a fixed test set.
 
-    Example: `harmonygen gain --recipe gain/study-direct --data photos.csv --workers 2`
+    Example: `harmonygen gain --recipe gain/study-parametric --data photos.csv --workers 2`
 
     Repeat the command to resume a study. The result is OUT/gain.html and OUT/gain.json.
     """

@@ -41,10 +41,11 @@ def harmonize(typed: Typed[HarmonizeSettings], overrides: Words = None, paper: P
     image, typed.overrides = split_words(overrides or ())
     settings = typed.settings(image=image, **(_PAPER if paper else {}))
     from harmonygen.harmonization.harmonize import harmonize as run
+    from harmonygen.harmonization.load import method_of
 
     with typed.reporter.progress("harmonize", "composites") as progress:
         result = run(settings, progress, typed.reporter.line)
-    _tell(result, settings.method, typed.reporter)
+    _tell(result, settings.method or method_of(settings.model), typed.reporter)
 
 
 def _tell(result: HarmonizeResult, method: str, reporter: Reporter) -> None:

@@ -7,8 +7,6 @@ after a kill, and writes nothing once the summary is there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,8 +170,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     if settings.format == "iharmony4":
         converted = originals.refuse_other_sizes(dataset.train, chosen.by_pair)
     link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
-    plan = Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, "", converted)
-    return plan.with_digest(_digest(settings, plan))
+    return Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, converted, asked(settings))
 
 
 def _refuse_changed(run: Run, dataset: originals.Originals, chosen: picks.Picks) -> None:
@@ -192,17 +189,6 @@ def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:
     test = mix.dataset.guarded_photos() if settings.leak_guard == "hash" else {}
     used = {pair.real_id: pair.real for pair in mix.dataset.train if mix.picks.by_pair.get(pair.pair_id)}
     return leak_guard.refuse_near_duplicates(used, test) if test else 0
-
-
-def _digest(settings: AugmentSettings, mix: Mix) -> str:
-    """Digest the options, the run, and the name of every composite that is written, in order (32 hex digits)."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([asked(settings), mix.run.plan_digest], sort_keys=True).encode())
-    for row in mix.manifest():
-        digest.update(json.dumps([row["composite"], row["pair_id"], row.get("k"), row.get("seed")]).encode())
-    for pair in mix.test:
-        digest.update(json.dumps(pair.originals).encode())
-    return digest.hexdigest()
 
 
 def _plan(settings: AugmentSettings, mix: Mix) -> JobPlan:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from posixpath import dirname, splitext
 from typing import Any, Literal
 
 from harmonygen.augmentation import pick as picks
-from harmonygen.augmentation.dataset import Originals, all_files, mask_path, photo_path
+from harmonygen.augmentation.dataset import Originals
 from harmonygen.augmentation.gamma import GammaPlan
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
@@ -28,7 +32,7 @@ from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
 
-_THREADS = 8  # composites synced to disk at a time
+_THREADS = 32  # composites synced to disk at a time: the disk takes the waits of many together
 _PROVENANCE = ("k", "seed", "p_composite", "model_digest", "clipped", "fmse", "structure", "drift")
 
 PARQUET_COLUMNS = {
@@ -46,7 +50,7 @@ class Mix:
     """Everything that is going to be written, decided: dataset, test split on disk, arithmetic, run and picks.
 
     ``converted`` are the photos (their ids) that a tree gets as PNG of the pixels that the composites were made from,
-    since plain decoding of their files gives others.
+    since plain decoding of their files gives others. ``options`` are the settings that decide what comes out.
     """
 
     out: Path
@@ -57,12 +61,23 @@ class Mix:
     gamma: GammaPlan
     run: Run
     picks: picks.Picks
-    digest: str
     converted: frozenset[str] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_digest(self, digest: str) -> Mix:
-        """Return the same mix under its digest."""
-        return replace(self, digest=digest)
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the options, the run, and every composite that is written, in order (32 hex digits)."""
+        digest = hashlib.blake2b(
+            json.dumps([self.options, self.run.plan_digest], sort_keys=True).encode(), digest_size=16
+        )
+        for pair in self.dataset.train:
+            for name in pair.originals:
+                digest.update(json.dumps([name, pair.pair_id, None, None]).encode())
+        for picked, name in zip(self.picked, self.new_names, strict=True):
+            digest.update(json.dumps([name, picked["pair_id"], picked["k"], picked["seed"]]).encode())
+        for pair in self.test:
+            digest.update(json.dumps(pair.originals).encode())
+        return digest.hexdigest()
 
     @cached_property
     def prefix(self) -> str:
@@ -82,28 +97,26 @@ class Mix:
     @cached_property
     def inside(self) -> dict[str, tuple[str, str]]:
         """Photo and mask of each pair, by its id, relative to the dataset's root: asked for several times a file."""
-        pairs = (*self.dataset.train, *self.test)
-        return {pair.pair_id: (self._photo(pair), self.dataset.relative(mask_path(pair))) for pair in pairs}
+        return {pair.pair_id: self._inside(pair) for pair in (*self.dataset.train, *self.test)}
 
-    def _photo(self, pair: Pair) -> str:
-        path = photo_path(pair)
-        return self.dataset.relative(path.with_suffix(".png") if pair.real_id in self.converted else path)
-
-    @cached_property
-    def converted_photos(self) -> dict[Path, ImageSource]:
-        """The photos that are converted, by the file in the dataset."""
-        return {photo_path(pair): pair.real for pair in self.dataset.train if pair.real_id in self.converted}
+    def _inside(self, pair: Pair) -> tuple[str, str]:
+        photo, mask = self.dataset.inside(pair)
+        return str(PurePosixPath(photo).with_suffix(".png")) if pair.real_id in self.converted else photo, mask
 
     @cached_property
-    def _names(self) -> dict[tuple[str, int], str]:
-        return {(picked["pair_id"], picked["k"]): self._new_name(picked) for picked in self.picked}
+    def converted_photos(self) -> dict[str, ImageSource]:
+        """The photos that are converted, by the file in the dataset, relative to its root."""
+        return {
+            self.dataset.inside(pair)[0]: pair.real for pair in self.dataset.train if pair.real_id in self.converted
+        }
 
-    def name_of(self, picked: Mapping[str, Any]) -> str:
-        """Return the path that a picked candidate gets, relative to the dataset's root."""
-        return self._names[picked["pair_id"], picked["k"]]
+    @cached_property
+    def new_names(self) -> list[str]:
+        """The paths that the picked candidates get, in their order, relative to the dataset's root."""
+        return [self._new_name(picked) for picked in self.picked]
 
     def _new_name(self, picked: Mapping[str, Any]) -> str:
-        suffix = PurePosixPath(picked["composite"]["path"] or "").suffix.lower().replace(".jpeg", ".jpg") or ".png"
+        suffix = splitext(picked["composite"]["path"] or "")[1].lower().replace(".jpeg", ".jpg") or ".png"
         return tree.new_composite(self.inside[picked["pair_id"]][1], self.prefix, picked["k"], suffix)
 
     def originals_rows(self, pairs: Iterable[Pair]) -> Iterator[Row]:
@@ -112,17 +125,16 @@ class Mix:
             for name in pair.originals:
                 yield {**self._row(pair, name), "source": "original"}
 
-    def new_row(self, picked: Mapping[str, Any]) -> Row:
-        """Return the manifest's row of a picked candidate."""
-        row = self._row(self.pairs[picked["pair_id"]], self.name_of(picked))
+    def new_row(self, picked: Mapping[str, Any], name: str) -> Row:
+        """Return the manifest's row of a picked candidate that gets this name."""
+        row = self._row(self.pairs[picked["pair_id"]], name)
         provenance = {name: picked[name] for name in _PROVENANCE}
         return {**row, "source": "harmonygen", "run": self.run.plan_digest, **provenance}
 
     def manifest(self) -> Iterator[Row]:
         """Yield the manifest's rows: originals, then new composites."""
         yield from self.originals_rows(self.dataset.train)
-        for picked in self.picked:
-            yield self.new_row(picked)
+        yield from map(self.new_row, self.picked, self.new_names)
 
     def _row(self, pair: Pair, composite: str) -> Row:
         real, mask = self.inside[pair.pair_id]
@@ -140,8 +152,7 @@ def writes(mix: Mix) -> list[str]:
     if mix.format == "parquet":
         return ["README.md", manifest.NAME]
     pairs = (*mix.dataset.train, *mix.test)
-    sources = map(mix.dataset.relative, all_files(pairs, mix.dataset.root))
-    return [*tree.summed_up(pair.subset for pair in pairs), *sources, *map(mix.name_of, mix.picked)]
+    return [*tree.summed_up(pair.subset for pair in pairs), *mix.dataset.files(pairs), *mix.new_names]
 
 
 def write_tree(mix: Mix, progress: Progress | None = None) -> None:
@@ -150,17 +161,15 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
     Raises:
         StorageError: a file cannot be linked or written.
     """
-    sources = list(all_files((*mix.dataset.train, *mix.test), mix.dataset.root))
+    sources = mix.dataset.files((*mix.dataset.train, *mix.test))
     total, done = len(sources) + len(mix.picked), 0
-    made: set[Path] = set()
-    for done, source in enumerate(sources, 1):
-        target = mix.out / mix.dataset.relative(source)
-        if target.parent not in made:
-            made.add(shards.make_folder(target.parent))
-        if photo := mix.converted_photos.get(source):
+    made = [shards.make_folder(mix.out / folder) for folder in sorted(set(map(dirname, sources)))]
+    for done, name in enumerate(sources, 1):
+        target = mix.out / name
+        if photo := mix.converted_photos.get(name):
             shards.write_bytes(target.with_suffix(".png"), encode(read_image(photo).image_u8))
         else:
-            tree.place(source, target, mix.link)
+            tree.place(mix.dataset.root / name, target, mix.link)
         if progress is not None:
             progress(done, total)
     for folder in made:
@@ -174,24 +183,23 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
 
 def _write_composites(mix: Mix) -> Iterator[int]:
     """Write the new composites with their bytes untouched, a few at a time; yield how many are done."""
-    left = [picked for picked in mix.picked if not os.path.isfile(os.path.join(mix.out, mix.name_of(picked)))]
-    done = len(mix.picked) - len(left)
-    running: set[Future[None]] = set()
+    there = [os.path.isfile(os.path.join(mix.out, name)) for name in mix.new_names]
+    left = [picked for picked, is_there in zip(mix.picked, there, strict=True) if not is_there]
+    names = [name for name, is_there in zip(mix.new_names, there, strict=True) if not is_there]
+    done = sum(there)
+    running: deque[Future[None]] = deque()
     with ThreadPoolExecutor(_THREADS) as threads:
-        for picked, encoded in mix.run.composites(left):
-            running.add(threads.submit(_write_composite, mix.out / mix.name_of(picked), encoded))
+        for (_, encoded), name in zip(mix.run.composites(left), names, strict=True):
+            running.append(threads.submit(_write_composite, mix.out / name, encoded))
             if len(running) >= 2 * _THREADS:
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                done += _count(ended)
+                running.popleft().result()
+                done += 1
                 yield done
-        yield done + _count(wait(running).done)
-    for folder in {(mix.out / mix.name_of(picked)).parent for picked in mix.picked}:
-        shards.sync(folder)  # once each: what tells of the files is written after it
-
-
-def _count(ended: Iterable[Future[None]]) -> int:
-    """Return how many ended; raise what any of them raised."""
-    return sum(future.result() is None for future in ended)
+        for future in running:
+            future.result()
+    for folder in set(map(dirname, mix.new_names)):
+        shards.sync(mix.out / folder)  # once each: what tells of the files is written after it
+    yield len(there)
 
 
 def _write_composite(target: Path, encoded: bytes) -> None:
@@ -202,7 +210,8 @@ def _write_composite(target: Path, encoded: bytes) -> None:
 
 
 def _write_lists(mix: Mix) -> None:
-    tree.write_lists(mix.out, [row["composite"] for row in mix.manifest()], "train")
+    originals = [name for pair in mix.dataset.train for name in pair.originals]
+    tree.write_lists(mix.out, [*originals, *mix.new_names], "train")
     if not mix.test:
         return
     composites = [name for pair in mix.test for name in pair.originals]
@@ -243,7 +252,7 @@ def train_rows(mix: Mix, skip: int) -> Iterator[Row]:
     """Yield the training rows after the first ``skip``: originals pair by pair, then new composites."""
     count = sum(len(pair.originals) for pair in mix.dataset.train)
     yield from _original_rows(mix, mix.dataset.train, skip)
-    yield from _new_rows(mix, mix.picked[max(0, skip - count) :])
+    yield from _new_rows(mix, max(0, skip - count))
 
 
 def heldout_rows(mix: Mix, skip: int) -> Iterator[Row]:
@@ -257,13 +266,13 @@ def _original_rows(mix: Mix, pairs: Iterable[Pair], skip: int) -> Iterator[Row]:
         yield {**row, **images, "name": row["composite"]}
 
 
-def _new_rows(mix: Mix, picked: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def _new_rows(mix: Mix, skip: int) -> Iterator[Row]:
     part, images = -1, dict[str, PairImages]()
-    for candidate, encoded in mix.run.composites(picked):
+    for (candidate, encoded), name in zip(mix.run.composites(mix.picked[skip:]), mix.new_names[skip:], strict=True):
         if candidate["part"] != part:
             part = candidate["part"]
             images = dict(mix.run.images(part))
-        row = mix.new_row(candidate)
+        row = mix.new_row(candidate, name)
         real, _, mask = images[candidate["pair_id"]]
         path = mix.dataset.root / row["real"]
         yield {

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 import shutil
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from harmonygen.errors import StorageError, UsageError
@@ -100,11 +101,8 @@ def new_variant(originals: Iterable[str]) -> str:
     >>> new_variant(["a_1_1.jpg"]), new_variant(["a_1_1.jpg", "a_1_hg03.png"])
     ('hg', 'hga')
     """
-    used = set()
-    for name in originals:
-        match = re.fullmatch(r"(hg[a-z]?)\d+", PurePosixPath(name).stem.rpartition("_")[2])
-        if match:
-            used.add(match[1])
+    found = (re.search(r"(?:^|[_/])(hg[a-z]?)\d+(?:\.[^./]*)?$", name) for name in originals)
+    used = {match[1] for match in found if match}
     prefixes = ["hg", *(f"hg{letter}" for letter in string.ascii_lowercase)]
     for prefix in prefixes:
         if prefix not in used:
@@ -118,8 +116,9 @@ def new_composite(mask: str, prefix: str, k: int, suffix: str) -> str:
     >>> new_composite("HFlickr/masks/f1000_1.png", "hg", 3, ".png")
     'HFlickr/composite_images/f1000_1_hg03.png'
     """
-    path = PurePosixPath(mask)
-    return str(path.parent.parent / COMPOSITES / f"{path.stem}_{prefix}{k:02d}{suffix}")
+    folder, name = posixpath.split(mask)
+    stem = f"{posixpath.splitext(name)[0]}_{prefix}{k:02d}{suffix}"
+    return posixpath.join(posixpath.dirname(folder), COMPOSITES, stem)
 
 
 def image_suffix(encoded: bytes, name: str) -> str:
@@ -133,12 +132,12 @@ def image_suffix(encoded: bytes, name: str) -> str:
 def write_lists(root: Path, composites: Sequence[str], split: str) -> None:
     """Write ``IHD_<split>.txt`` and each subset's ``<Subset>/<Subset>_<split>.txt``, in the order given."""
     shards.write_bytes(root / f"IHD_{split}.txt", _lines(composites))
-    by_subset: dict[PurePosixPath, list[str]] = {}
+    by_subset: dict[str, list[str]] = {}
     for composite in composites:
-        path = PurePosixPath(composite)
-        by_subset.setdefault(path.parent.parent, []).append(path.name)
+        folder, name = posixpath.split(composite)
+        by_subset.setdefault(posixpath.dirname(folder), []).append(name)
     for subset, names in by_subset.items():
-        shards.write_bytes(root / subset / f"{subset.name or 'all'}_{split}.txt", _lines(names))
+        shards.write_bytes(root / subset / f"{posixpath.basename(subset) or 'all'}_{split}.txt", _lines(names))
 
 
 def summed_up(subsets: Iterable[str]) -> list[str]:

@@ -80,14 +80,14 @@ class Models:
         return self._loaded[key]
 
     def _load(self, spec: MethodSpec) -> HarmonizationMethod:
-        from harmonygen.harmonization.load import load_harmonizer
+        from harmonygen.harmonization.load import load_harmonizer, method_of
         from harmonygen.models.device import Device, Sampling
 
         device = Device.pick(self.device, self.dtype, self.batch_size)
         sampling = Sampling(spec.steps, spec.sampler)
-        loaded = load_harmonizer(
-            spec.method, spec.model or "", spec.refine, device, sampling, spec.detail, floor=self.floor
-        )
+        model = spec.model or ""
+        method = spec.method or method_of(model)
+        loaded = load_harmonizer(method, model, spec.refine, device, sampling, spec.detail, floor=self.floor)
         if not spec.photo_features:
             _drop_features(loaded, spec.name)
         return loaded

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from harmonygen.harmonization.settings import Draws, MethodChoice, Refiner, SamplerChoice, Steps
+from harmonygen.harmonization.settings import UNSET_METHOD, Draws, MethodChoice, Refiner, SamplerChoice, Steps
 from harmonygen.settings import (
     HOW,
     SHOWN,
@@ -41,7 +41,9 @@ class MethodSpec(Settings):
     predictions: Path | None = setting(None, "Folder of predictions.")
     match: str = setting("*", "Read only predictions whose path fits this pattern, such as *_harmonized.png.")
     model: str | None = setting(None, "Checkpoint folder of a model to run, or starter.")
-    method: Annotated[MethodChoice, setting(..., "With a model: how composites are harmonized.")] = "diffharmony"
+    method: Annotated[
+        MethodChoice, setting(..., "With a model: how composites are harmonized.", unset=UNSET_METHOD)
+    ] = None
     refine: Annotated[Refiner, setting(..., "With a model: folder of the refiner that runs after it.")] = None
     photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
     resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None

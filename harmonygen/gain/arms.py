@@ -16,7 +16,7 @@ from typing import Any, Literal
 from harmonygen import seeds
 from harmonygen.augmentation import pick as picks
 from harmonygen.augmentation.augment import augment
-from harmonygen.augmentation.dataset import Originals, mask_path, photo_path, read_originals
+from harmonygen.augmentation.dataset import Originals, photo_path, read_originals
 from harmonygen.augmentation.export import refuse_names, write_pairs_and_composites
 from harmonygen.augmentation.gamma import GammaPlan, per_pair, plan_gamma
 from harmonygen.augmentation.leak_guard import same_photos
@@ -199,7 +199,7 @@ def duplicate(dataset: Originals, out: Path, gamma: float) -> None:
         listed += pair.originals
         for k in range(gamma_plan.count(pair.subset)):
             name = pair.originals[k % len(pair.originals)]
-            copy = tree.new_composite(dataset.relative(mask_path(pair)), "dup", k, PurePosixPath(name).suffix)
+            copy = tree.new_composite(dataset.inside(pair)[1], "dup", k, PurePosixPath(name).suffix)
             link(dataset.root / name, out / copy)
             listed.append(copy)
     link_tree(dataset, out, listed)

@@ -17,7 +17,7 @@ import numpy as np
 
 from harmonygen.augmentation import leak_guard
 from harmonygen.augmentation import pick as picks
-from harmonygen.augmentation.dataset import Originals, all_files, read_originals, refuse_missing
+from harmonygen.augmentation.dataset import Originals, read_originals, refuse_missing
 from harmonygen.augmentation.export import refuse_names, wanted, write_pairs_and_composites
 from harmonygen.augmentation.gamma import count_pairs, plan_gamma
 from harmonygen.augmentation.write import Mix, write_tree
@@ -91,7 +91,7 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
         compared = leak_guard.refuse_near_duplicates(train, dataset.guarded_photos())
     run = Run(out, {}, ())  # no run: nothing is mixed in
     nothing, gamma = picks.Picks({}, 0, (), 0), plan_gamma(0.0, pairs_and_composites(dataset))
-    write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing, ""))
+    write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing))
     counts = {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
     return {**counts, "leak_guard": leak_guard.told(dataset.guarded, compared)}
 
@@ -252,8 +252,8 @@ def pairs_and_composites(dataset: Originals) -> dict[str, tuple[int, int]]:
 
 def link_tree(dataset: Originals, out: Path, train: Sequence[str]) -> None:
     """Link the files of the base set and the test set into ``out``, and list ``train`` and the test set there."""
-    for path in all_files((*dataset.train, *dataset.test), dataset.root):
-        link(path, out / dataset.relative(path))
+    for name in dataset.files((*dataset.train, *dataset.test)):
+        link(dataset.root / name, out / name)
     tree.write_lists(out, train, "train")
     tree.write_lists(out, [name for pair in dataset.test for name in pair.originals], "test")
 

@@ -63,7 +63,7 @@ def smaller(settings: GainSettings, typed: Mapping[str, Any]) -> GainSettings:
         UsageError: it has none.
     """
     if not settings.small:
-        raise UsageError("--small needs a recipe with a table [small]: paper/table2 and gain/study-direct have one")
+        raise UsageError("--small needs a recipe with a table [small]: paper/table2 and gain/study-parametric have one")
     values = settings.model_dump(exclude={"small"}, exclude_unset=True)
     own = {name: value for name, value in typed.items() if value is not None}
     return GainSettings.model_validate(recipes.merge(recipes.merge(values, settings.small), own))

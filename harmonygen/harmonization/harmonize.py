@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
-from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer
+from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.harmonization.results import Made, files, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import ONE_ANSWER, HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
@@ -65,6 +65,7 @@ def harmonize(
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
+    settings = settings.model_copy(update={"method": settings.method or method_of(settings.model)})
     _refuse_contradictions(settings)
     if settings.image is not None:
         return _harmonize_one(settings, settings.image, say)
@@ -93,6 +94,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         f"--draws averages random draws and --method {settings.method} has none: drop it": (
             settings.method in ONE_ANSWER and (settings.draws or 1) > 1
         ),
+        "--method parametric changes the composite's own pixels and makes none: drop --detail decode (and --paper)": (
+            settings.method == "parametric" and settings.detail == "decode"
+        ),
         **zero_shot.faults(settings),
     }
     for message, wrong in faults.items():
@@ -113,6 +117,7 @@ def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizati
     if settings.method == "zero-shot":
         return zero_shot.load_zero_shot(settings, composites, device)
     sampling = Sampling(settings.steps, settings.sampler)
+    assert settings.method is not None  # harmonize() found it out
     return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
 
 

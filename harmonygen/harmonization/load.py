@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.settings import ONE_ANSWER, Method
+from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json
 from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
@@ -22,6 +23,19 @@ class HarmonizationMethod(Protocol):
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture: the mean of ``draws`` results (what the checkpoint states if not given)."""
+
+
+def method_of(model: str | Path) -> Method:
+    """Return the method that a checkpoint is for, by the ``kind`` that it states; the starter's is ``parametric``.
+
+    Raises:
+        CheckpointError: no such folder.
+    """
+    if str(model) == "starter":
+        return "parametric"
+    spec = locate(model, "parametric") / SPEC_NAME
+    kind = read_json(spec).get("kind") if spec.is_file() else None
+    return kind if kind in ONE_ANSWER else "diffharmony"
 
 
 def load_harmonizer(

@@ -34,5 +34,6 @@ class ParametricHarmonizer:
     def __call__(self, photo: Photo, seed: int = 0, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3); it is the same for every seed and number of draws."""
         harmonized = photo.image_u8.copy()
-        harmonized[photo.mask] = cubic_u8(self.model.map_of(photo.image_u8, photo.mask), photo.image_u8[photo.mask])
+        found = self.model.map_of(photo.image_u8, photo.mask, min(photo.low_mask.shape))
+        harmonized[photo.mask] = cubic_u8(found, photo.image_u8[photo.mask])
         return harmonized

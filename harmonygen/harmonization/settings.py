@@ -33,7 +33,8 @@ ONE_ANSWER: tuple[Method, ...] = ("parametric", "direct")
 """Methods that draw nothing at random."""
 
 # Fields that `evaluate` has for its models too
-MethodChoice = Annotated[Method, setting(..., "How composites are harmonized.")]
+UNSET_METHOD = "what the checkpoint is; of the starter, parametric"
+MethodChoice = Annotated[Method | None, setting(..., "How composites are harmonized.", unset=UNSET_METHOD)]
 Refiner = Annotated[str | None, setting(..., "Folder of the refiner that runs after diffharmony.")]
 Draws = Annotated[
     int | None,
@@ -133,7 +134,7 @@ class HarmonizeSettings(Settings):
     subset: Subset = None
     limit: int | None = setting(None, "Use only the first N composites.", unset="all composites", ge=1)
     out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
-    method: MethodChoice = "diffharmony"
+    method: MethodChoice = None
     model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
     refine: Refiner = None
     seed: Seed = 0

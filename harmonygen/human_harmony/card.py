@@ -171,7 +171,7 @@ def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Map
     leak = f"; photos of the test split of {settings.leak_check.name} left out" if settings.leak_check else ""
     given = " as given by lists," if settings.train_list or settings.test_list else ""
     weights = f" ({Path(settings.model).name}, weights {plan['model_digest']})"
-    model = weights if settings.generator == "diffusion" else ""
+    model = weights if settings.generator in ("diffusion", "parametric") else ""
     lines = [
         f"Masks: union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}.",
         f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "

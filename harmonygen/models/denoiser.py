@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,9 @@ NULL_EMBEDDING = "null_embedding.safetensors"
 _SAMPLERS = {"euler-ancestral": EulerAncestralDiscreteScheduler, "euler": EulerDiscreteScheduler}
 
 
+_RIDGE_OF_CELLS = 1e-4  # a few hundred cells, each with the decoder's error: a looser map would follow it
+
+
 class DenoiserSpec(Settings):
     """What a denoiser checkpoint says of itself in ``harmonygen.json``.
 
@@ -47,7 +51,8 @@ class DenoiserSpec(Settings):
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
     section 10). ``detail_radius`` is the detail transfer's window, low-resolution pixels: wide for a decoder whose
     cells show. ``detail_map`` ``cubic`` carries the change by a cubic colour map before that window's affine field; a
-    checkpoint that does not state it was made for the field alone. ``noise`` ``shared`` gives ``noise_share`` of the
+    checkpoint that does not state it was made for the field alone. ``detail_cell`` is the side of the squares whose
+    means are compared: 8 for a decoder that blurs. ``noise`` ``shared`` gives ``noise_share`` of the
     variance to one draw a channel. ``sampler`` is what it is sampled by: Euler ancestral (the papers), or Euler, which
     keeps more of a shared draw in few steps; ``steps`` is in how many (5 in the papers). One step is the model's mean
     prediction from noise alone. ``draws`` says how many draws a harmonized picture is the mean of.
@@ -67,12 +72,17 @@ class DenoiserSpec(Settings):
     draws: int = Field(1, ge=1)
     detail_radius: int = Field(4, ge=1)
     detail_map: DetailMap = "affine"
+    detail_cell: int = Field(1, ge=1)
     training_data: str = ""
 
     @property
     def transfer(self) -> Transfer:
         """How a generated change is carried to the photo's full size."""
-        return Transfer(self.detail_radius) if self.detail_map == "cubic" else Transfer.affine(self.detail_radius)
+        if self.detail_map == "affine":
+            return replace(Transfer.affine(self.detail_radius), cell=self.detail_cell)
+        if self.detail_cell == 1:
+            return Transfer(self.detail_radius)
+        return Transfer(self.detail_radius, cubic_ridge=_RIDGE_OF_CELLS, cell=self.detail_cell)
 
 
 class Denoiser:

@@ -24,7 +24,7 @@ PLAIN_CHANNELS = 4
 _UNET_WEIGHTS = "diffusion_pytorch_model"
 _PREDICTIONS = ("epsilon", "v_prediction")
 _STATED = (
-    *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map"),
+    *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map", "detail_cell"),
     *("sampler", "steps", "draws"),
 )
 
@@ -66,8 +66,8 @@ def stated_choices(init: str) -> dict[str, Any]:
     """Return the training choices that the folder ``init`` was made with; a recipe that names one overrides it.
 
     ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction goes on so); a checkpoint of
-    harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, sampler, steps and
-    draws. Without ``init``, nothing.
+    harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, detail_cell, sampler,
+    steps and draws. Without ``init``, nothing.
 
     Raises:
         CheckpointError: no scheduler, or it predicts something else.

@@ -23,6 +23,7 @@ from harmonygen.models.trunk import Trunk
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 from harmonygen.recolor.cubic import EXPONENTS, TERMS, Coefficients, cubic_terms, fit_cubic, identity_cubic
+from harmonygen.recolor.foreground_terms import usual_colours
 from harmonygen.recolor.statistics_transfer import lab_transfer
 from harmonygen.settings import Settings
 
@@ -80,9 +81,12 @@ class ParametricNet(nn.Module):
         return maps
 
     @torch.no_grad()
-    def map_of(self, composite_u8: ImageU8, mask: Mask) -> Coefficients:
-        """Return the map (20, 3) for the foreground of a composite (H, W, 3) and its mask (H, W) bool."""
-        side, like = self.spec.resolution, next(self.parameters())
+    def map_of(self, composite_u8: ImageU8, mask: Mask, resolution: int | None = None) -> Coefficients:
+        """Return the map (20, 3) for the foreground of a composite (H, W, 3) and its mask (H, W) bool.
+
+        ``resolution`` is the side of the square that is looked at, a multiple of 8; by default the spec's.
+        """
+        side, like = resolution or self.spec.resolution, next(self.parameters())
         small, small_mask = resize(composite_u8, side, side), resize_mask(mask, side, side)
         if not small_mask.any():
             return identity_cubic()
@@ -139,12 +143,9 @@ def torch_terms(rgb01: Tensor) -> Tensor:
 def orthonormal_terms() -> Coefficients:
     """Return (20, 20): columns are combinations of the monomials that are orthonormal over usual colours.
 
-    Usual colours are greys of any lightness with a little colour, and some of all colours.
+    Usual colours are those of :func:`~harmonygen.recolor.foreground_terms.usual_colours`.
     """
-    rng = np.random.default_rng(0)
-    greys = rng.random((6000, 1)) + 0.12 * rng.standard_normal((6000, 3))
-    colours = np.clip(np.concatenate([greys, rng.random((2000, 3))]), 0, 1)
-    terms = cubic_terms(colours)
+    terms = cubic_terms(usual_colours())
     gram = terms.T @ terms / len(terms) + 1e-6 * np.eye(TERMS)
     mixing: Coefficients = np.linalg.inv(np.linalg.cholesky(gram)).T
     return mixing

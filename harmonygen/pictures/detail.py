@@ -35,11 +35,15 @@ class Transfer:
     ``radius`` is half the side of the affine field's window, in low-resolution pixels: small where the generated
     picture can be trusted pixel by pixel, wide for a decoder whose cells show. ``epsilon`` pulls the field toward no
     change, in squared [0, 1] units. ``cubic_ridge`` pulls the cubic map toward the identity; None leaves the map out.
+    ``cell`` is the side of the squares of low-resolution pixels whose means are compared, where it divides the sides:
+    a decoder that blurs gives a change of contrast to its cells and not to their pixels, and a fit to the pixels would
+    find half of it. The radius then counts cells.
     """
 
     radius: int = 3
     epsilon: float = 1e-4
     cubic_ridge: float | None = 1e-5
+    cell: int = 1
 
     @classmethod
     def affine(cls, radius: int = 4) -> Transfer:
@@ -62,10 +66,11 @@ class DetailTransfer:
             mask: (H, W) bool foreground.
             how: the window, and how far the fits are pulled toward no change.
         """
-        self.real_low, self.real_u8, self.mask = real_low01.astype(np.float32), real_u8, mask
-        self.block = block_side(how.radius, *real_low01.shape[:2])
+        self.cell = math.gcd(how.cell, *real_low01.shape[:2])
+        self.real_low, self.real_u8, self.mask = cell_means(real_low01, self.cell), real_u8, mask
+        self.block = block_side(how.radius, *self.real_low.shape[:2])
         self.radius, self.epsilon = how.radius // self.block, np.float32(how.epsilon)
-        self.weight = certain_foreground(mask, real_low01.shape[0], real_low01.shape[1])
+        self.weight = certain_foreground(mask, *self.real_low.shape[:2])
         self.inside = self.weight > 0
         self.cubic: CubicFit | None = None
         if how.cubic_ridge is not None and self.inside.any():
@@ -126,10 +131,11 @@ class DetailTransfer:
 
     def __call__(self, generated_low01: Floats) -> ImageU8:
         """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
+        generated_low01 = cell_means(generated_low01, self.cell)
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         coefficients = self.map(generated_low01)
         base_low = self.real_low if coefficients is None else mapped01(coefficients, self.real_low)
-        field = self.field(generated_low01.astype(np.float32) - base_low)
+        field = self.field(generated_low01 - base_low)
         planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
         left, right = int(columns[0]), int(columns[-1]) + 1
         strip = max(1, _STRIP_PIXELS // (right - left))
@@ -142,6 +148,14 @@ class DetailTransfer:
             changed = apply_field(enlarge(planes, self.mask.shape, box), real, base)
             composite[window] = paste(changed, real, self.mask[window])
         return composite
+
+
+def cell_means(picture: Floats, side: int) -> Floats:
+    """Return the means (h / side, w / side, 3) of squares of a picture (h, w, 3), float32."""
+    height, width, channels = picture.shape
+    cells = picture.astype(np.float32).reshape(height // side, side, width // side, side, channels)
+    means: Floats = cells.mean(axis=(1, 3), dtype=np.float32)
+    return means
 
 
 def mapped01(coefficients: Floats, real_low01: Floats) -> Floats:

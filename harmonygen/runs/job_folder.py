@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import posixpath
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,10 +159,10 @@ def job_folder(
         UsageError: the folder is not ours, is another verb's, holds another plan (what changed is named), or is held.
         StorageError: it is a file, or it cannot be written.
     """
-    writes, alone = list(writes), part is None or part[1] == 1
+    names, alone = _by_folder(writes), part is None or part[1] == 1
     resumed = is_resumed(out, plan, anew, remedy)
     own, kin = (f"part-{part[0]}-of-{part[1]}", f"part-*-of-{part[1]}") if part else (plan.verb, plan.verb)
-    swept = not (alone and _left_behind(out, writes, resumed)) and not has_lock(out, own)
+    swept = not (alone and _left_behind(out, names, resumed)) and not has_lock(out, own)
     if resumed and not anew and swept and finished():
         yield Job(out, plan, resumed, finished=True)
         return
@@ -176,7 +177,7 @@ def job_folder(
             resumed = is_resumed(out, plan, anew, remedy)  # another part of the job array began it at this moment
         job = Job(out, plan, resumed, finished=resumed and not anew and finished())
         if alone:
-            job.sweep(writes)
+            remove_strays(_left_behind(out, names, resumed))
         yield job
 
 
@@ -238,17 +239,24 @@ def parse_plan(content: bytes, where: object, verb: str, option: str = "--out") 
 
 def sweep(out: Path, writes: Iterable[str], resumed: bool) -> None:
     """Remove what killed runs left half written in the folders of ``writes``; hold the lock of ``out`` while you do."""
-    remove_strays(_left_behind(out, writes, resumed))
+    remove_strays(_left_behind(out, _by_folder(writes), resumed))
 
 
-def _left_behind(out: Path, writes: Iterable[str], resumed: bool) -> list[Path]:
-    """Return what killed runs left half written in the folders of ``writes``; links to folders are not followed.
+def _by_folder(writes: Iterable[str]) -> dict[PurePosixPath, set[str]]:
+    """Return the names of files by their folder, with those that every job has in its own."""
+    names: dict[str, set[str]] = {}
+    for path in writes:
+        folder, name = posixpath.split(path)
+        names.setdefault(folder, set()).add(name)
+    names.setdefault("", set()).update((PLAN, SUMMARY, QUARANTINE, REPORT))
+    return {PurePosixPath(folder): finals for folder, finals in names.items()}
+
+
+def _left_behind(out: Path, names: Mapping[PurePosixPath, Container[str]], resumed: bool) -> list[Path]:
+    """Return what killed runs left half written in the folders of ``names``; links to folders are not followed.
 
     The names that an older version gave are looked for in a folder that it may have begun only.
     """
-    names: dict[PurePosixPath, set[str]] = {PurePosixPath(): {PLAN, SUMMARY, QUARANTINE, REPORT}}
-    for path in map(PurePosixPath, writes):
-        names.setdefault(path.parent, set()).add(path.name)
     found: list[Path] = []
     for folder, finals in names.items():
         if not any((out / above).is_symlink() for above in (folder, *folder.parents) if above.name):

@@ -161,8 +161,9 @@ def whole_file(final: Path, *, sync_entry: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         commit(temporary, final, sync_entry=sync_entry)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmonygen.models.device import Device, Sampling, keep_memory, pick_dtype
+from harmonygen.models.device import Device, Sampling, keep_memory, pick_device, pick_dtype
 from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.photo import Sizing
 from harmonygen.records import Pair
@@ -23,6 +23,10 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
         return ColorJitterGenerator()
     if settings.generator == "lut":
         return LutGenerator(settings.cube)
+    if settings.generator == "parametric":
+        from harmonygen.synthesis.generators.parametric import ParametricGenerator
+
+        return ParametricGenerator.from_pretrained(settings.model, pick_device(device))
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
 
     keep_memory()

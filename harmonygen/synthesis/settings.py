@@ -33,7 +33,8 @@ from harmonygen.settings import (
 
 # Fields that `gain` overrides
 Generator = Annotated[
-    Literal["diffusion", "color-transfer", "color-jitter", "lut"], setting(..., "What makes the candidates.")
+    Literal["diffusion", "parametric", "color-transfer", "color-jitter", "lut"],
+    setting(..., "What makes the candidates."),
 ]
 References = Annotated[
     Literal["all", "subset"], setting(..., "Whether color-transfer takes colours from all photos or the pair's subset.")
@@ -60,7 +61,9 @@ class CandidateSettings(Settings):
     k: int = setting(10, "Number of candidates per pair.", ge=1)
     seed: Seed = 0
     generator: Generator = "diffusion"
-    model: str = setting("starter", "Checkpoint folder of the inverse model, or starter.")
+    model: str = setting(
+        "starter", "Checkpoint folder of the inverse model (for parametric, of a parametric inverse), or starter."
+    )
     classifier: Classifier = "starter"
     methods: tuple[str, ...] = setting(
         ("reinhard", "xiao", "fecker", "pitie"),

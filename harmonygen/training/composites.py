@@ -19,6 +19,7 @@ from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.masks import resize_mask
 from harmonygen.recolor import grade_foreground
 from harmonygen.recolor.foreground import lightness_gap
+from harmonygen.recolor.foreground_terms import change_numbers
 from harmonygen.records import Pair
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.chain import draw_chain
@@ -42,6 +43,7 @@ __all__ = [
     "OnTheFlyComposites",
     "Samples",
     "TrainingPhoto",
+    "chained_sample",
     "hold_out",
     "load_photos",
     "make_composite",
@@ -106,15 +108,23 @@ class OnTheFlyComposites(Dataset[Batch]):
         Raises:
             TooManyBadInputsError: too many photos are bad, in all or in a row.
         """
+        return self.named(index)[1]
+
+    def named(self, index: int) -> tuple[str, Batch]:
+        """Return the photo's id and sample ``index``.
+
+        Raises:
+            TooManyBadInputsError: too many photos are bad, in all or in a row.
+        """
         for tried in range(MOST_BAD_IN_A_ROW):
             rng = numpy_rng("composite", self.settings.seed, self.name, index + tried)
             drawn = self._drawn(rng)
             if drawn is not None:
-                return self._sample(*drawn, rng)
+                return drawn[0], self._sample(*drawn[1:], rng)
         raise TooManyBadInputsError(f"{MOST_BAD_IN_A_ROW} samples in a row, from {index} on, drew photos that are bad")
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[ImageU8, Mask, TrainingPhoto] | None:
-        """Draw a square of a photo, its mask and a reference until the light will do; nothing if a photo is bad."""
+    def _drawn(self, rng: np.random.Generator) -> tuple[str, ImageU8, Mask, TrainingPhoto] | None:
+        """Draw a photo's id, a square of it, its mask and a reference until the light will do; None if one is bad."""
         for _ in range(_LIGHT_DRAWS):
             photo, reference = (self._photo(int(rng.integers(len(self.photos)))) for _ in range(2))
             if photo is None or reference is None:
@@ -122,8 +132,8 @@ class OnTheFlyComposites(Dataset[Batch]):
             masked = self._with_mask(photo, rng)
             if masked is None:
                 return None
-            found = (*self._square(masked, rng), reference)
-            if self._in_a_usual_light(*found[:2], rng):
+            found = (masked.real_id, *self._square(masked, rng), reference)
+            if self._in_a_usual_light(found[1], found[2], rng):
                 break
         return found
 
@@ -168,13 +178,26 @@ class OnTheFlyComposites(Dataset[Batch]):
         shown = grade_foreground(real, np.ones_like(mask), rng, drawn_fmse(how, rng)) if both or alone else real
         changed = ~mask if _by_chance(how.change_background, rng) and not mask.all() else mask
         composite = make_composite(real if alone else shown, changed, reference, how, rng)
-        chain = draw_chain(rng, self.settings.chain, *mask.shape)
-        return sample(chain(shown), chain(composite), mask)
+        return chained_sample(shown, composite, mask, self.settings, rng)
 
 
 def _by_chance(share: float, rng: np.random.Generator) -> bool:
     """Return True in ``share`` of the calls; a share of 0 draws nothing."""
     return bool(share and rng.random() < share)
+
+
+def chained_sample(
+    real: ImageU8, composite: ImageU8, mask: Mask, settings: TrainSettings, rng: np.random.Generator
+) -> Batch:
+    """Return one sample as tensors, its pictures through one random chain; ``change`` is measured before that.
+
+    ``change`` (60,) are the numbers of :mod:`harmonygen.recolor.foreground_terms`, for a model that asks for them.
+    """
+    chain = draw_chain(rng, settings.chain, *mask.shape)
+    made = sample(chain(real), chain(composite), mask)
+    if settings.measures_change:
+        made["change"] = torch.from_numpy(change_numbers(real, composite, mask)).float()
+    return made
 
 
 def sample(real: ImageU8, composite: ImageU8, mask: Mask) -> Batch:

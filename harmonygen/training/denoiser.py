@@ -46,6 +46,7 @@ class DenoiserTask:
             mask_pooling=settings.mask_pooling,
             detail_radius=settings.detail_radius,
             detail_map=settings.detail_map,
+            detail_cell=settings.detail_cell,
             sampler=settings.sampler,
             steps=settings.steps,
             draws=settings.draws,

@@ -21,6 +21,7 @@ from harmonygen.training.direct import DirectTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
 from harmonygen.training.loop import TrainResult, collate, fit, new_accelerator
 from harmonygen.training.parametric import ParametricTask
+from harmonygen.training.parametric_inverse import ParametricInverseTask
 from harmonygen.training.photos import QUARANTINE
 from harmonygen.training.refiner import RefinerTask
 from harmonygen.training.settings import (
@@ -29,6 +30,7 @@ from harmonygen.training.settings import (
     DenoiserTraining,
     DirectTraining,
     HarmonyVaeTraining,
+    ParametricInverseTraining,
     ParametricTraining,
     RefinerTraining,
     TrainSettings,
@@ -92,6 +94,8 @@ def build(settings: TrainSettings, data: Samples) -> Task:
         return DirectTask(settings)
     if isinstance(settings, ParametricTraining):
         return ParametricTask(settings)
+    if isinstance(settings, ParametricInverseTraining):
+        return ParametricInverseTask(settings, data)
     if isinstance(settings, ClassifierTraining):
         return ClassifierTask(settings)
     raise UsageError(f"no task for settings of kind {type(settings).__name__}: see harmonygen.training.settings.TASKS")

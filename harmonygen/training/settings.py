@@ -28,6 +28,8 @@ class TrainSettings(Settings):
     task: ClassVar[str] = ""
     judges: ClassVar[bool] = False
     """Whether it learns to tell composites from photos, rather than to make one of the other."""
+    measures_change: ClassVar[bool] = False
+    """Whether its samples state the colour map from photo to composite."""
 
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
     layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
@@ -167,6 +169,9 @@ class DenoiserTraining(TrainSettings):
     detail_map: Annotated[DetailMap, HOW] = setting(
         "cubic", "Detail transfer: a cubic colour map and an affine field on what it leaves, or the field alone."
     )
+    detail_cell: Annotated[int, HOW] = setting(
+        1, "Detail transfer: side of the squares whose means are compared; the autoencoder's factor if it blurs.", ge=1
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = setting("epsilon", "What the UNet predicts.")
     loss_region: LossRegion = "foreground"
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
@@ -247,6 +252,28 @@ class ParametricTraining(TrainSettings):
     crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
 
 
+class ParametricInverseTraining(TrainSettings):
+    """Real photo and mask in, a distribution over the colour maps of its foreground out."""
+
+    task: ClassVar[str] = "parametric-inverse"
+    measures_change: ClassVar[bool] = True
+
+    init: str = setting("", "Folder of a parametric-inverse checkpoint to start from, or starter.", unset="new weights")
+    components: int = setting(16, "Number of principal components of the data's changes, up to 60.", ge=1, le=60)
+    gaussians: int = setting(8, "Number of Gaussians in the mixture over the components.", ge=1)
+    prior_samples: int = setting(1024, "Number of training samples that the components are computed from.", ge=2)
+    crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> Self:
+        if self.prior_samples <= self.components:
+            raise ValueError(
+                f"{self.prior_samples} prior_samples cannot tell {self.components} components: give more samples than "
+                "components"
+            )
+        return self
+
+
 class ClassifierTraining(TrainSettings):
     """Train the harmony classifier (REFERENCE section 5)."""
 
@@ -278,6 +305,7 @@ TASKS: dict[str, type[TrainSettings]] = {
         RefinerTraining,
         DirectTraining,
         ParametricTraining,
+        ParametricInverseTraining,
         ClassifierTraining,
     )
 }

@@ -17,8 +17,7 @@ from harmonygen.errors import InputError, TooManyBadInputsError
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.records import Composite, FileSource
 from harmonygen.seeds import numpy_rng
-from harmonygen.training.chain import draw_chain
-from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, sample, sizing
+from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, chained_sample, sizing
 from harmonygen.training.photos import BadSamples, Sources, crop_corner, cut, ids_digest, read_pixels, shrink_mask
 from harmonygen.training.settings import TrainSettings
 
@@ -123,8 +122,7 @@ class StoredComposites(Dataset[Batch]):
         pictures = (whole_real, whole_composite)
         real, composite = (cut(picture, corner, settings.resolution, flipped) for picture in pictures)
         square = cut(whole_mask, corner, settings.resolution, flipped)
-        chain = draw_chain(rng, settings.chain, *square.shape)
-        return sample(chain(real), chain(composite), square)
+        return chained_sample(real, composite, square, settings, rng)
 
     def _shrunk(self, item: Composite) -> tuple[ImageU8, Mask, ImageU8]:
         """Return photo, mask and composite at the size that crops are cut from."""

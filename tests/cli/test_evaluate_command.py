@@ -30,7 +30,13 @@ def quick(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", ["paper/table5", "paper/randomness"])
+def test_a_recipe_without_a_small_form_is_not_run_in_its_large_one(name, quick, capfd):
+    assert run(["evaluate", "--recipe", name, "--small"]) == 2
+    assert f"--small needs a recipe with a table [small], {name} has none" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if "small" in recipes.load(name)])
 def test_a_recipe_of_the_paper_runs_in_its_small_form_with_the_published_numbers_beside(name, quick, capfd):
     settings = resolve(EvaluateSettings, name)
     assert settings.published

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from harmonygen.evaluation.changes import summarise_changes
+from harmonygen.synthesis.settings import GateSettings
+from harmonygen.synthesis.synthesize import synthesize
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,9 @@ def test_authentic_medians_are_of_the_size_measured_on_forty_four(bench, triplet
 
 
 def test_the_lab_transfer_takes_half_of_the_error_and_nothing_takes_none(bench, triplets):
-    rows = bench.compare_harmonizers({name: bench.harmonizer(name) for name in bench.CONTROLS}, triplets)
+    rows, photos = bench.compare_harmonizers({name: bench.harmonizer(name) for name in bench.CONTROLS}, triplets)
     by_name = {row[0]: row for row in rows}
+    assert photos == len({case.photo for case in triplets})
     assert by_name["identity"][3] == by_name["identity"][4]
     assert by_name["identity"][5].startswith("0 %")
     assert float(by_name["lab-transfer"][4]) < 0.5 * float(by_name["lab-transfer"][3])
@@ -69,7 +72,7 @@ def test_a_perfect_and_a_harmful_harmonizer_are_told_apart(bench, made):
         "perfect": lambda composite, mask: real_of[composite.tobytes()],
         "harmful": lambda composite, mask: np.where(mask[..., None], composite // 2, composite),
     }
-    perfect, harmful = bench.compare_harmonizers(harmonizers, made)
+    (perfect, harmful), _ = bench.compare_harmonizers(harmonizers, made)
     assert (perfect[4], perfect[5][:6], perfect[7][:4], perfect[8][:4]) == ("0", "-100 %", "1.00", "0.00")
     assert (harmful[7][:4], harmful[8][:4]) == ("0.00", "1.00")
 
@@ -117,3 +120,15 @@ def test_the_changes_of_a_run_are_those_of_its_usable_candidates(bench, finished
     assert len(found) == len(usable) == len(photos)
     assert sorted(change.fmse for change in found) == pytest.approx(sorted(row["fmse"] for row in usable), rel=1e-5)
     assert len(bench.run_changes(finished_run, 1)[0]) < len(found)
+
+
+def test_candidates_of_the_parametric_inverse_are_measured_and_are_cubic_maps(
+    bench, settings_of, tiny_parametric_inverse
+):
+    open_gates = GateSettings(max_clipped=1, min_fmse=0, max_fmse=65025, min_structure=-1)
+    settings = settings_of(generator="parametric", model=str(tiny_parametric_inverse), k=2, limit=3, gates=open_gates)
+    synthesize(settings)
+    found, photos = bench.run_changes(settings.out)
+    assert len(set(photos)) == 3
+    left = summarise_changes(found, photos).medians
+    assert left["left_cubic"].mean < min(0.2, 0.5 * left["left_affine"].mean)  # clipping and rounding are left

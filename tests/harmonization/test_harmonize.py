@@ -16,6 +16,7 @@ import harmonygen
 from harmonygen.errors import CheckpointError, InputError, StorageError, TooManyBadInputsError, UsageError
 from harmonygen.harmonization.diffusion import DiffusionHarmonizer
 from harmonygen.harmonization.harmonize import harmonize
+from harmonygen.harmonization.load import method_of
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.storage.shards import locked
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -244,8 +245,18 @@ def test_the_wrong_checkpoint_is_refused_before_anything_is_written(settings_of,
     with pytest.raises(CheckpointError, match="needs a HarmonyVAE"):
         harmonize(settings_of(method="diffharmony++"))
     with pytest.raises(CheckpointError, match="'denoiser' is needed"):
-        harmonize(settings_of(model=str(tiny_direct)))
+        harmonize(settings_of(model=str(tiny_direct), method="diffharmony"))
     assert not settings_of().out.exists()
+
+
+def test_a_checkpoint_says_which_method_it_is_for(settings_of, tiny_direct):
+    assert harmonize(settings_of(model=str(tiny_direct))).summary["method"] == "direct"
+
+
+def test_the_starter_is_the_parametric_harmonizer_which_makes_no_pixels_of_its_own(settings_of):
+    assert method_of("starter") == "parametric"
+    with pytest.raises(UsageError, match="drop --detail decode"):
+        harmonize(settings_of(model="starter", detail="decode"))
 
 
 def test_the_direct_method_runs_a_dataset_too(settings_of, tiny_direct, dataset):

@@ -33,6 +33,22 @@ def test_no_change_gives_the_photo_back_bit_for_bit(photos, mask):
         assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(low01(photo)), photo)
 
 
+def test_a_change_of_contrast_that_a_decoder_blurred_is_found_in_the_means_of_its_cells(photos, mask):
+    """The generated picture has the change of each cell's mean and none of its texture's."""
+    photo = photos[0]
+    photo = np.clip(photo + np.random.default_rng(0).normal(0, 25, photo.shape), 0, 255).astype(np.uint8)
+    real = low01(photo)
+    change = detail.cell_means(0.5 * (real.mean() - real), 8)  # half of the contrast
+    generated = real + np.repeat(np.repeat(change, 8, axis=0), 8, axis=1)
+
+    def left(cell):
+        made = DetailTransfer(real, photo, mask, Transfer(32, cell=cell))(generated)
+        return made[mask].mean(axis=1).std() / photo[mask].mean(axis=1).std()
+
+    assert left(8) == pytest.approx(0.5, abs=0.08)
+    assert left(1) > 0.65
+
+
 CHANGES = {
     "shift": (np.eye(3), (0.1, -0.05, 0.03)),
     "gains": (np.diag([1.1, 0.9, 1.05]), (0.02, 0.0, -0.02)),

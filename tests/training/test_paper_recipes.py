@@ -80,6 +80,7 @@ def test_the_recipes_are_there():
     sd15 = {f"train/sd15-{name}" for name in ("inverse", "forward", "harmony-vae-forward", "harmony-vae-inverse")}
     assert {*sd15, "train/sd15-refiner", "train/resnet50-probe"} == set(PAPERS)
     tasks = {"autoencoder", "harmony-vae", "inverse", "forward", "refiner", "direct", "parametric", "classifier"}
+    tasks |= {"parametric-inverse"}
     assert {name.removeprefix("train/smoke-") for name in SMOKE} == tasks == set(TASKS)
 
 
@@ -195,6 +196,7 @@ def test_the_probes_settings_are_the_papers():
 def test_a_smoke_recipe_runs_from_the_sample_to_a_finished_model(name, tmp_path, forward):
     changes = [f"output_dir={tmp_path}", "max_train_steps=2", "checkpointing_steps=2", "validation_steps=2"]
     changes += [f"pipeline={forward}"] if task_of(name) == "refiner" else []
+    changes += [f"vae={forward}"] if task_of(name) == "forward" else []
     said: list[str] = []
     result = train(settings_of(name, *changes), said.append)
     assert result.steps == 2
