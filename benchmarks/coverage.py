@@ -2,6 +2,7 @@
 
     python benchmarks/coverage.py                                     # the table of docs/evaluate.md; minutes, one core
     python benchmarks/coverage.py --samples 200 --photos 10 30        # a glance
+    python benchmarks/coverage.py --only "3 seeds"                    # some rows
     python benchmarks/coverage.py --scores OUT/per_image.parquet      # photos of an evaluation as the distribution
 
 Normal values stand for PSNR, log-normal ones with sigma 1.5 for MSE and fMSE. A second method's values are the first
@@ -15,6 +16,7 @@ All intervals are of 95 % and made by the functions that `evaluate` and `gain` c
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -83,10 +85,14 @@ def percentiles(tails: str) -> Case:
     def draw(rng: np.random.Generator, photos: int, samples: int, n: int) -> tuple[Sequence[Interval], float]:
         before, _, truth, _ = PAIRS[tails](rng, (photos, samples))
         drawn = np.concatenate([weights @ before / photos for weights in resamples(photos, 0, n)])
-        low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-        return [Interval(0.0, *bounds, photos) for bounds in zip(low, high, strict=True)], truth
+        return between(np.percentile(drawn, [2.5, 97.5], axis=0), photos), truth
 
     return Case("mean, percentiles (as it was)", tails, 0, draw)
+
+
+def between(bounds: Floats, photos: int) -> list[Interval]:
+    """Return the intervals of bounds (2, samples)."""
+    return [Interval(0.0, low, high, photos) for low, high in bounds.T.tolist()]
 
 
 def difference(tails: str) -> Case:
@@ -128,15 +134,35 @@ def crossed(tails: str, seeds: int, strength: float) -> Case:
     """Return the case of a mean difference over photos and seeds, which add ``strength`` times the photos' variance."""
 
     def draw(rng: np.random.Generator, photos: int, samples: int, n: int) -> tuple[Sequence[Interval], float]:
-        before, after, old, new = PAIRS[tails](rng, (photos, samples))
-        of_photo = after - before
-        spread = 2.0 if tails == "normal" else heavy_spread()
-        of_seed = rng.normal(0, spread * np.sqrt(strength * seeds / photos), (seeds, samples))
-        chance = rng.normal(0, spread / 2, (photos, seeds, samples))
-        values = of_photo[:, None] + of_seed + chance
-        return crossed_intervals(values, [str(place) for place in range(photos)], n=n), new - old
+        values, truth = of_photos_and_seeds(rng, tails, (photos, seeds, samples), strength)
+        return crossed_intervals(values, [str(place) for place in range(photos)], n=n), truth
 
     return Case(f"{seeds} seeds, adding {strength:g} x the photos'", tails, seeds, draw)
+
+
+def crossed_percentiles(tails: str, seeds: int, strength: float) -> Case:
+    """Return the same case with percentiles of resamples of both photos and seeds, which harmonygen had before."""
+
+    def draw(rng: np.random.Generator, photos: int, samples: int, n: int) -> tuple[Sequence[Interval], float]:
+        values, truth = of_photos_and_seeds(rng, tails, (photos, seeds, samples), strength)
+        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=n) / seeds
+        of_photo = np.concatenate(list(resamples(photos, 0, n))) / photos
+        means = sum(of_photo @ values[:, seed] * drawn[:, seed, None] for seed in range(seeds))
+        return between(np.percentile(means, [2.5, 97.5], axis=0), photos), truth
+
+    return Case(f"{seeds} seeds, adding {strength:g} x, percentiles (as it was)", tails, 0, draw)
+
+
+def of_photos_and_seeds(
+    rng: np.random.Generator, tails: str, shape: tuple[int, int, int], strength: float
+) -> tuple[Floats, float]:
+    """Draw differences (photos, seeds, samples) of two methods, and return their mean too."""
+    photos, seeds, samples = shape
+    before, after, old, new = PAIRS[tails](rng, (photos, samples))
+    spread = 2.0 if tails == "normal" else heavy_spread()
+    of_seed = rng.normal(0, spread * np.sqrt(strength * seeds / photos), (seeds, samples))
+    chance = rng.normal(0, spread / 2, shape)
+    return (after - before)[:, None] + of_seed + chance, new - old
 
 
 def heavy_spread() -> float:
@@ -183,7 +209,8 @@ def cases() -> list[Case]:
     """Return the rows of the table."""
     both = ("normal", "heavy")
     found = [make(tails) for make in (percentiles, mean, difference, change, grouped) for tails in both]
-    found += [crossed(tails, seeds, add) for seeds in (1, 2, 3, 5) for add in (0, 1, 4) for tails in both if seeds > 1]
+    found += [crossed_percentiles(tails, seeds, add) for seeds in (3, 10) for add in (1, 4) for tails in both]
+    found += [crossed(tails, seeds, add) for seeds in (2, 3, 5) for add in (0, 1, 4) for tails in both]
     return [*found, *map(median, both), auc(), share(0.5), share(0.9)]
 
 
@@ -222,12 +249,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000, help="samples of a cell; half of it over 100 photos")
     parser.add_argument("--photos", type=int, nargs="+", default=list(PHOTOS), help="photos in a sample")
     parser.add_argument("--resamples", type=int, default=2000, help="resamples of each interval")
+    parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--scores", type=Path, help="per_image.parquet of an evaluation to draw photos from")
     options = parser.parse_args()
     print(f"| interval of | tails | {' | '.join(f'{n} photos' for n in options.photos)} |")
     print(f"|---|---|{'---:|' * len(options.photos)}", flush=True)
     spans: dict[tuple[int, int], list[float]] = {}
     for case in of_scores(options.scores) if options.scores else cases():
+        if options.only not in case.kind:
+            continue
         row = []
         for photos in options.photos:
             samples = options.samples if photos <= 100 else options.samples // 2
@@ -236,10 +266,10 @@ def main() -> None:
             spans.setdefault((case.seeds, photos), []).append(row[-1])
         cells = (f"{value:.1f}{'' if LOW <= value <= HIGH else ' *'}" for value in row)
         print(f"| {case.kind} | {case.tails} | {' | '.join(cells)} |", flush=True)
-    print("\nfor harmonygen/evaluation/measured.py: seeds, photos: least and most of the rows above")
+    print("\nfor harmonygen/evaluation/measured.py: seeds, photos: least and most of the rows above, rounded outwards")
     for (seeds, photos), values in sorted(spans.items()):
         if seeds:
-            print(f"{seeds}, {photos}: ({min(values):.0f}, {max(values):.0f})")
+            print(f"{seeds}, {photos}: ({math.floor(min(values))}, {math.ceil(max(values))})")
 
 
 if __name__ == "__main__":

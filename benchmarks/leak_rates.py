@@ -2,11 +2,11 @@
 
     python benchmarks/leak_rates.py --photos FOLDER [FOLDER ...]                 # all photos below the folders
     python benchmarks/leak_rates.py --photos FOLDER --limit 1000 --copies 300
-    python benchmarks/leak_rates.py --photos FOLDER --at-scale                   # and the time of 66,000 x 7,404 photos
+    python benchmarks/leak_rates.py --photos FOLDER --at-scale                   # and the time for iHarmony4's photos
 
-Copies are written of some of the photos and compared with these; found is a copy whose own photo is named. Pairs of
-photos in the folders that are taken for one are printed: they are false alarms, unless the folders hold a photo twice.
-"hash" is the 64-bit hash alone, within 4 bits.
+Copies are written of some of the photos and compared with these; found is a copy whose own photo is named. "hash" is
+the 64-bit hash alone, within 4 bits. Pairs of photos in the folders that are taken for one are false alarms, unless the
+folders hold a photo twice: those that are no re-encoding are named, and --sheet lays them side by side to be looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from PIL import Image
 
 from harmonygen.augmentation.leak_guard import same_photos
 from harmonygen.data.files import walk_images
+from harmonygen.data.split import near_duplicate_groups
 from harmonygen.pictures.copies import WINDOWS, Looks, candidates, copies, look_at
 from harmonygen.pictures.phash import near_pairs
 from harmonygen.records import FileSource
@@ -108,6 +109,8 @@ KINDS: dict[str, tuple[Change, int]] = {
     "mirrored, 5 % cut off, JPEG 50": (one_after_another(mirrored, cropped(0.05)), 50),
 }
 """Kinds of copies: the change, and the JPEG quality that it is stored with."""
+SCALE = 34_679, 4_317
+"""Photos of iHarmony4's training list (64,255 composites, foregrounds under half of the image) and its test list."""
 
 
 def write_copies(photos: Sequence[FileSource], change: Change, quality: int, folder: Path) -> list[FileSource]:
@@ -151,13 +154,24 @@ def at_scale(train: int, test: int) -> float:
     return (time.process_time() - began) * train / len(some.hashes)
 
 
+def print_scale(a_look: float, share: float, a_candidate: float) -> None:
+    """Print the seconds that iHarmony4 would take: a look at each photo, all descriptions, a share of candidates."""
+    train, test = SCALE
+    few = share * train * test
+    print(
+        f"\n{train:,} training photos against {test:,}, seconds of one core: {a_look * (train + test):.0f} for looks, "
+        f"{at_scale(train, test):.0f} for descriptions, {few * a_candidate:.0f} for {few:,.0f} candidates"
+    )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of photos")
     parser.add_argument("--limit", type=int, help="photos of each folder, evenly spaced")
     parser.add_argument("--copies", type=int, default=300, help="photos that copies are made of, evenly spaced")
-    parser.add_argument("--at-scale", action="store_true", help="time the comparison of 66,000 with 7,404 photos")
+    parser.add_argument("--at-scale", action="store_true", help="seconds that iHarmony4 would take")
+    parser.add_argument("--sheet", type=Path, help="file for a picture of the pairs that are named")
     options = parser.parse_args()
     photos: list[FileSource] = []
     for folder in options.photos:
@@ -165,8 +179,9 @@ def main() -> None:
         photos += [FileSource(path) for path in paths[:: max(1, len(paths) // (options.limit or len(paths)))]]
     began = time.process_time()
     looks = look_at(photos)
-    print(f"{len(photos)} photos, a look at one takes {1e3 * (time.process_time() - began) / len(photos):.1f} ms")
-    print_alarms(photos, looks)
+    a_look = (time.process_time() - began) / len(photos)
+    print(f"{len(photos)} photos, a look at one takes {1e3 * a_look:.1f} ms")
+    share, a_candidate = print_alarms(photos, looks, options.sheet)
     some = np.linspace(0, len(photos) - 1, min(options.copies, len(photos))).round().astype(int).tolist()
     print(f"{len(some)} copies of each kind\n\n| kind of copy | found by hash | found by the guard | mostly called |")
     print("|---|---:|---:|---|", flush=True)
@@ -174,24 +189,49 @@ def main() -> None:
         hashed, found, named = rates(photos, some, change, quality)
         print(f"| {kind} | {hashed:.1%} | {found:.1%} | {named} |", flush=True)
     if options.at_scale:
-        print(f"\n66,000 photos against 7,404: {at_scale(66_000, 7404):.0f} s of one core for the descriptions")
+        print_scale(a_look, share, a_candidate)
 
 
-def print_alarms(photos: Sequence[FileSource], looks: Looks) -> None:
-    """Print the pairs of these photos that are taken for one, and what looking through the candidates takes."""
-    names = [f"{photo.path.parent.parent.name}/{photo.path.name}" for photo in photos]
-    began = time.process_time()
-    few = sum(1 for _ in candidates(looks, looks))
-    middle = time.process_time()
+def print_alarms(photos: Sequence[FileSource], looks: Looks, sheet: Path | None) -> tuple[float, float]:
+    """Print the pairs of these photos that are taken for one; return the share of candidates, and seconds of each.
+
+    These two are of the photos that are left as different, as the photos of a training and a test set mostly are.
+    """
     found = copies(looks, looks, photos, photos)
-    spent = 1e3 * (time.process_time() - middle - (middle - began)) / max(few, 1)
-    near = [(i, j, bits) for i, j, bits in near_pairs(looks.hashes, looks.hashes) if i < j]
-    print(f"{len(photos) * (len(photos) - 1) // 2} pairs, {few} candidates, {spent:.1f} ms each")
-    print(f"taken for one photo: {len(found)} pairs, by the hash {len(near)}")
-    for copy in found:
-        print(f"    {names[copy.left]} = {names[copy.right]} ({copy.kind}, {copy.alike:.2f})")
-    for i, j, bits in near:
-        print(f"    {names[i]} = {names[j]} ({bits} bits)")
+    near = {(i, j): bits for i, j, bits in near_pairs(looks.hashes, looks.hashes) if i < j}
+    groups = near_duplicate_groups(looks.hashes, linked=[(copy.left, copy.right) for copy in found])
+    first = np.unique(groups, return_index=True)[1]
+    print(f"taken for one photo: {len(found)} pairs, by the hash {len(near)}; left as different: {len(first)} photos")
+    named = [(copy.left, copy.right, f"{copy.kind}, {copy.alike:.2f}") for copy in found]
+    named = [pair for pair in named if near.get(pair[:2]) != 0]
+    by_hash = near.keys() - {(copy.left, copy.right) for copy in found}
+    named += [(*pair, f"{near[pair]} bits") for pair in sorted(by_hash)]
+    for i, j, why in named:
+        print(f"    {photos[i].path} = {photos[j].path} ({why})")
+    if sheet is not None:
+        side_by_side([(photos[i], photos[j]) for i, j, _ in named], sheet)
+    return looked_at([photos[place] for place in first], looks[first])
+
+
+def looked_at(photos: Sequence[FileSource], looks: Looks) -> tuple[float, float]:
+    """Return the share of pairs of different photos that are candidates, and the seconds that each takes."""
+    began = time.process_time()
+    few, pairs = sum(1 for _ in candidates(looks, looks)), len(photos) * (len(photos) - 1) // 2
+    middle = time.process_time()
+    copies(looks, looks, photos, photos)
+    spent = (time.process_time() - middle - (middle - began)) / max(few, 1)
+    print(f"{pairs} pairs of different photos, {few} candidates, {1e3 * spent:.1f} ms each")
+    return few / max(pairs, 1), spent
+
+
+def side_by_side(pairs: Sequence[tuple[FileSource, FileSource]], path: Path, side: int = 150, across: int = 5) -> None:
+    """Write a picture of pairs of photos, in rows of five pairs."""
+    sheet = Image.new("RGB", (across * (2 * side + 20), -(-len(pairs) // across) * (side + 10)), "white")
+    for place, pair in enumerate(pairs):
+        for right, photo in enumerate(pair):
+            small = Image.open(photo.path).convert("RGB").resize((side, side))
+            sheet.paste(small, (place % across * (2 * side + 20) + right * side, place // across * (side + 10)))
+    sheet.save(path)
 
 
 if __name__ == "__main__":

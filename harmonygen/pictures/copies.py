@@ -75,7 +75,7 @@ class Looks:
             np.zeros((count, _SIDE // 3, _SIDE // 3), dtype=np.uint8),
         )
 
-    def __getitem__(self, part: slice) -> Looks:
+    def __getitem__(self, part: slice | npt.NDArray[np.intp]) -> Looks:
         return Looks(self.hashes[part], self.readable[part], self.windows[part], self.small[part])
 
 
@@ -170,7 +170,7 @@ class Likeness:
     def ordered(self, left: npt.NDArray[Any], right: npt.NDArray[Any]) -> tuple[Grey, Grey]:
         """Return the pictures of both photos, the inner one first and the way round that the outer one is."""
         inner, outer = (right, left) if self.left_is_outer else (left, right)
-        return np.float32(inner[:, ::-1] if self.mirrored else inner), np.float32(outer)
+        return (inner[:, ::-1] if self.mirrored else inner).astype(np.float32), outer.astype(np.float32)
 
 
 def candidates(left: Looks, right: Looks, alike: float = ALIKE) -> Iterator[Likeness]:
@@ -290,8 +290,8 @@ def _fitted(inner: Grey, outer: Grey, warp: Warp) -> Warp:
 def _places(size: int) -> tuple[Floats, Floats]:
     """Return the places x and y (size, size) of pixels' middles, sides 0 to 1."""
     middle = ((np.arange(size) + 0.5) / size).astype(np.float32)
-    x, y = np.meshgrid(middle, middle)
-    return x, y
+    x = np.broadcast_to(middle, (size, size))
+    return x, x.T
 
 
 def warped(outer: Grey, warp: Warp) -> tuple[Grey, npt.NDArray[np.bool_]]:

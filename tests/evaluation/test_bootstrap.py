@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.bootstrap import (
     crossed_interval,
+    crossed_intervals,
     interval,
     intervals,
     intervals_of,
@@ -200,6 +201,8 @@ def test_a_relative_change_is_that_of_the_means_and_never_under_minus_one():
     assert nearly_all.low >= -1
     noisy = relative_changes(after[:, :1] * rng.uniform(0.5, 1.5, (60, 1)), before[:, :1])[0]
     assert noisy.low < -0.5 < noisy.high
+    one_left = relative_changes(np.eye(12)[:, :1], np.ones((12, 1)))[0]
+    assert (one_left.mean, one_left.low) == (pytest.approx(-11 / 12), -1.0)
 
 
 def test_shares_are_wilsons_and_copies_of_a_photo_count_once():
@@ -227,3 +230,14 @@ def test_few_seeds_widen_an_interval_by_students_t():
     assert found.high - found.low == pytest.approx(2 * 4.303 * seeds.std(ddof=1) / math.sqrt(3), rel=1e-3)
     alone = crossed_interval(photos + seeds[:1], [str(place) for place in range(50)])
     assert alone.high - alone.low < 1e-5
+
+
+def test_seeds_that_differ_by_chance_alone_widen_nothing():
+    """Each photo meets each seed by chance, far more than photos differ: the seeds' means differ by nothing else."""
+    rng = np.random.default_rng(0)
+    names = [f"{place:03}" for place in range(100)]
+    values = rng.normal(0, 1, (100, 1, 50)) + rng.normal(0, 3, (100, 2, 50))
+    crossed = crossed_intervals(values, names)
+    alone = intervals(values.mean(axis=1))
+    same = [one.high - one.low <= 1.001 * (other.high - other.low) for one, other in zip(crossed, alone, strict=True)]
+    assert np.mean(same) > 0.5
