@@ -290,8 +290,8 @@ def _fitted(inner: Grey, outer: Grey, warp: Warp) -> Warp:
 def _places(size: int) -> tuple[Floats, Floats]:
     """Return the places x and y (size, size) of pixels' middles, sides 0 to 1."""
     middle = ((np.arange(size) + 0.5) / size).astype(np.float32)
-    x = np.broadcast_to(middle, (size, size))
-    return x, x.T
+    x, y = np.meshgrid(middle, middle)
+    return x, y
 
 
 def warped(outer: Grey, warp: Warp) -> tuple[Grey, npt.NDArray[np.bool_]]:
