@@ -18,7 +18,9 @@ from typing import Any
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
 from harmonygen.errors import InputError, listed
+from harmonygen.evaluation.bootstrap import METHOD
 from harmonygen.evaluation.cases import read_cases, score_triplets
+from harmonygen.evaluation.measured import told, told_of_few
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.evaluation.predictors import Models, expanded
@@ -251,7 +253,13 @@ def _summarise(
         "foreground": foreground(scores),
         "flagged": [{"name": name, "method": method, "flag": flag} for name, method, flag in scores.flags],
         "published": [row.model_dump(mode="json") for row in settings.published],
-        "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "photo", "seed": settings.seed},
+        "bootstrap": {
+            "interval": METHOD,
+            "resamples": settings.resamples,
+            "level": 0.95,
+            "unit": "photo",
+            "seed": settings.seed,
+        },
         "seconds": round(seconds, 3),
         "images_per_second": round(scored / seconds, 3) if scored else None,
         "versions": versions(),
@@ -264,9 +272,12 @@ def notes_of(summary: dict[str, Any]) -> tuple[str, ...]:
     notes = [
         *title,
         f"{summary['stated']}; {summary['images']} images of {summary['photos']} photos ({summary['data']}, "
-        f"{summary['chosen_by']}); mean over images [95 % bootstrap interval over photos, "
+        f"{summary['chosen_by']}); mean over images [95 % interval: {METHOD}, "
         f"{summary['bootstrap']['resamples']} resamples].",
+        f"Intervals: {told(summary['photos'])}.",
     ]
+    few = told_of_few({name: group["photos"] for name, group in summary["groups"].items()})
+    notes += [f"Intervals: {few}."] if few else []
     flags: dict[tuple[str, str], int] = {}
     for row in summary["flagged"]:
         flags[row["method"], row["flag"]] = flags.get((row["method"], row["flag"]), 0) + 1

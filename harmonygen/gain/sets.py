@@ -26,7 +26,7 @@ from harmonygen.data import write_tree as tree
 from harmonygen.data.split import near_duplicate_groups, split_groups
 from harmonygen.errors import UsageError
 from harmonygen.gain.settings import GainSettings
-from harmonygen.pictures import phash
+from harmonygen.pictures.copies import copies, look_at
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
 from harmonygen.records import AS_STATED, FileSource, Pair
@@ -192,9 +192,11 @@ def _split_rows(settings: GainSettings) -> dict[tuple[str, str], str] | None:
 
 
 def _groups(photos: Sequence[Pair], sources: Mapping[tuple[str, str], str] | None) -> list[int]:
-    """Return the group of each photo: near-duplicates by hash, joined with photos of one source."""
-    hashes, _ = phash.hash_sources([pair.real for pair in photos])
-    groups = near_duplicate_groups(np.asarray(hashes))
+    """Return the group of each photo: near-duplicates by hash and copies, joined with photos of one source."""
+    files = [pair.real for pair in photos]
+    looks = look_at(files)
+    linked = [(copy.left, copy.right) for copy in copies(looks, looks, files, files)]
+    groups = near_duplicate_groups(looks.hashes, linked=linked)
     if sources is None:
         return groups
     first: dict[tuple[str, str], int] = {}
