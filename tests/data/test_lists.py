@@ -11,8 +11,8 @@ import pytest
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of, held_out_of
 from harmonygen.data.lists import find_lists, held_out, place_of
-from harmonygen.data.splits import is_held_out, split_of
 from harmonygen.data.parquet import parquet_files
+from harmonygen.data.splits import is_held_out, split_of
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.cases import read_cases
 
