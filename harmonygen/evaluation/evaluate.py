@@ -75,7 +75,13 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     """
     began = time.monotonic()
     rules = ProtocolRules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
-    found = read_cases(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    found = read_cases(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
     methods, bases = expanded(settings.methods)
     job = _job(settings, found, methods, rules)
     check_sizes(job)
@@ -166,7 +172,7 @@ def check_sizes(job: ScoringJob) -> None:
 def _size(source: ImageSource) -> tuple[int, int]:
     """Return the (height, width) of a picture, upright, from its header."""
     if isinstance(source, FileSource):
-        return photo_sizes(source.path)[-1]
+        return photo_sizes(source.path, source.within)[-1]
     width, height = open_checked(read_bytes(source), str(source)).size
     return height, width
 
