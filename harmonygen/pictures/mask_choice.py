@@ -62,7 +62,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _of_colours(image: Image.Image, wanted: set[int], name: str) -> Understood:
     rgb = _rgb(image)
     mask = np.zeros((rgb.height, rgb.width), dtype=bool)
-    for rows in strips(*mask.shape):
+    for rows in strips(mask.shape):
         mask[rows] = np.isin(packed(rgb, rows), list(wanted))
     words = told(np.array(sorted(wanted), dtype=np.float64), colours=True)
     if not mask.any():

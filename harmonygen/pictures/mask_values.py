@@ -66,7 +66,7 @@ def understand_array(array: npt.NDArray[np.generic], name: str = "mask") -> Unde
 
 def _hides(image: Image.Image) -> bool:
     """Tell whether a grey image has a transparent value other than 0, which is background anyway."""
-    return image.info.get("transparency", 0) != 0
+    return bool(image.info.get("transparency", 0))
 
 
 def _alpha(image: Image.Image) -> Image.Image:
