@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import Mask
+from harmonygen.pictures.images import Mask, has_alpha, to_rgba
 from harmonygen.pictures.levels import Levels, levels_of_codes, levels_of_colours, strips
 from harmonygen.pictures.mask_grey import of_grey
 from harmonygen.pictures.mask_reading import Understood, labelled, refusal
@@ -106,6 +106,13 @@ def of_colours(image: Image.Image, name: str, lossy: bool) -> Understood:
         raise refusal(levels, name, "of which white could be an object or a border to ignore", colours=True)
     shades = _dark_edges(levels, ground)
     return labelled(levels, ~ground & ~void & ~shades, void, "colours", colours=True)
+
+
+def without_alpha(image: Image.Image) -> Image.Image:
+    """Return the colours of an image of any mode as RGB, whatever their opacity."""
+    if image.mode == "RGB":
+        return image  # converting it would copy it
+    return (to_rgba(image) if has_alpha(image) else image).convert("RGB")
 
 
 def packed_colours(counted: Sequence[tuple[int, Any]]) -> npt.NDArray[np.int64]:
