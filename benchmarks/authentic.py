@@ -231,8 +231,9 @@ def photo_cases(data: str, longest: int, limit: int) -> Iterator[Case]:
     from harmonygen.data import read_pairs
     from harmonygen.pictures.images import read_image
     from harmonygen.pictures.masks import read_mask
+    from harmonygen.records import ReadOptions
 
-    pairs = list(read_pairs(data))
+    pairs = list(read_pairs(data, reading=ReadOptions(allow_outside=True)))
     for pair in pairs[:: max(1, len(pairs) // limit)][:limit]:
         decoded = read_image(pair.real)
         mask = read_mask(pair.mask, decoded, "nearest")

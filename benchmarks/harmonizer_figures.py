@@ -30,12 +30,13 @@ def told(found: Interval) -> str:
 def triplets(data: str, split_file: Path, resolution: int, limit: int) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
     """Yield ``real composite`` (R, R, 3) uint8 and ``mask`` (R, R) bool of split `study`, one per photo."""
     from harmonygen.data import read_pairs
+    from harmonygen.records import ReadOptions
     from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split
     from harmonygen.training.photos import load_photos
     from harmonygen.training.settings import ClassifierTraining
 
-    pairs = select_split(read_pairs(data), split_file, "study")
+    pairs = select_split(read_pairs(data, reading=ReadOptions(allow_outside=True)), split_file, "study")
     pairs = pairs[:: max(1, len(pairs) // limit)][:limit]
     settings = ClassifierTraining(resolution=resolution, random_flip=False)
     photos = load_photos(pairs, resolution)[0]

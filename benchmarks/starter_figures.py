@@ -74,6 +74,7 @@ def classifier(data: str, split_file: Path, name: str) -> None:
     from harmonygen.data import read_pairs
     from harmonygen.models.checkpoints import locate
     from harmonygen.models.classifier import HarmonyResNet
+    from harmonygen.records import ReadOptions
     from harmonygen.training.classifier import auc, both, ece
     from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split
@@ -83,7 +84,10 @@ def classifier(data: str, split_file: Path, name: str) -> None:
 
     model = HarmonyResNet.from_pretrained(locate(name, "classifier"))
     settings = ClassifierTraining(resolution=model.spec.input_size, random_flip=False)
-    photos, _ = load_photos(select_split(read_pairs(data), split_file, "study"), settings.resolution)
+    photos, _ = load_photos(
+        select_split(read_pairs(data, reading=ReadOptions(allow_outside=True)), split_file, "study"),
+        settings.resolution,
+    )
     composites = OnTheFlyComposites(photos, settings, "figures", augment=False)
     scores, labels, of_photo = [], [], []
     with torch.no_grad():

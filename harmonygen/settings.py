@@ -28,13 +28,29 @@ Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
 
+# Upper limits: past them a number is a slip of the keyboard, or a foreign file's attack on memory and time
+
+MAX_SIDE = 16_384
+"""Pixels of a side that a model works at, or of a square crop."""
+MAX_STEPS = 1000
+"""Sampling steps: a schedule has no more."""
+MAX_DRAWS = 1000
+"""Draws that a result is the mean of, or candidates of one pair."""
+MAX_COUNT = 10_000_000
+"""Pairs, rows, training steps, weights and the like."""
+MAX_WORKERS = 1024
+"""Processes, threads or actors."""
+
+
 def setting(default: Any, description: str, *, unset: str = "", **limits: Any) -> Any:
     """Return a field of settings: its default (a class: a new one of it), its help on the command line, its limits.
 
     The help is one sentence or two. It does not state the default, which the command line takes from here; ``unset``
     are words for a default that does not speak for itself, such as None. In an ``Annotated`` type that several fields
-    share, the default is ``...``.
+    share, the default is ``...``. A number with a lower limit and no upper one may go up to :data:`MAX_COUNT`.
     """
+    if limits.keys() & {"ge", "gt"} and not limits.keys() & {"le", "lt"}:
+        limits["le"] = MAX_COUNT
     words: Any = {"unset": unset} if unset else None
     if isinstance(default, type):
         return Field(default_factory=default, description=description, json_schema_extra=words, **limits)
@@ -47,18 +63,21 @@ class Settings(BaseModel):
     Validators are built when settings are first made, so that ``--help`` does not wait for them.
     """
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        allow_inf_nan=False, defer_build=True, extra="forbid", frozen=True, protected_namespaces=()
+    )
 
 
 # Fields that several verbs have
 
-Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0)]
+Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0, lt=2**63)]
 DeviceName = Annotated[str, setting(..., "Device of the models: auto, cpu, cuda, cuda:1 or mps.")]
 DtypeName = Annotated[str, setting(..., "Number type of the models: auto, float32, bfloat16 or float16.")]
 BatchSize = Annotated[str, setting(..., "Number of pictures denoised together, or auto.")]
-SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1)]
+SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1, le=MAX_STEPS)]
 Resolution = Annotated[
-    int | None, setting(..., "Short side at which the model works, in pixels.", unset="the checkpoint's", ge=32)
+    int | None,
+    setting(..., "Short side at which the model works, in pixels.", unset="the checkpoint's", ge=32, le=MAX_SIDE),
 ]
 FitChoice = Annotated[Fit, setting(..., "native keeps the photo's aspect ratio, square squeezes it.")]
 DetailChoice = Annotated[Detail, setting(..., "transfer keeps the photo's texture, decode the decoder's pixels.")]
@@ -67,7 +86,7 @@ MaskResizeChoice = Annotated[
     MaskResize,
     setting(..., "Refuse a mask of another size than its photo, or resize it."),
 ]
-MaxPixels = Annotated[int, setting(..., "Largest picture that is decoded, in pixels.", ge=1)]
+MaxPixels = Annotated[int, setting(..., "Largest picture that is decoded, in pixels.", ge=1, le=2**31)]
 MaxBadFraction = Annotated[
     float, setting(..., "Fraction of inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1)
 ]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from harmonygen.errors import printable
+
 
 class Reporter:
     """Lines, tables, progress and the result of one command.
@@ -28,7 +30,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Print one line on stderr."""
         if not self.quiet:
-            self._console().print(text)
+            self._console().print(printable(text))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table on stderr; numbers are right-aligned."""
@@ -36,12 +38,12 @@ class Reporter:
             return
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", header_style="bold")
+        table = Table(title=printable(title), title_justify="left", header_style="bold")
         for index, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+            table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else printable(str(cell)) for cell in row))
         self._console().print(table)
 
     @contextmanager
@@ -73,13 +75,14 @@ class Reporter:
     def result(self, values: Mapping[str, Any]) -> None:
         """Print the command's result as one JSON object on stdout, if asked to."""
         if self.json_output:
-            print(json.dumps(values, ensure_ascii=False, default=str))
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            print(text.encode("utf-8", "backslashreplace").decode())  # a name that is not UTF-8 becomes JSON's escape
 
     def error(self, message: str, code: int) -> None:
         """Print what ended the command, on stderr, and as JSON on stdout if asked to."""
         from rich.text import Text
 
-        self._console().print(Text.assemble(("error: ", "bold red"), message))
+        self._console().print(Text.assemble(("error: ", "bold red"), printable(message)))
         self.result({"error": message, "exit_code": code})
 
 

@@ -117,5 +117,5 @@ def load_case(case: Composite, max_pixels: int = MAX_PIXELS) -> Loaded:
         InputError: a file that cannot be read, or a mask of another size than its composite.
     """
     composite = read_image(case.composite, max_pixels)
-    mask = load_mask(case.mask, composite, "refuse", max_pixels)
+    mask = load_mask(case.mask, composite, max_pixels=max_pixels)
     return Loaded(case, composite, read_image(case.photo, max_pixels).image_u8, mask)

@@ -132,7 +132,7 @@ def _nclx(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _by_code_points(points: tuple[int, int], name: str) -> Profile | None:
-    primaries, curve = (table.get(point) for table, point in zip((_PRIMARIES, _CURVES), points, strict=True))
+    primaries, curve = _PRIMARIES.get(points[0]), _CURVES.get(points[1])
     if points[1] in _HDR:
         raise InputError(f"'{name}' is HDR ({_HDR[points[1]]}): export it as 8-bit sRGB")
     if primaries is None or curve is None:

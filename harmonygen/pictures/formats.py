@@ -7,6 +7,7 @@ pillow-heif (``pip install 'harmonygen[heif]'``).
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +71,7 @@ def _is_heic(encoded: bytes) -> bool:
 
 @cache
 def _register_heic() -> None:
-    from pillow_heif import register_heif_opener
-
-    register_heif_opener()
+    import_module("pillow_heif").register_heif_opener()
 
 
 def refuse_raw(opened: Image.Image, name: str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from harmonygen.errors import InputError, told
+from harmonygen.errors import NOT_FINITE, InputError, told
 from harmonygen.pictures import depth, formats, png_chunks
 from harmonygen.pictures.colour_profile import Profile, profile_of
 from harmonygen.records import CellSource, ImageSource
@@ -57,7 +57,6 @@ TO_RGB = {
 }
 """How each Pillow mode becomes RGB."""
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about EXIF that is of no use here
-NOT_FINITE = "the model made NaN or infinite values of this photo: compute in float32, or choose other weights"
 _PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _TELLS = 3  # photos that are named for one reason; a data set may hold thousands
 _told: Counter[str] = Counter()
@@ -237,14 +236,18 @@ def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
     upright, orientation = load_upright(opened, name)
     profile, broken = profile_of(opened, encoded, name)
     image_u8, how, warned = _in_rgb(upright, profile, name)
-    warned += [said for said in (broken, _several(opened, several), _dark(image_u8, name, deep)) if said]
+    warned += [
+        said
+        for said in (broken, _several(opened, several), _dark(image_u8, name, deep and not depth.is_scalar(opened)))
+        if said
+    ]
     if deep and not depth.is_scalar(opened):
         how.insert(0, "the lower 8 of 16 bits dropped")
     named = profile.name if profile else ""
     reading = PhotoReading(opened.mode, _bits(opened, deep), named, orientation, "; ".join(how), "; ".join(warned))
     tell(name, reading)
     file_size = upright.size[::-1] if orientation > 4 else upright.size
-    plain = orientation == 1 and not deep and is_plain(opened) and (profile is None or profile.transform is None)
+    plain = orientation == 1 and not how and not (several and opened.format != "MPO") and is_plain(opened)
     return Decoded(image_u8, file_size, orientation, plain, reading)
 
 
@@ -275,6 +278,8 @@ def _dark(image_u8: ImageU8, name: str, deep: bool) -> str:
             f"'{name}' holds colours of 16 bits that are all in the lowest sixteenth: it would be nearly black: "
             "export it as 8 bits, or scaled to all of 16 bits"
         )
+    if deep and highest <= 63:
+        return "no value is in the upper three quarters of 16 bits: if these are 14 bits, the photo is too dark"
     return "" if highest > 1 else f"it is black: no value is over {highest}"
 
 

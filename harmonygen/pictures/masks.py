@@ -41,7 +41,7 @@ _assumed: list[CellSource] = []
 def read_mask(
     source: MaskSource,
     photo: Decoded,
-    mask_resize: MaskResize = "refuse",
+    mask_resize: MaskResize | None = None,
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
@@ -49,7 +49,7 @@ def read_mask(
 
     Raises:
         InputError: damaged, empty, full, over the pixel limit, of values that could mean several things, or of another
-            size and ``mask_resize`` is ``refuse``.
+            size and ``mask_resize`` is not ``nearest``.
     """
     return check_mask(load_mask(source, photo, mask_resize, max_pixels, read), str(source))
 
@@ -57,7 +57,7 @@ def read_mask(
 def load_mask(
     source: MaskSource,
     photo: Decoded,
-    mask_resize: MaskResize = "refuse",
+    mask_resize: MaskResize | None = None,
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
@@ -72,7 +72,7 @@ def load_mask(
 def load_understood(
     source: MaskSource,
     photo: Decoded,
-    mask_resize: MaskResize = "refuse",
+    mask_resize: MaskResize | None = None,
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Understood:
@@ -166,14 +166,18 @@ def turn(mask: Mask, orientation: int) -> Mask:
     return np.ascontiguousarray(mask)
 
 
-def fit_mask(mask: Mask, photo: Decoded, name: str, mask_resize: MaskResize) -> Mask:
-    """Bring a mask to the upright photo's size: as it is, or resized if allowed."""
+def fit_mask(mask: Mask, photo: Decoded, name: str, mask_resize: MaskResize | None) -> Mask:
+    """Bring a mask to the upright photo's size: as it is, or resized if allowed.
+
+    None refuses as ``refuse`` does, for verbs that have no such option.
+    """
     height, width = photo.image_u8.shape[:2]
     if mask.shape == (height, width):
         return mask
     found = f"mask '{name}' is {mask.shape[1]}x{mask.shape[0]} but its photo is {width}x{height}"
     if mask_resize != "nearest":
-        raise InputError(f"{found}: re-export it, or pass --mask-resize nearest")
+        remedy = ", or pass --mask-resize nearest" if mask_resize else ""
+        raise InputError(f"{found}: re-export it at that size{remedy}")
     return resize_mask(mask, height, width)
 
 

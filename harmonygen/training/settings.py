@@ -7,7 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, DetailMap, ReadSettings, Sampler, SamplingSteps, Seed, SplitFile, setting
+from harmonygen.settings import (
+    HOW,
+    MAX_SIDE,
+    MAX_WORKERS,
+    DetailMap,
+    ReadSettings,
+    Sampler,
+    SamplingSteps,
+    Seed,
+    SplitFile,
+    setting,
+)
 from harmonygen.training.pair_settings import ChainSettings as ChainSettings
 from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
@@ -18,7 +29,7 @@ LossRegion = Annotated[
     Literal["foreground", "image"],
     setting(..., "Where the loss is taken."),
 ]
-CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", ge=32)]
+CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", ge=32, le=MAX_SIDE)]
 WeightDecay = Annotated[float, setting(..., "AdamW weight decay.")]
 
 
@@ -57,7 +68,7 @@ class TrainSettings(ReadSettings):
     composites: CompositeSettings = setting(CompositeSettings, "How composites are made on the fly.")
     chain: ChainSettings = setting(ChainSettings, "Random formats that photo and composite both go through.")
 
-    train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1)
+    train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1, le=65_536)
     gradient_accumulation_steps: int = setting(1, "Number of batches per optimiser step.", ge=1)
     max_train_steps: Annotated[int, HOW] = setting(1000, "Number of optimiser steps.", ge=1)
     learning_rate: float = setting(1e-4, "AdamW learning rate.", gt=0)
@@ -75,7 +86,9 @@ class TrainSettings(ReadSettings):
     gradient_checkpointing: Annotated[bool, HOW] = setting(
         False, "Use less memory and a third more time, with the same losses."
     )
-    dataloader_num_workers: Annotated[int, HOW] = setting(0, "Number of processes that make batches.", ge=0)
+    dataloader_num_workers: Annotated[int, HOW] = setting(
+        0, "Number of processes that make batches.", ge=0, le=MAX_WORKERS
+    )
     checkpointing_steps: Annotated[int, HOW] = setting(500, "Number of steps between checkpoints.", ge=1)
     checkpoints_total_limit: Annotated[int, HOW] = setting(2, "Number of checkpoints to keep.", ge=1)
     validation_steps: Annotated[int, HOW] = setting(500, "Number of steps between validations.", ge=1)
@@ -201,8 +214,10 @@ class ForwardTraining(DenoiserTraining):
 class RefinementTraining(TrainSettings):
     """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
 
-    widths: tuple[int, ...] = setting((128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1)
-    layers_per_block: int = setting(2, "Number of layers per block.", ge=1)
+    widths: tuple[int, ...] = setting(
+        (128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1, max_length=16
+    )
+    layers_per_block: int = setting(2, "Number of layers per block.", ge=1, le=64)
     norm_num_groups: int = setting(32, "Number of groups of the group norms.", ge=1)
     attention_head_dim: int = setting(8, "Channels of an attention head of the middle block.", ge=1)
     init: str = setting(
