@@ -206,6 +206,8 @@ def _run(
     """
     workers = settings.workers or (1 if job.on_the_fly() else cores())  # a model uses all cores by itself
     total, done, faults = sum(shard.stop - shard.start for shard in waiting), 0, []
+    if progress and waiting:
+        progress(0, total)
     for shard, wrong in run_parts(job, predictors, waiting, workers):
         done += shard.stop - shard.start
         faults += wrong

@@ -222,6 +222,8 @@ def _harmonize_all(
     allowed, out = allowance(settings.max_bad_fraction, total), settings.out
     check_bad(bad, allowed, total, out)
     writing: deque[Future[None]] = deque()
+    if progress and waiting:
+        progress(0, len(waiting))
     with ThreadPoolExecutor(_THREADS) as threads:
         for done, (pair, loaded) in enumerate(load_ahead(waiting, sizing_of(settings, harmonizer), threads), 1):
             path = output_path(out, pair, settings)

@@ -108,15 +108,32 @@ def _run(
     before = [shard for shard in plan.shards if shard not in undone]
     bad = [*read_bad, *(row for shard in before for row in run.quarantined(shard))]
     check_bad(bad, allowed, plan.pairs, run.out)
-    total = sum(shard.stop - shard.start for shard in waiting)
-    done = 0
-    with closing(run_shards(context, waiting, run.out)) as results:  # workers end with this block, whatever ends it
+    done = PairsDone(waiting, progress)
+    with closing(run_shards(context, waiting, run.out, done)) as results:  # workers end with it, whatever ends it
         for shard, _ in results:
-            done += shard.stop - shard.start
+            done(shard, shard.stop - shard.start)
             bad += run.quarantined(shard)
-            if progress:
-                progress(done, total)
             check_bad(bad, allowed, plan.pairs, run.out)
+
+
+class PairsDone:
+    """Counts the pairs that are done, those of unfinished shards too, and tells progress of them."""
+
+    def __init__(self, waiting: Sequence[Shard], progress: Progress | None) -> None:
+        self._total = sum(shard.stop - shard.start for shard in waiting)
+        self._done, self._sum = dict.fromkeys(waiting, 0), 0
+        self._progress = progress if waiting else None
+        self._tell()
+
+    def __call__(self, shard: Shard, done: int) -> None:
+        """Note that ``done`` pairs of a shard are done; a shard that is run again counts from its start."""
+        self._sum += done - self._done[shard]
+        self._done[shard] = done
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self._sum, self._total)
 
 
 def parse_part(part: str) -> tuple[int, int]:
