@@ -157,6 +157,16 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
+
+    ``layout`` names the reader; None finds it out.
+    """
+
+    layout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """An input that could not be used: its id, the stage it failed at, the error's kind and its message."""
 

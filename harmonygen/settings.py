@@ -6,7 +6,7 @@ Unknown keys are refused with the nearest known name, and all faults of a recipe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
+from harmonygen.records import ReadOptions
 
 Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
@@ -23,6 +24,8 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
+Layout = Literal["iharmony4", "imaterialist", "folders", "coco", "parquet", "table"]
+"""The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
 
 def setting(default: Any, description: str, *, unset: str = "", **limits: Any) -> Any:
@@ -86,8 +89,44 @@ class MayChange:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Marks a setting that came after plans had been written: at its default it is left out of what was asked.
+
+    So the plans and runs of before, which do not have it, stay as they are: ``name: Annotated[str, LATER] = "auto"``.
+    """
+
+
+LATER = Later()
 HOW = MayChange("where, on what and how fast a job runs: what comes out is the same")
 SHOWN = MayChange("what is made of the results when they are all there: that alone is made again")
+
+
+LayoutChoice = Annotated[Layout | None, setting(..., "Input layout of the data.", unset="found out")]
+
+
+class ReadSettings(Settings):
+    """How data are read: the same options for every verb that reads photos with masks.
+
+    Each field stands in :class:`harmonygen.records.ReadOptions` too, under the same name, which is how it travels to
+    the readers. A field that changes what comes out is marked :data:`LATER`; ``layout`` does not, since the pairs that
+    it leads to decide.
+    """
+
+    layout: Annotated[LayoutChoice, HOW] = None
+
+    def reading(self, **changes: Any) -> ReadOptions:
+        """Return the fields as the readers take them, some of them changed.
+
+        >>> ReadSettings(layout="coco").reading().layout
+        'coco'
+        """
+        found = {field.name: getattr(self, field.name) for field in fields(ReadOptions)}
+        return ReadOptions(**{**found, **changes})
+
+    def reading_of_copies(self) -> dict[str, Any]:
+        """Return the fields for a job inside this one, which reads the same files in a layout of its own."""
+        return {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
 
 
 def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:
@@ -107,6 +146,8 @@ def _unmarked(settings: Settings, dumped: Mapping[str, Any], marks: Sequence[May
     for name, field in type(settings).model_fields.items():
         if not any(mark in field.metadata for mark in marks):
             value = getattr(settings, name)
+            if LATER in field.metadata and value == field.get_default(call_default_factory=True):
+                continue
             kept[name] = _unmarked(value, dumped[name], marks) if isinstance(value, Settings) else dumped[name]
     return kept
 

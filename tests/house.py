@@ -86,6 +86,7 @@ NEIGHBOURS = {
     ("recipes", "errors"),
     ("settings", "errors"),
     ("settings", "recipes"),
+    ("settings", "records"),
     ("records", "errors"),
     ("pictures", "storage"),
     ("pictures", "recolor"),

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harmonygen.errors import StorageError, UsageError, listed
-from harmonygen.records import PairSet
+from harmonygen.records import PairSet, ReadOptions
 
-__all__ = ["LAYOUTS", "SAMPLE", "PairSet", "detect_layout", "read_pairs"]
+__all__ = ["LAYOUTS", "SAMPLE", "PairSet", "ReadOptions", "detect_layout", "read_pairs"]
 
 SAMPLE = "sample"
 HUB = "hf://"
+_AS_FOUND = ReadOptions()
 
 LAYOUTS = {
     "iharmony4": "<Subset>/{composite_images,masks,real_images}, one such subset, or a list file (txt, jsonl, .gz)",
@@ -36,6 +37,7 @@ def read_pairs(
     list_file: str | Path | None = None,
     subset: str | None = None,
     limit: int | None = None,
+    reading: ReadOptions = _AS_FOUND,
 ) -> PairSet:
     """Read the (real, mask) pairs of a dataset, in an order that depends on its names alone.
 
@@ -46,6 +48,7 @@ def read_pairs(
         list_file: iHarmony4 layout only: the list of composites to read.
         subset: read the pairs of this subset alone.
         limit: keep the first ``limit`` pairs.
+        reading: how the data are read, as settings say it; ``layout`` may stand there too.
 
     Raises:
         UsageError: no layout fits, nothing can be read, or ids are refused or collide.
@@ -58,8 +61,8 @@ def read_pairs(
         raise UsageError(f"limit is {limit}: it must be 1 or more")
     try:
         if is_url(data) or is_url(list_file or ""):
-            return _read_copies(str(data), layout, list_file, subset, limit)
-        layout = layout or detect_layout(data)
+            return _read_copies(str(data), layout, list_file, subset, limit, reading)
+        layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         return checked(_read(layout, data, list_file, subset), subset, limit)
     except OSError as error:
@@ -78,7 +81,12 @@ def is_url(text: str | Path) -> bool:
 
 
 def _read_copies(
-    data: str, layout: str | None, list_file: str | Path | None, subset: str | None, limit: int | None
+    data: str,
+    layout: str | None,
+    list_file: str | Path | None,
+    subset: str | None,
+    limit: int | None,
+    reading: ReadOptions,
 ) -> PairSet:
     """Read data, or a list, at a URL: copied into the cache first."""
     from harmonygen.storage.fetch import fetch
@@ -86,7 +94,7 @@ def _read_copies(
 
     listed = fetch(str(list_file)) if list_file and is_url(list_file) else list_file
     here = fetch(data) if is_url(data) else Path(data)
-    found = read_pairs(here, layout=layout, list_file=listed, subset=subset, limit=limit)
+    found = read_pairs(here, layout=layout, list_file=listed, subset=subset, limit=limit, reading=reading)
     return by_url(found, here, data) if is_url(data) else found
 
 

@@ -19,7 +19,7 @@ from harmonygen.data.lists import HeldOut, Role, held_out, place_of, split_of
 from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
 from harmonygen.data.sample import cached_sample
 from harmonygen.errors import UsageError
-from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined, ReadOptions
 from harmonygen.runs.read import Run, is_run
 from harmonygen.storage.remote import cache_folder
 
@@ -69,6 +69,7 @@ def read_composites(
     list_file: str | Path | None = None,
     subset: str | None = None,
     limit: int | None = None,
+    reading: ReadOptions | None = None,
 ) -> CompositeSet:
     """Read the composites of a dataset, sorted by name (:func:`composites_of`, :meth:`CompositeSet.by_name`).
 
@@ -78,7 +79,7 @@ def read_composites(
     >>> [each.name for each in read_composites("sample", limit=2)]
     ['Sample/astronaut_flag_1', 'Sample/astronaut_flag_2']
     """
-    return composites_of(data, list_file=list_file, subset=subset).by_name(subset, limit)
+    return composites_of(data, list_file=list_file, subset=subset, reading=reading).by_name(subset, limit)
 
 
 def composites_of(
@@ -89,6 +90,7 @@ def composites_of(
     subset: str | None = None,
     role: Role = "train",
     remedy: str = _REMEDY,
+    reading: ReadOptions | None = None,
 ) -> CompositeSet:
     """Read the composites of a dataset in its own order, and the rows or lines that name none.
 
@@ -103,11 +105,13 @@ def composites_of(
         subset: read this subset alone, where the layout knows it before reading.
         role: which lists, or files of a Parquet dataset, are read where none is named.
         remedy: how the message goes on if the layout has no composites.
+        reading: how the data are read, as for :func:`harmonygen.data.read_pairs`.
 
     Raises:
         UsageError: another layout, no composite column, or nothing to read.
     """
-    layout = layout or (RUN if is_run(data) else detect_layout(data))
+    reading = reading or ReadOptions()
+    layout = layout or reading.layout or (RUN if is_run(data) else detect_layout(data))
     if list_file is not None and layout not in ("iharmony4", SAMPLE):
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
     if layout in ("iharmony4", SAMPLE):
@@ -117,7 +121,7 @@ def composites_of(
     elif layout == "parquet":
         found = _of_parquet(data, role)
     elif layout == "table":
-        found = _of_table(read_pairs(data, layout=layout))
+        found = _of_table(read_pairs(data, layout=layout, reading=reading))
     else:
         raise UsageError(f"'{data}' is in layout '{layout}', which holds no composites: {remedy}")
     if not found.composites:

@@ -73,7 +73,13 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     """
     began = time.monotonic()
     rules = ProtocolRules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
-    found = read_cases(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    found = read_cases(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
     methods, bases = expanded(settings.methods)
     job = _job(settings, found, methods, rules)
     check_sizes(job)

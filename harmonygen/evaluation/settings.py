@@ -17,6 +17,7 @@ from harmonygen.settings import (
     DtypeName,
     FitChoice,
     MaxPixels,
+    ReadSettings,
     Resolution,
     Seed,
     Settings,
@@ -80,7 +81,7 @@ class PublishedRow(Settings):
 Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print beside the measured ones.")]
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(ReadSettings):
     """Options of `harmonygen evaluate`. ``small`` is what a recipe changes with ``--small``."""
 
     title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")

@@ -152,9 +152,8 @@ def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random
     data, runs, prefix = base_folder(settings), settings.out / "candidates", ""
     if arm.extra:
         data, prefix = write_extra_table(settings), "extra-"
-    inverse = SynthesizeSettings(
-        **settings.candidates.model_dump(), data=str(data), out=runs / f"{prefix}inverse", keep="all"
-    )
+    how = {**settings.candidates.model_dump(), **settings.reading_of_copies()}
+    inverse = SynthesizeSettings(**how, data=str(data), out=runs / f"{prefix}inverse", keep="all")
     if arm.kind == "jitter":
         run = inverse.model_copy(update={"generator": "color-jitter", "out": runs / f"{prefix}jitter"})
         synthesize(run)
@@ -226,7 +225,7 @@ def extra_pairs(settings: GainSettings) -> list[Pair]:
         UsageError: there is none.
     """
     if settings.extra_data:
-        pairs = list(read_pairs(settings.extra_data))
+        pairs = list(read_pairs(settings.extra_data, reading=settings.reading(layout=None)))
     elif has_composites(settings):
         raise UsageError(f"'{settings.data}' has no photos without composites: name some with extra_data=...")
     else:

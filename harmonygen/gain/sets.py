@@ -125,7 +125,7 @@ def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
 
 def transfers(settings: GainSettings, data: Path, out: Path, keep: int, seed: int = 0) -> SynthesizeSettings:
     """Return the settings of a run of colour transfers that selects ``keep`` of each pair."""
-    made = settings.originals.model_dump() | {"seed": settings.originals.seed + seed}
+    made = settings.originals.model_dump() | {"seed": settings.originals.seed + seed} | settings.reading_of_copies()
     return SynthesizeSettings(**made, data=str(data), out=out, keep=str(keep))
 
 
@@ -146,7 +146,7 @@ def split_pairs(settings: GainSettings) -> Sides:
         UsageError: too few photos.
     """
     rows = _split_rows(settings)
-    pairs = [p for p in read_pairs(settings.data, layout=settings.layout) if rows is None or _key(p) in rows]
+    pairs = [p for p in read_pairs(settings.data, reading=settings.reading()) if rows is None or _key(p) in rows]
     photos: dict[str, Pair] = {}
     for pair in pairs:
         photos.setdefault(pair.real_id, pair)

@@ -13,11 +13,12 @@ from harmonygen.settings import (
     HOW,
     SHOWN,
     DeviceName,
+    LayoutChoice,
     LeakGuard,
+    ReadSettings,
     Rule,
     SamplingSteps,
     Seed,
-    Settings,
     SplitFile,
     Subset,
     setting,
@@ -45,12 +46,12 @@ class OriginalCompositeSettings(CandidateSettings):
     gates: OriginalGates = setting(OriginalGates, "Limits that a candidate has to keep.")
 
 
-class GainSettings(Settings):
+class GainSettings(ReadSettings):
     """Options of `harmonygen gain`. ``small`` is what a recipe changes with ``--small``."""
 
     title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
     data: str = setting("sample", "Photos with masks in any input layout, or an iHarmony4 tree.")
-    layout: str | None = setting(None, "Input layout of the data.", unset="found out")
+    layout: LayoutChoice = None
     list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the tree's own")
     test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the tree's own")
     subset: Subset = None

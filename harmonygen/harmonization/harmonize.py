@@ -107,7 +107,13 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
 def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     if settings.composites is not None and settings.masks is not None:
         return read_composite_folders(settings.composites, settings.masks, settings.limit).as_pairs()
-    found = read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    found = read_composites(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
     return found.as_pairs()
 
 

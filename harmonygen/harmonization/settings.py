@@ -20,6 +20,7 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    ReadSettings,
     Resolution,
     Sampler,
     Seed,
@@ -122,7 +123,7 @@ class ZeroShotSettings(Settings):
         return self
 
 
-class HarmonizeSettings(Settings):
+class HarmonizeSettings(ReadSettings):
     """Options of `harmonygen harmonize`. ``image`` with ``mask`` is one composite."""
 
     image: Path | None = setting(None, "One composite, with its mask.")

@@ -88,7 +88,7 @@ def build_human_harmony(
         StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
-    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit)
+    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit, settings.reading())
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
     plan = make_plan(settings, pairs)

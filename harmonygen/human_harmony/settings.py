@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from harmonygen.settings import HOW, SHOWN, Link, Settings, setting
+from harmonygen.settings import HOW, SHOWN, Link, ReadSettings, Settings, setting
 from harmonygen.synthesis.settings import CandidateSettings
 
 
@@ -25,7 +25,7 @@ class ProductRule(Settings):
     tolerance: float = setting(28.0, "Difference from the ground's colour in the worst channel, in 8-bit units.", gt=0)
 
 
-class HumanHarmonySettings(CandidateSettings):
+class HumanHarmonySettings(CandidateSettings, ReadSettings):
     """Options of `harmonygen build-human-harmony`."""
 
     imaterialist: str = setting("sample", "iMaterialist folder, Fashionpedia JSON, or any input layout.")

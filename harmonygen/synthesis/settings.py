@@ -22,6 +22,7 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    ReadSettings,
     Resolution,
     Rule,
     SamplingSteps,
@@ -96,7 +97,7 @@ class CandidateSettings(Settings):
     )
 
 
-class SynthesizeSettings(CandidateSettings):
+class SynthesizeSettings(CandidateSettings, ReadSettings):
     """Options of `harmonygen synthesize`. If ``out`` is a URL, it is stored in ``remote``."""
 
     data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")

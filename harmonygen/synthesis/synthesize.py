@@ -64,7 +64,13 @@ def synthesize(
             f"--overwrite with --part {settings.part} would remove what the other parts have made: "
             f"delete '{settings.remote or settings.out}' once, then start the parts without --overwrite"
         )
-    pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    pairs = read_pairs(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
     context, plan = prepare(settings, pairs)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, DetailMap, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import HOW, DetailMap, ReadSettings, Sampler, SamplingSteps, Seed, SplitFile, setting
 from harmonygen.training.pair_settings import ChainSettings as ChainSettings
 from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
@@ -22,7 +22,7 @@ CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", g
 WeightDecay = Annotated[float, setting(..., "AdamW weight decay.")]
 
 
-class TrainSettings(Settings):
+class TrainSettings(ReadSettings):
     """Options of `harmonygen train` that every model has."""
 
     task: ClassVar[str] = ""
@@ -32,7 +32,6 @@ class TrainSettings(Settings):
     """Whether its samples state the colour map from photo to composite."""
 
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
-    layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
     extra_data: Annotated[tuple[str, ...], HOW] = setting((), "More photos with masks, in any input layout.")
     borrowers: Annotated[str, HOW] = setting(
         "", "Folder of photos without masks, which take those of others.", unset="none"
