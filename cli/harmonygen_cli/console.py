@@ -86,10 +86,14 @@ class Reporter:
 
     def error(self, message: str, code: int) -> None:
         """Print what ended the command, on stderr, and as JSON on stdout if asked to."""
+        self.fault(message)
+        self.result({"error": message, "exit_code": code})
+
+    def fault(self, message: str) -> None:
+        """Print what is wrong on stderr, be it quiet or not."""
         from rich.text import Text
 
         self._console().print(Text.assemble(("error: ", "bold red"), message))
-        self.result({"error": message, "exit_code": code})
 
 
 class _Lines(logging.Handler):

@@ -11,13 +11,13 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
-    Settings,
+    ReadSettings,
     Subset,
     setting,
 )
 
 
-class InspectSettings(Settings):
+class InspectSettings(ReadSettings):
     """Options of `harmonygen inspect`."""
 
     data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
