@@ -47,7 +47,7 @@ class Reporter:
 
     @contextmanager
     def progress(self, label: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
-        """Yield ``advance(done, total)``: a bar on a terminal, plain lines elsewhere, with elapsed time, rate and ETA."""
+        """Yield ``advance(done, total)``: a bar on a terminal, plain lines elsewhere, with times and rate."""
         if self.quiet:
             yield lambda _done, _total: None
         elif sys.stderr.isatty():

@@ -6,18 +6,18 @@ the run's own code decides. Of the others an even sample is read where there are
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from harmonygen.inspection import twins
 from harmonygen.inspection.check import STAGE, Checked, Rules, check_all
-from harmonygen.inspection.headers import Header, Headers, header_of_bytes, read_headers
+from harmonygen.inspection.headers import Header, Headers, read_headers
 from harmonygen.records import CellSource, ImageSource, Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.inputs import allowance, refuse_bad
 
 Progress = Callable[[int, int], None]
+_T = TypeVar("_T")
 _RUN_OF_CELLS = 50  # neighbouring rows of a Parquet file that are read together: a row group is read for one anyway
 
 
@@ -128,8 +128,8 @@ class _Steps:
             self._progress(self._done, self._total)
 
 
-def spread(pairs: Sequence[Pair], count: int) -> Sequence[Pair]:
-    """Return ``count`` pairs, evenly spread; of Parquet cells, in runs of neighbouring rows.
+def spread(pairs: Sequence[_T], count: int) -> Sequence[_T]:
+    """Return ``count`` items, evenly spread; of pairs in Parquet cells, runs of neighbouring rows.
 
     >>> spread("abcdefgh", 3)
     ['a', 'd', 'g']
@@ -174,7 +174,8 @@ def _in_order(pairs: Sequence[Pair], chosen: Iterable[Pair]) -> list[Pair]:
 
 def _first_of_each(pairs: Sequence[Pair], checked: Sequence[Checked]) -> dict[str, Checked]:
     """Return what was read of each photo, by its id."""
-    by_id, found = {each.pair_id: each for each in checked}, {}
+    by_id = {each.pair_id: each for each in checked}
+    found: dict[str, Checked] = {}
     for pair in pairs:
         if pair.pair_id in by_id:
             found.setdefault(pair.real_id, by_id[pair.pair_id])

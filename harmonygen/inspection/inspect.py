@@ -56,7 +56,7 @@ def _read(settings: InspectSettings) -> PairSet:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return what a run with these settings asks of its inputs; what they do not have stays as :class:`Rules` has it."""
+    """Return what a run with these settings asks of its inputs; the rest stays as :class:`Rules` has it."""
     asked = {name: getattr(settings, name) for name in Rules.__dataclass_fields__ if hasattr(settings, name)}
     return Rules(**asked)
 

@@ -67,7 +67,8 @@ def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Phot
     """Resize a decoded photo and its mask to the composite's size and the model's."""
     image = decoded.image_u8
     full_mask = fitted_mask(pair, mask, sizing)
-    full, low_size = resize(image, *full_mask.shape), model_size(*mask.shape, sizing)
+    low_size = model_size(image.shape[0], image.shape[1], sizing)
+    full = resize(image, full_mask.shape[0], full_mask.shape[1])
     converted = full is not image or not decoded.plain
     return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), converted)
 
@@ -78,13 +79,13 @@ def fitted_mask(pair: Pair, mask: Mask, sizing: Sizing) -> Mask:
     Raises:
         InputError: the photo is too narrow, or nothing of the mask's foreground or background is left.
     """
+    height, width = mask.shape
     if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
         raise InputError(
-            f"photo '{pair.real}' is {mask.shape[1]}x{mask.shape[0]}, its sides differ more than {_MAX_ASPECT} times: "
-            "crop it"
+            f"photo '{pair.real}' is {width}x{height}, its sides differ more than {_MAX_ASPECT} times: crop it"
         )
     decode = sizing.detail == "decode"
-    height, width = model_size(*mask.shape, sizing) if decode else output_size(*mask.shape, sizing.max_side)
+    height, width = model_size(height, width, sizing) if decode else output_size(height, width, sizing.max_side)
     return check_mask(shrink_mask(mask, height, width), f"{pair.mask} at {width}x{height}")
 
 

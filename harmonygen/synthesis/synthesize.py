@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harmonygen.data import PairSet, read_pairs
 from harmonygen.errors import UsageError
+from harmonygen.inspection.inspect import Say, foresee, glance
+from harmonygen.inspection.told import as_json
 from harmonygen.models.device import pick_device
 from harmonygen.records import Quarantined
 from harmonygen.runs.identity import of_pairs, refuse_changed
@@ -31,7 +33,7 @@ Progress = Callable[[int, int], None]
 class SynthesizeResult:
     """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running.
 
-    Of a run at a URL, ``out`` is the folder it is staged in.
+    Of a run at a URL, ``out`` is the folder it is staged in. ``inputs`` is what a dry run found of them.
     """
 
     out: Path
@@ -41,15 +43,21 @@ class SynthesizeResult:
     summary: dict[str, Any]
     dry_run: bool = False
     url: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
 
 
 def synthesize(
-    settings: SynthesizeSettings, *, overwrite: bool = False, dry_run: bool = False, progress: Progress | None = None
+    settings: SynthesizeSettings,
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
 ) -> SynthesizeResult:
     """Make K scored and selected composites for every pair, in ``settings.out``.
 
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
-    finished one is left as it is.
+    finished one is left as it is. ``say`` is told in a line what is read.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
@@ -71,10 +79,13 @@ def synthesize(
         limit=settings.limit,
         reading=settings.reading(),
     )
+    if not dry_run:
+        glance(pairs, settings, say)
     context, plan = prepare(settings, pairs)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
-        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
+        seen = as_json(foresee(pairs, settings, say))
+        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "", seen)
     run = open_run(settings)
     if not overwrite:
         refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
