@@ -5,20 +5,65 @@ Frozen and typed: paths, ids and numbers only, no pixels and no tensors. Pixels 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 from harmonygen.errors import InputError
 
 
+Orientation = Literal["auto", "stored", "upright"]
+_VALUE_KINDS = (r"[0-9]{1,10}", r"#[0-9a-f]{6}", r">=[0-9]{1,10}")
+
+
+def parse_mask_values(text: str) -> tuple[str, ...]:
+    """Split what ``--mask-values`` was given: ids, colours, or one threshold.
+
+    Raises:
+        ValueError: something else, or a mixture.
+
+    >>> parse_mask_values("1, 7"), parse_mask_values("#FF0000,#00ff00"), parse_mask_values(">= 128")
+    (('1', '7'), ('#ff0000', '#00ff00'), ('>=128',))
+    """
+    values = tuple(value for part in text.lower().split(",") if (value := "".join(part.split())))
+    ids, colours, threshold = (all(re.fullmatch(kind, value) for value in values) for kind in _VALUE_KINDS)
+    if not values and text or not (ids or colours or (threshold and len(values) == 1)):
+        raise ValueError(
+            f"mask_values is {text!r}: give ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128), no mixture"
+        )
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """How a mask is read: which ``values`` are foreground, and whether it follows its photo's ``orientation``.
+
+    ``values`` are ids (``1``), colours (``#ff0000``) or one threshold (``>=128``), by the stated rule if there are none
+    (:mod:`harmonygen.pictures.mask_values`). ``orientation`` counts where a photo has an EXIF orientation and its
+    mask's size does not tell: ``stored`` is turned with the photo, ``upright`` is not, ``auto`` means that nobody knows
+    and upright is assumed.
+    """
+
+    values: tuple[str, ...] = ()
+    orientation: Orientation = "auto"
+
+
+AS_STATED = MaskRule()
+"""The rule of a mask of which nothing was said."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache."""
+    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache.
+
+    Of a mask, ``rule`` says how it is read; it travels here, so that whoever decodes a mask reads it so.
+    """
 
     path: Path
     url: str = ""
+    rule: MaskRule = AS_STATED
 
     def __str__(self) -> str:
         return self.url or str(self.path)
@@ -31,6 +76,7 @@ class CellSource:
     path: Path
     column: str
     row: int
+    rule: MaskRule = AS_STATED
 
     def __str__(self) -> str:
         return f"{self.path}[{self.column}, row {self.row}]"
@@ -44,6 +90,7 @@ class SegmentSource:
     height: int
     width: int
     name: str
+    rule: MaskRule = AS_STATED
 
     def __str__(self) -> str:
         return self.name
@@ -160,10 +207,18 @@ class Dropped:
 class ReadOptions:
     """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
 
-    ``layout`` names the reader; None finds it out.
+    ``layout`` names the reader; None finds it out. ``mask_values`` and ``mask_orientation`` make the masks'
+    :class:`MaskRule`.
     """
 
     layout: str | None = None
+    mask_values: str = ""
+    mask_orientation: Orientation = "auto"
+
+    @property
+    def mask_rule(self) -> MaskRule:
+        """The rule that the masks are read by; raises ValueError for values that say nothing."""
+        return MaskRule(parse_mask_values(self.mask_values), self.mask_orientation)
 
 
 @dataclass(frozen=True, slots=True)

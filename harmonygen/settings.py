@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
-from harmonygen.records import ReadOptions
+from harmonygen.records import Orientation, ReadOptions, parse_mask_values
 
 Fit = Literal["native", "square"]
 Detail = Literal["transfer", "decode"]
@@ -102,6 +102,18 @@ HOW = MayChange("where, on what and how fast a job runs: what comes out is the s
 SHOWN = MayChange("what is made of the results when they are all there: that alone is made again")
 
 
+MaskValues = Annotated[
+    str,
+    setting(
+        ...,
+        "Values of a mask that are foreground: ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128).",
+        unset="by the rule of docs/inputs/masks.md",
+    ),
+]
+MaskOrientation = Annotated[
+    Orientation,
+    setting(..., "Whether masks follow photos as stored or upright where EXIF turns them and no size tells."),
+]
 LayoutChoice = Annotated[Layout | None, setting(..., "Input layout of the data.", unset="found out")]
 
 
@@ -114,6 +126,17 @@ class ReadSettings(Settings):
     """
 
     layout: Annotated[LayoutChoice, HOW] = None
+    mask_values: Annotated[MaskValues, LATER] = ""
+    mask_orientation: Annotated[MaskOrientation, LATER] = "auto"
+
+    @field_validator("mask_values", mode="before")
+    @classmethod
+    def _values_are_known(cls, given: Any) -> Any:
+        """Accept a number and a list of values too, as recipes write them."""
+        listed = given if isinstance(given, list | tuple) else [given]
+        text = ",".join(map(str, listed))
+        parse_mask_values(text)
+        return text
 
     def reading(self, **changes: Any) -> ReadOptions:
         """Return the fields as the readers take them, some of them changed.
