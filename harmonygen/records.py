@@ -59,11 +59,14 @@ class FileSource:
     """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache.
 
     Of a mask, ``rule`` says how it is read; it travels here, so that whoever decodes a mask reads it so.
+    ``within`` is the folder that the file must lie in once links are followed (None: anywhere): that of the data set
+    which names it, since names in data of others may lead to private files.
     """
 
     path: Path
     url: str = ""
     rule: MaskRule = AS_STATED
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.url or str(self.path)
@@ -71,12 +74,16 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
-    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file)."""
+    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file).
+
+    ``within`` is the folder that a file must lie in which the cell names instead of holding it (:class:`FileSource`).
+    """
 
     path: Path
     column: str
     row: int
     rule: MaskRule = AS_STATED
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}[{self.column}, row {self.row}]"
