@@ -13,7 +13,6 @@ from typing import Literal, overload
 
 from harmonygen.errors import InputError
 
-
 Orientation = Literal["auto", "stored", "upright"]
 _VALUE_KINDS = (r"[0-9]{1,10}", r"#[0-9a-f]{6}", r">=[0-9]{1,10}")
 
@@ -29,7 +28,7 @@ def parse_mask_values(text: str) -> tuple[str, ...]:
     """
     values = tuple(value for part in text.lower().split(",") if (value := "".join(part.split())))
     ids, colours, threshold = (all(re.fullmatch(kind, value) for value in values) for kind in _VALUE_KINDS)
-    if not values and text or not (ids or colours or (threshold and len(values) == 1)):
+    if (not values and text) or not (ids or colours or (threshold and len(values) == 1)):
         raise ValueError(
             f"mask_values is {text!r}: give ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128), no mixture"
         )
@@ -214,11 +213,12 @@ class Dropped:
 class ReadOptions:
     """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
 
-    ``layout`` names the reader; None finds it out. ``mask_values`` and ``mask_orientation`` make the masks'
-    :class:`MaskRule`.
+    ``layout`` names the reader; None finds it out. ``allow_outside`` lets tables and cells name files outside the
+    data's folder. ``mask_values`` and ``mask_orientation`` make the masks' :class:`MaskRule`.
     """
 
     layout: str | None = None
+    allow_outside: bool = False
     mask_values: str = ""
     mask_orientation: Orientation = "auto"
 
@@ -259,7 +259,8 @@ class PairSet(Sequence[Pair]):
     ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
     lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
-    ``notes`` are sentences about how the data were understood that a user should know of.
+    ``notes`` are sentences about how the data were understood that a user should know of. ``split`` is the split that
+    is read, if the data have several.
     """
 
     pairs: tuple[Pair, ...]
@@ -270,6 +271,7 @@ class PairSet(Sequence[Pair]):
     lists: tuple[Path, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     notes: tuple[str, ...] = ()
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.pairs)

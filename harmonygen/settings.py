@@ -24,7 +24,7 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
-Layout = Literal["iharmony4", "imaterialist", "folders", "coco", "parquet", "table"]
+Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
 
@@ -115,6 +115,9 @@ MaskOrientation = Annotated[
     setting(..., "Whether masks follow photos as stored or upright where EXIF turns them and no size tells."),
 ]
 LayoutChoice = Annotated[Layout | None, setting(..., "Input layout of the data.", unset="found out")]
+AllowOutside = Annotated[
+    bool, setting(..., "Use files outside the data's folder that its tables and Parquet cells name.")
+]
 
 
 class ReadSettings(Settings):
@@ -126,6 +129,7 @@ class ReadSettings(Settings):
     """
 
     layout: Annotated[LayoutChoice, HOW] = None
+    allow_outside: Annotated[AllowOutside, HOW] = False
     mask_values: Annotated[MaskValues, LATER] = ""
     mask_orientation: Annotated[MaskOrientation, LATER] = "auto"
 
@@ -148,8 +152,16 @@ class ReadSettings(Settings):
         return ReadOptions(**{**found, **changes})
 
     def reading_of_copies(self) -> dict[str, Any]:
-        """Return the fields for a job inside this one, which reads the same files in a layout of its own."""
-        return {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name != "layout"}
+        """Return the fields for a job inside this one, which reads copies: in a layout of their own, with masks as read.
+
+        The tables that name them are this job's own, so they may name files anywhere.
+
+        >>> ReadSettings(mask_values="1").reading_of_copies()
+        {'allow_outside': True}
+        """
+        own = {"layout", "mask_values", "mask_orientation"}
+        same = {field.name: getattr(self, field.name) for field in fields(ReadOptions) if field.name not in own}
+        return same | {"allow_outside": True}
 
 
 def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:

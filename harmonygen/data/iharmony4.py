@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harmonygen.data.composite_names import COMPOSITES, MASKS, REALS, CompositeName, parse_lines
-from harmonygen.data.files import Listing, is_image, subfolders
-from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.lists import Role, default_lists, is_list, list_at, place_of, read_lists, subset_folders
+from harmonygen.data.files import Listing, bad, is_image, passed_over, subfolders
+from harmonygen.data.ids import fault, refuse_unsafe, safe_id
+from harmonygen.data.lists import (
+    ListFile,
+    Role,
+    default_lists,
+    find_lists,
+    is_list,
+    list_at,
+    place_of,
+    read_lists,
+    subset_folders,
+)
 from harmonygen.errors import UsageError
-from harmonygen.records import FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, PassedOver, Quarantined
 
 Locate = Callable[[str, str, str], Path]
 """(subset, ``masks`` or ``real_images``, stem) -> path of that image."""
@@ -54,7 +64,57 @@ def read_iharmony4(
     kept = [name for name in names if subset is None or name.subset == subset]
     paths = tuple(listed.path for listed in lists)
     _refuse_nothing(kept, names, faults, subset, ", ".join(f"'{path}'" for path in paths) or f"'{root}'")
-    return PairSet(pairs_on_disk(kept, root), "iharmony4", root, tuple(faults), lists=paths)
+    rows = _other_lists(root, lists, role) if lists and not list_file else ()
+    alone = _not_listed(root, names, subset) if lists and not list_file else ()
+    rows += alone if lists else _not_composites(root, subset)
+    notes = _notes(root, paths, role, alone) if lists and not list_file else ()
+    return PairSet(pairs_on_disk(kept, root), "iharmony4", root, tuple(faults), (), paths, rows, notes)
+
+
+def _other_lists(root: Path, lists: Sequence[ListFile], role: Role) -> tuple[PassedOver, ...]:
+    """Return the lists of the other role, which are not read."""
+    other: Role = "test" if role == "train" else "train"
+    read = {listed.path for listed in lists}
+    found = (listed.path for listed in find_lists(root, other))
+    return tuple(
+        passed_over(path, "split", f"is a {other} list: what it names alone is not read; name it to read it")
+        for path in found
+        if path not in read
+    )
+
+
+def _not_listed(root: Path, names: Iterable[CompositeName], subset: str | None) -> tuple[PassedOver, ...]:
+    """Return the subsets on disk of which no list names a composite."""
+    listed = {name.subset for name in names}
+    return tuple(
+        passed_over(folder, "no list", "has composites that no list names: write a list of them, or name the subset")
+        for folder in subset_folders(root)
+        if folder.name not in listed and subset in (None, folder.name)
+    )
+
+
+def _notes(root: Path, lists: Sequence[Path], role: Role, alone: Sequence[PassedOver]) -> tuple[str, ...]:
+    """Say which subsets no list names, and that test lists are read where there is no other."""
+    said = []
+    tested = {listed.path for listed in find_lists(root, "test")}
+    if role == "train" and tested.issuperset(lists):
+        said.append(f"there is no training list: the test list {', '.join(path.name for path in lists)} is read")
+    if alone:
+        named = ", ".join(f"'{Path(row.name).name}'" for row in alone)
+        read = ", ".join(f"'{path.name}'" for path in lists)
+        said.append(f"the composites of {named} are in no list that is read ({read}): they are left out")
+    return tuple(said)
+
+
+def _not_composites(root: Path, subset: str | None) -> tuple[PassedOver, ...]:
+    """Return the files among the composites that are no images by their names."""
+    return tuple(
+        passed_over(folder / COMPOSITES / name, "suffix", "is no picture of a kind that is read")
+        for folder in subset_folders(root)
+        if subset in (None, folder.name)
+        for name in sorted(os.listdir(folder / COMPOSITES))
+        if not is_image(name)
+    )
 
 
 def pairs_on_disk(names: Iterable[CompositeName], root: Path) -> tuple[Pair, ...]:
@@ -88,14 +148,17 @@ def _find_list(root: Path, data: Path, list_file: str | Path) -> Path:
 
 
 def _on_disk(root: Path, subset: str | None) -> tuple[list[CompositeName], list[Quarantined]]:
-    lines = [
-        f"{folder.name}/{COMPOSITES}/{name}"
-        for folder in subset_folders(root)
-        if subset in (None, folder.name)
-        for name in sorted(os.listdir(folder / COMPOSITES))
-        if is_image(name)
-    ]
-    return parse_lines(lines, "")
+    lines, faults = [], []
+    for folder in subset_folders(root):
+        for name in sorted(os.listdir(folder / COMPOSITES)) if subset in (None, folder.name) else ():
+            why = fault(os.path.splitext(name)[0]) if is_image(name) else ""
+            if why:
+                path = str(folder / COMPOSITES / name)
+                faults.append(bad(path, f"the name of '{path}' {why}: rename it"))
+            elif is_image(name):
+                lines.append(f"{folder.name}/{COMPOSITES}/{name}")
+    names, wrong = parse_lines(lines, "")
+    return names, faults + wrong
 
 
 def _refuse_nothing(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from harmonygen.data import SAMPLE, checked, detect_layout, read_pairs
 from harmonygen.data.categories import ALL
+from harmonygen.data.links import keep_inside
+from harmonygen.data.orientation import with_mask_rule
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import Pair, PairSet, ReadOptions
 
@@ -42,7 +44,9 @@ def read_segmentations(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be 1 or more")
     try:
-        return checked(_read(data, classes, reading or ReadOptions()), None, limit)
+        reading = reading or ReadOptions()
+        found = keep_inside(_read(data, classes, reading), reading.allow_outside)
+        return with_mask_rule(checked(found, None, limit), found.pairs, reading)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
@@ -63,7 +67,7 @@ def _read(data: str | Path, classes: str, reading: ReadOptions) -> PairSet:
     if layout == "coco":
         from harmonygen.data.coco import read_coco_unions
 
-        return read_coco_unions(Path(data), classes)
+        return read_coco_unions(Path(data), classes, reading.mask_orientation)
     if classes.strip().casefold() != ALL:
         raise UsageError(
             f"classes {classes!r} were given but '{data}' is in layout '{layout}', which has no classes: "

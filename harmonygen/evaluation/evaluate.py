@@ -173,7 +173,7 @@ def check_sizes(job: ScoringJob) -> None:
 def _size(source: ImageSource) -> tuple[int, int]:
     """Return the (height, width) of a picture, upright, from its header."""
     if isinstance(source, FileSource):
-        return photo_sizes(source.path)[-1]
+        return photo_sizes(source.path, source.within)[-1]
     width, height = open_checked(read_bytes(source), str(source)).size
     return height, width
 

@@ -29,10 +29,11 @@ from harmonygen.gain.settings import GainSettings
 from harmonygen.pictures import phash
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
-from harmonygen.records import FileSource, Pair, PairSet
+from harmonygen.records import AS_STATED, FileSource, Pair, PairSet
 from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
+from harmonygen.storage.bounded import check_file
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
@@ -94,6 +95,8 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
 
 def _listed(settings: GainSettings) -> Originals:
     """Read data that have composites, whose files are all there."""
+    if settings.mask_values:
+        raise UsageError(f"--mask-values are for photos with masks; '{settings.data}' has composites: drop them")
     dataset = read_originals(Path(settings.data), settings.list_file, settings.subset, settings.test_list)
     if not dataset.test:
         raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
@@ -252,6 +255,7 @@ class _Files:
     def photo(self, pair: Pair) -> Path:
         """Return the pair's photo as a file; one inside a table or archive is written out."""
         if isinstance(pair.real, FileSource):
+            check_file(pair.real.path, str(pair.real), pair.real.within)
             return pair.real.path.absolute()
         path = self.folder / "images" / f"{pair.real_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -259,8 +263,9 @@ class _Files:
         return path
 
     def mask(self, pair: Pair) -> Path:
-        """Return the pair's mask as a file."""
-        if isinstance(pair.mask, FileSource):
+        """Return the pair's mask as a file; one that is read by more than the stated rule is written as it was read."""
+        if isinstance(pair.mask, FileSource) and pair.mask.rule == AS_STATED:
+            check_file(pair.mask.path, str(pair.mask), pair.mask.within)
             return pair.mask.path.absolute()
         path = self.folder / "masks" / f"{pair.pair_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -270,7 +275,11 @@ class _Files:
 
 
 def write_table(pairs: Sequence[Pair], folder: Path) -> Path:
-    """Write a table of pairs, which `synthesize` reads, and return its path."""
+    """Write a table of pairs, which `synthesize` reads, and return its path.
+
+    Raises:
+        InputError: a file that the data may not name.
+    """
     for name in ("images", "masks"):
         shards.make_folder(folder / name)
     files, text = _Files(folder), io.StringIO()

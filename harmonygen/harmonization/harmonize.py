@@ -108,7 +108,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
 
 def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     if settings.composites is not None and settings.masks is not None:
-        return read_composite_folders(settings.composites, settings.masks, settings.limit).as_pairs()
+        return read_composite_folders(
+            settings.composites, settings.masks, settings.limit, settings.reading()
+        ).as_pairs()
     found = read_composites(
         settings.data,
         list_file=settings.list_file,
@@ -145,7 +147,8 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> S
 def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
     """Write one picture again each time."""
     target = target_of(settings, image)
-    composite = Pair(image.stem, image.stem, "0", FileSource(image), FileSource(Path(settings.mask or "")))
+    mask = FileSource(Path(settings.mask or ""), rule=settings.reading().mask_rule)
+    composite = Pair(image.stem, image.stem, "0", FileSource(image), mask)
     harmonizer = load(settings, [composite])
     sizing = sizing_of(settings, harmonizer)
     photo = load_photo(composite, sizing)

@@ -31,7 +31,7 @@ _BT2020_PRIMARIES = (0.3127, 0.329, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _ADOBE_CURVE = (563 / 256,)
 _PRIMARIES = {1: SRGB_PRIMARIES, 2: SRGB_PRIMARIES, 9: _BT2020_PRIMARIES, 12: _P3_PRIMARIES}
-_CURVES: dict[int, tuple[float, ...]] = {number: _SRGB_CURVE for number in (1, 2, 6, 13, 14, 15)} | {8: (1.0,)}
+_CURVES: dict[int, tuple[float, ...]] = dict.fromkeys((1, 2, 6, 13, 14, 15), _SRGB_CURVE) | {8: (1.0,)}
 """By the numbers of ITU-T H.273; video's curves (1, 6, 14, 15) are shown as sRGB, as browsers do."""
 _HDR = {16: "PQ", 18: "HLG"}
 _SAME = 1  # levels
@@ -191,14 +191,27 @@ def make_profile(primaries: Chromaticities, curve: Sequence[float]) -> bytes:
     xyz = [b"XYZ " + bytes(4) + _fixed(column) for column in (*columns, _D50)]
     text = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", 12, 28) + "stated".encode("utf-16-be")
     names = (b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"rTRC", b"gTRC", b"bTRC", b"desc", b"cprt")
-    tags = [content.ljust(-len(content) % 4 + len(content), b"\0") for content in (*xyz, shape, shape, shape, text, text)]
+    tags = [
+        content.ljust(-len(content) % 4 + len(content), b"\0") for content in (*xyz, shape, shape, shape, text, text)
+    ]
     places = 132 + 12 * len(tags) + np.cumsum([0, *map(len, tags)])
     table = b"".join(
         struct.pack(">4sII", tag, int(place), len(content))
         for tag, place, content in zip(names, places, tags, strict=False)
     )
     head = struct.pack(
-        ">I4sI4s4s4s12s4s4sIIIQI12s", int(places[-1]), b"", 0x04000000, b"mntr", b"RGB ", b"XYZ ", b"", b"acsp", b"", *[0] * 5, _fixed(_D50)
+        ">I4sI4s4s4s12s4s4sIIIQI12s",
+        int(places[-1]),
+        b"",
+        0x04000000,
+        b"mntr",
+        b"RGB ",
+        b"XYZ ",
+        b"",
+        b"acsp",
+        b"",
+        *[0] * 5,
+        _fixed(_D50),
     )
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + b"".join(tags)
 

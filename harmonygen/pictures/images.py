@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from harmonygen.errors import InputError, told
 from harmonygen.pictures import depth, formats, png_chunks
@@ -150,7 +150,7 @@ def load_upright(opened: Image.Image, name: str) -> tuple[Image.Image, int]:
         stated = opened.getexif().get(_EXIF_ORIENTATION)  # asked first: Pillow turns TIFF itself and forgets it
         opened.load()
         orientation = int(stated or opened.getexif().get(_EXIF_ORIENTATION, 1) or 1)  # PNG may state it at the end
-        upright = ImageOps.exif_transpose(opened)
+        upright = opened if orientation == 1 else ImageOps.exif_transpose(opened)  # which copies it in any case
     except Image.DecompressionBombError as error:
         raise InputError(f"'{name}' is over the pixel limit: {told(error)}: shrink it first") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...

@@ -34,7 +34,13 @@ def of_grey(levels: Levels, name: str, lossy: bool) -> Understood:
         return _of_ids(levels, name, top)
     if _is_soft(levels, top):
         return _of_soft(levels, top)
-    if not lossy and values[0] == 0 and values[-1] < top and levels.solidity(values > 0) >= 0.3 and not _is_noisy(levels):
+    if (
+        not lossy
+        and values[0] == 0
+        and values[-1] < top
+        and levels.solidity(values > 0) >= 0.3
+        and not _is_noisy(levels)
+    ):
         return labelled(levels, values > 0)
     raise refusal(levels, name, "which is neither two values, nor a soft edge, nor labels beside 0")
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of, held_out_of
-from harmonygen.data.lists import HeldOut, is_held_out
+from harmonygen.data.lists import HeldOut
+from harmonygen.data.splits import is_held_out
 from harmonygen.errors import UsageError, shown
 from harmonygen.inspection.inspect import glance
 from harmonygen.recipes import nearest
