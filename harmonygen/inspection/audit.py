@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from harmonygen.inspection import twins
 from harmonygen.inspection.check import STAGE, Checked, Rules, check_all
-from harmonygen.inspection.headers import Header, Headers, read_headers
+from harmonygen.inspection.headers import FileHeader, Headers, read_headers
 from harmonygen.records import CellSource, ImageSource, Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.inputs import allowance, refuse_bad
 
@@ -163,7 +163,7 @@ def fits(pair: Pair, headers: Headers, rules: Rules) -> bool:
     return small_enough and (rules.mask_resize == "nearest" or mask.upright in _sizes(photo))
 
 
-def _sizes(photo: Header) -> tuple[tuple[int, int], ...]:
+def _sizes(photo: FileHeader) -> tuple[tuple[int, int], ...]:
     return photo.upright, photo.stored
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.inspection.headers import Header, header_of_bytes, threads_here
-from harmonygen.inspection.understood import understood
-from harmonygen.pictures.images import MAX_PIXELS, Decoded, Mask, decode, read_bytes
-from harmonygen.pictures.masks import check_mask, fg_ratio
+from harmonygen.inspection.headers import FileHeader, header_of_bytes, threads_here
+from harmonygen.pictures.images import MAX_PIXELS, Decoded, Mask, PhotoReading, decode, read_bytes
+from harmonygen.pictures.mask_reading import MaskReading
+from harmonygen.pictures.masks import check_mask, fg_ratio, load_understood
 from harmonygen.pictures.phash import phash
 from harmonygen.pictures.photo import Sizing, fitted_mask
 from harmonygen.records import MaskSource, Pair, Quarantined
@@ -39,21 +39,19 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A pair that was read: what its photo and mask are, or ``fault``, which a run would quarantine it for.
+    """A pair that was read: how its photo and mask were understood, or ``fault``, which a run would quarantine it for.
 
     ``ratio`` is the foreground's share in [0, 1]; ``digest`` and ``phash`` are of the photo's bytes and look.
     """
 
     pair_id: str
     fault: Quarantined | None = None
-    photo: Header | None = None
-    mask: Header | None = None
-    kind: str = ""
-    values: tuple[str, ...] = ()
+    header: FileHeader | None = None
+    photo: PhotoReading | None = None
+    mask: MaskReading | None = None
     ratio: float | None = None
     digest: str = ""
     phash: int = 0
-    remark: str = ""
 
 
 def check_all(
@@ -102,14 +100,14 @@ class Looked:
 
     def _photo(self) -> Decoded:
         encoded = read_bytes(self.pair.real)
-        self.found = replace(self.found, photo=header_of_bytes(encoded), digest=digest_of_bytes(encoded))
+        self.found = replace(self.found, header=header_of_bytes(encoded), digest=digest_of_bytes(encoded))
         decoded = decode(encoded, str(self.pair.real), self.rules.max_pixels)
-        self.found = replace(self.found, phash=_hash(decoded))
+        self.found = replace(self.found, photo=decoded.reading, phash=_hash(decoded))
         return decoded
 
     def _mask(self, source: MaskSource, photo: Decoded) -> Mask:
-        mask, kind, values, header = understood(source, photo, self.rules.mask_resize, self.rules.max_pixels)
-        self.found = replace(self.found, kind=kind, values=values, mask=header, ratio=fg_ratio(mask))
+        mask, reading = load_understood(source, photo, self.rules.mask_resize, self.rules.max_pixels)
+        self.found = replace(self.found, mask=reading, ratio=fg_ratio(mask))
         return mask
 
 

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from harmonygen.data.files import ORIENTATION
+from harmonygen.data.headers import ORIENTATION
+from harmonygen.errors import InputError
+from harmonygen.pictures import formats
+from harmonygen.pictures.colour_profile import read_profile
 from harmonygen.pictures.images import is_deep
 from harmonygen.records import FileSource, ImageSource
+from harmonygen.storage.bounded import check_file
 
-Headers = dict[ImageSource, "Header | None"]
+Headers = dict[ImageSource, "FileHeader | None"]
 """The header of each source that was looked at; None where there is none that can be read."""
 
 _CHUNK = 256  # files handed to a thread at a time
+_START = 256  # bytes that tell HEIC
 _TURNED = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class FileHeader:
     """The header of an image: ``width`` and ``height`` as stored, ``bits`` per channel, ``profile`` by its name.
 
     ``file`` tells one file from another without reading it (device and inode), ``bytes`` is its size.
@@ -59,7 +61,10 @@ def read_headers(sources: Iterable[ImageSource], done: Callable[[int], None] = l
     files = [source for source in dict.fromkeys(sources) if isinstance(source, FileSource)]
     found: Headers = {}
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    with ThreadPoolExecutor(threads_here()) as threads:
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        ThreadPoolExecutor(threads_here()) as threads,
+    ):
         for chunk, headers in zip(chunks, threads.map(_read_all, chunks), strict=True):
             found.update(zip(chunk, headers, strict=True))
             done(len(chunk))
@@ -71,50 +76,47 @@ def threads_here() -> int:
     return min(16, (os.cpu_count() or 1) + 2)
 
 
-def _read_all(sources: Sequence[FileSource]) -> list[Header | None]:
-    return [file_header(source.path) for source in sources]
+def _read_all(sources: Sequence[FileSource]) -> list[FileHeader | None]:
+    return [file_header(source) for source in sources]
 
 
-def file_header(path: Path) -> Header | None:
-    """Return a file's header, or None: it is missing, no regular file, or no image."""
+def file_header(source: FileSource) -> FileHeader | None:
+    """Return a file's header, or None: a run would refuse the file, or it is no image."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for, for ever
-            return None
-        with open(path, "rb") as opened:
+        found = check_file(source.path, str(source), source.within)
+        with open(source.path, "rb") as opened:
             return header_of(opened, found.st_size, (found.st_dev, found.st_ino))
-    except OSError:
+    except (OSError, InputError):
         return None
 
 
-def header_of_bytes(encoded: bytes) -> Header | None:
+def header_of_bytes(encoded: bytes) -> FileHeader | None:
     """Return the header of an image in memory, or None if it is none."""
     return header_of(io.BytesIO(encoded), len(encoded))
 
 
-def header_of(opened: Any, size: int, file: tuple[int, int] = (0, 0)) -> Header | None:
+def header_of(opened: Any, size: int, file: tuple[int, int] = (0, 0)) -> FileHeader | None:
     """Return the header of an open binary file of ``size`` bytes, or None if it is no image."""
     try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(opened) as image,
-        ):
+        formats.prepare(opened.read(_START), "")
+        opened.seek(0)
+        with Image.open(opened) as image:
             return _header(image, size, file)
     except Exception:  # headers raise OSError, SyntaxError, ValueError, struct.error, DecompressionBombError ...
         return None
 
 
-def _header(image: Image.Image, size: int, file: tuple[int, int]) -> Header:
+def _header(image: Image.Image, size: int, file: tuple[int, int]) -> FileHeader:
     stated = "exif" in image.info or image.format == "TIFF"  # asked without it, Pillow decodes a whole PNG
     orientation = int(image.getexif().get(ORIENTATION, 1) or 1) if stated else 1
-    return Header(
+    return FileHeader(
         image.format or "",
         image.mode,
         _bits(image),
         image.width,
         image.height,
         orientation if 1 <= orientation <= 8 else 1,
-        profile_name(image.info.get("icc_profile") or b""),
+        _profile(image.info.get("icc_profile")),
         size,
         file,
     )
@@ -126,19 +128,8 @@ def _bits(image: Image.Image) -> int:
     return {"1": 1, "I": 32, "F": 32}.get(image.mode, 8)
 
 
-@lru_cache(maxsize=64)
-def profile_name(profile: bytes) -> str:
-    """Return the name that an ICC profile bears, "" if there is none.
-
-    >>> profile_name(b""), profile_name(b"nonsense")
-    ('', 'a profile that cannot be read')
-    """
-    if not profile:
-        return ""
-    from PIL import ImageCms
-
+def _profile(icc: bytes | None) -> str:
     try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return (ImageCms.getProfileDescription(opened) or "").strip() or "a profile without a name"
-    except Exception:  # littlecms raises OSError, PyCMSError ...
+        return read_profile(bytes(icc)).name if icc else ""
+    except Exception:  # littlecms raises OSError, PyCMSError, TypeError ...
         return "a profile that cannot be read"

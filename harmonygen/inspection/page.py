@@ -10,11 +10,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harmonygen.errors import InputError
+from harmonygen.errors import InputError, listed
 from harmonygen.inspection.audit import Audit, spread
 from harmonygen.inspection.check import Checked, Looked
 from harmonygen.inspection.headers import threads_here
 from harmonygen.inspection.told import Row, mask_kinds, rows
+from harmonygen.pictures.mask_reading import MaskReading
 from harmonygen.records import Pair
 from harmonygen.report import pages, plots
 from harmonygen.report.render import data_url, put_page
@@ -116,19 +117,26 @@ def make_shots(seen: Audit, shown: int) -> list[Shot]:
 
 def oddities(found: Checked, pair: Pair, same: set[str]) -> tuple[str, ...]:
     """Return what is unusual about a pair, in a few words each."""
-    photo, ratio = found.photo, found.ratio
+    photo, mask, ratio = found.photo, found.mask, found.ratio
     marks = {
-        f"mask read as {found.kind}": found.kind not in ("", "two-valued", "segmentation"),
-        found.remark: bool(found.remark),
         "small foreground": ratio is not None and ratio < _ODD_RATIOS[0],
         "large foreground": ratio is not None and ratio > _ODD_RATIOS[1],
         "another photo like it": pair.real_id in same,
     }
+    if mask is not None:
+        marks[_read_as(mask)] = mask.kind not in ("two-valued", "segmentation")
+        marks["that the mask follows the upright photo is assumed"] = mask.assumed
     if photo is not None:
         marks[f"EXIF orientation {photo.orientation}"] = photo.orientation != 1
         marks[f"mode {photo.mode}, {photo.bits} bit"] = photo.mode != "RGB" or photo.bits != 8
-        marks[photo.profile] = bool(photo.profile) and "sRGB" not in photo.profile
+        marks |= {said: bool(said) for said in (photo.how, photo.warning)}
     return tuple(said for said, true in marks.items() if true)
+
+
+def _read_as(mask: MaskReading) -> str:
+    parts = [f"foreground {listed(mask.foreground)}"] if mask.foreground else []
+    parts += [f"ignored {listed(mask.ignored)}"] if mask.ignored else []
+    return ", ".join([f"mask read as {mask.kind}", *parts])
 
 
 def _shot(pair: Pair, found: Checked, odd: tuple[str, ...], seen: Audit) -> Shot:
@@ -141,10 +149,10 @@ def _shot(pair: Pair, found: Checked, odd: tuple[str, ...], seen: Audit) -> Shot
 
 
 def _facts(found: Checked) -> str:
-    photo, parts = found.photo, []
-    if photo is not None:
-        height, width = photo.upright
-        parts.append(f"{width}x{height} {photo.format}")
+    parts = []
+    if found.header is not None:
+        height, width = found.header.upright
+        parts.append(f"{width}x{height} {found.header.format}")
     if found.ratio is not None:
         parts.append(f"foreground {found.ratio:.1%}")
-    return " · ".join([*parts, *([f"mask {found.kind}"] if found.kind else [])])
+    return " · ".join(parts)

@@ -12,13 +12,14 @@ from harmonygen.data import LAYOUTS
 from harmonygen.errors import TooManyBadInputsError, listed
 from harmonygen.inspection.audit import Audit
 from harmonygen.inspection.check import Checked
-from harmonygen.inspection.headers import Header
+from harmonygen.inspection.headers import FileHeader
 from harmonygen.inspection.twins import Groups
-from harmonygen.records import Quarantined, SegmentSource
+from harmonygen.records import Quarantined
 from harmonygen.report.plots import counts
 
 Row = tuple[str, str]
 _FIRST = 5  # examples of each kind
+_VALUES = 32  # values and sentences that are counted one by one
 _QUOTED = re.compile("'[^']*'" + '|"[^"]*"')
 _NUMBER = re.compile(r"\b\d[\d.,x]*\b")
 
@@ -64,7 +65,7 @@ def _counted(reasons: Iterable[tuple[str, int]]) -> str:
 
 def mask_kinds(checked: Sequence[Checked]) -> Counter[str]:
     """Count how masks were understood, by kind."""
-    return Counter(each.kind for each in checked if each.kind)
+    return Counter(each.mask.kind for each in checked if each.mask)
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
@@ -83,10 +84,12 @@ def as_json(audit: Audit) -> dict[str, Any]:
         "looked_at": {"headers": audit.looked_at, "pixels": len(audit.checked), "all": audit.complete},
         "passed_over": by_reason((each.reason, each.name, each.message) for each in found.passed_over),
         "left_out": by_reason((each.error, each.id, each.message) for each in found.left_out),
-        "masks": {kind: values_of(audit.checked, kind) for kind in mask_kinds(audit.checked)},
+        "masks": {kind: masks_of(audit.checked, kind) for kind in mask_kinds(audit.checked)},
         "formats": dict(Counter(each.format for each in headers)),
         "modes": dict(Counter(f"{each.mode}, {each.bits} bit" for each in headers)),
         "profiles": dict(Counter(each.profile or "none" for each in headers)),
+        "converted": _said(audit.checked, "how"),
+        "assumed": _said(audit.checked, "warning"),
         "orientation": orientations(audit),
         "sizes": sizes(headers),
         "fg_ratio": ratios(audit.checked),
@@ -138,47 +141,41 @@ def kind_of(message: str) -> str:
     return _NUMBER.sub("N", _QUOTED.sub("…", message))
 
 
-def photo_headers(audit: Audit) -> list[Header]:
+def photo_headers(audit: Audit) -> list[FileHeader]:
     """Return the headers of the photos, each file once; of cells, those of the pairs that were read."""
     sources = dict.fromkeys(pair.real for pair in audit.found)
     files = [header for source in sources if (header := audit.headers.get(source)) is not None]
-    return files or [each.photo for each in audit.checked if each.photo is not None]
+    return files or [each.header for each in audit.checked if each.header is not None]
 
 
-def values_of(checked: Sequence[Checked], kind: str) -> dict[str, Any]:
-    """Return how many masks are of a kind, and the values in them with the number of masks that have each."""
-    masks = [each for each in checked if each.kind == kind]
-    found = Counter(value for each in masks for value in each.values)
-    return {"count": len(masks), "values": dict(found.most_common(32))}
+def masks_of(checked: Sequence[Checked], kind: str) -> dict[str, Any]:
+    """Return how many masks are of a kind, and how many have each value, as what it is taken."""
+    found = [each.mask for each in checked if each.mask and each.mask.kind == kind]
+    roles = ("values", "foreground", "ignored")
+    counted = {role: Counter(value for each in found for value in getattr(each, role)) for role in roles}
+    return {"count": len(found), **{role: dict(values.most_common(_VALUES)) for role, values in counted.items()}}
+
+
+def _said(checked: Sequence[Checked], what: str) -> dict[str, int]:
+    """Count the photos by what was done to them (``how``) or had to be assumed of them (``warning``)."""
+    readings = (getattr(each.photo, what) for each in checked if each.photo)
+    return dict(Counter(part for said in readings if said for part in said.split("; ")).most_common(_VALUES))
 
 
 def orientations(audit: Audit) -> dict[str, Any]:
-    """Count EXIF orientations other than 1, and whether masks follow the upright photo or the stored one."""
-    turned: Counter[int] = Counter()
-    follow: Counter[str] = Counter()
-    seen = {each.pair_id: each for each in audit.checked}
-    for pair in audit.found:
-        known = seen.get(pair.pair_id)
-        photo = audit.headers.get(pair.real) or (known.photo if known else None)
-        if photo is None or photo.orientation == 1:
-            continue
-        turned[photo.orientation] += 1
-        if isinstance(pair.mask, SegmentSource):
-            size: tuple[int, int] | None = (pair.mask.height, pair.mask.width)
-        else:
-            mask = audit.headers.get(pair.mask) or (known.mask if known else None)
-            size = mask.upright if mask else None
-        follow[_followed(photo, size)] += 1
-    return {"photos": dict(sorted(turned.items())), "masks_follow": dict(follow)}
+    """Count the pairs whose photo has an EXIF orientation other than 1, and what their masks follow."""
+    turned = [each for each in audit.checked if each.photo and each.photo.orientation != 1]
+    photos = Counter(each.photo.orientation for each in turned if each.photo)
+    return {"photos": dict(sorted(photos.items())), "masks_follow": dict(Counter(map(_followed, turned)))}
 
 
-def _followed(photo: Header, size: tuple[int, int] | None) -> str:
-    if photo.upright == photo.stored or size not in (photo.upright, photo.stored):
-        return "cannot be told by size"
-    return "the upright photo" if size == photo.upright else "the stored photo"
+def _followed(found: Checked) -> str:
+    if found.mask is None or found.mask.assumed:
+        return "nothing that is known: upright is assumed"
+    return "the stored photo" if found.mask.turned else "the upright photo"
 
 
-def sizes(headers: Sequence[Header]) -> dict[str, list[int]]:
+def sizes(headers: Sequence[FileHeader]) -> dict[str, list[int]]:
     """Return the smallest, the median and the largest photo as [width, height], upright, by the number of pixels."""
     ordered = sorted((each.upright[::-1] for each in headers), key=lambda size: (size[0] * size[1], size))
     if not ordered:
@@ -213,6 +210,8 @@ def rows(facts: dict[str, Any]) -> list[Row]:
         *(("masks", _kind_row(*item)) for item in facts["masks"].items()),
         ("photos", "; ".join(_tally(facts[name]) for name in ("formats", "modes") if facts[name])),
         ("colour profiles", _tally(facts["profiles"])),
+        ("converted", _tally(facts["converted"])),
+        ("assumed", _tally(facts["assumed"])),
         ("EXIF orientation", _turned_row(facts["orientation"])),
         ("sizes", ", ".join(f"{name} {width}x{height}" for name, (width, height) in facts["sizes"].items())),
         ("foreground", ", ".join(f"{name} {facts['fg_ratio'][name]:.1%}" for name in list(facts["fg_ratio"])[:3])),
@@ -232,8 +231,9 @@ def _reason(reason: str, held: dict[str, Any]) -> str:
 
 
 def _kind_row(kind: str, held: dict[str, Any]) -> str:
-    values = listed(list(held["values"]), most=12)
-    return f"{held['count']:,} {kind}" + (f", with the values {values}" if values else "")
+    named = {"with": held["values"], "foreground": held["foreground"], "ignored": held["ignored"]}
+    values = [f"{role} {listed(list(found), most=12)}" for role, found in named.items() if found]
+    return "; ".join([f"{held['count']:,} {kind}", *values])
 
 
 def _turned_row(found: dict[str, Any]) -> str:
