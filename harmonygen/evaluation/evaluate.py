@@ -29,6 +29,7 @@ from harmonygen.evaluation.scores import COMPOSITE, Scores, gather
 from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen.evaluation.summary import comparisons, foreground, group_figures, over_seeds
 from harmonygen.evaluation.tables import PAIRED, Table, latex, markdown, tables
+from harmonygen.inspection.inspect import Say, glance
 from harmonygen.pictures.images import open_checked, read_bytes
 from harmonygen.records import FileSource, ImageSource
 from harmonygen.runs.job_folder import SUMMARY, JobPlan, digest_of, job_folder, versions
@@ -63,10 +64,11 @@ class EvaluateResult:
         return (self.tables[0], *(table for table in self.tables[1:] if table.title == PAIRED))
 
 
-def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> EvaluateResult:
+def evaluate(settings: EvaluateSettings, progress: Progress | None = None, say: Say | None = None) -> EvaluateResult:
     """Score every method on every composite of ``settings.data``; the raw composite is always the first.
 
-    A stopped run resumes with the parts that are missing; a finished one is left as it is.
+    A stopped run resumes with the parts that are missing; a finished one is left as it is. ``say`` is told in a line
+    what is read.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
@@ -82,6 +84,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
         limit=settings.limit,
         reading=settings.reading(),
     )
+    glance(found.as_pairs(), settings, say)
     methods, bases = expanded(settings.methods)
     job = _job(settings, found, methods, rules)
     check_sizes(job)
@@ -214,6 +217,8 @@ def _run(
     """
     workers = settings.workers or (1 if job.on_the_fly() else cores())  # a model uses all cores by itself
     total, done, faults = sum(shard.stop - shard.start for shard in waiting), 0, []
+    if progress and waiting:
+        progress(0, total)
     for shard, wrong in run_parts(job, predictors, waiting, workers):
         done += shard.stop - shard.start
         faults += wrong

@@ -27,6 +27,7 @@ from harmonygen.errors import UsageError
 from harmonygen.gain.sets import (
     SUMMARY,
     base_folder,
+    foreseen,
     has_composites,
     link,
     link_tree,
@@ -110,7 +111,8 @@ def added(settings: GainSettings, arm: Arm) -> int:
         return 0
     if (base_folder(settings) / SUMMARY).is_file():
         return _plan(settings, arm).added
-    return settings.base_photos * per_pair(arm.gamma, 1, settings.per_photo)
+    masks, composites = foreseen(settings)
+    return masks * per_pair(arm.gamma, masks, composites)
 
 
 def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
