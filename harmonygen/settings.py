@@ -171,7 +171,7 @@ class ReadSettings(Settings):
         return ReadOptions(**{**found, **changes})
 
     def reading_of_copies(self) -> dict[str, Any]:
-        """Return the fields for a job inside this one, which reads copies: of another layout, with masks as read.
+        """Return the fields for a job inside this one, which reads copies in a layout of their own, masks as read.
 
         The tables that name them are this job's own, so they may name files anywhere.
 

@@ -104,12 +104,12 @@ class FolderWalk:
         for entry in entries(folder, hidden=True):
             path, linked = folder / entry.name, entry.is_symlink()
             if entry.name.startswith("."):
-                self.passed.append(passed_over(path, "hidden", "is hidden: rename it to have it read"))
+                self.passed.append(not_read(path))
             elif entry.is_dir():
                 if self._allowed(path, linked):
                     yield from self._entered(path, f"{inside}{entry.name}/", above, linked)
             elif not is_image(entry.name):
-                self.passed.append(_not_read(path))
+                self.passed.append(not_read(path))
             elif self._allowed(path, linked):
                 yield inside, path
 
@@ -137,7 +137,10 @@ def leads_out(path: Path, root: Path) -> PassedOver:
     )
 
 
-def _not_read(path: Path) -> PassedOver:
+def not_read(path: Path) -> PassedOver:
+    """Return the row of a file that is no image by its name: hidden, of a kind that is not read, or no picture."""
+    if path.name.startswith("."):
+        return passed_over(path, "hidden", "is hidden: rename it to have it read")
     suffix = path.suffix.lower()
     if _OTHER_PICTURES.fullmatch(suffix):
         remedy = (

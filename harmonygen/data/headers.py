@@ -14,6 +14,7 @@ from typing import Literal
 from harmonygen.errors import InputError
 
 ORIENTATION = 0x0112  # EXIF
+_WIDTH, _HEIGHT = 0x0100, 0x0101  # TIFF's, as it is stored; Pillow's size is that of the upright picture
 _START, _END = 4096, 65536  # bytes that are read of a file; EXIF that stands after a PNG's pixels is short
 _THREADS, _CHUNK = 8, 256
 _PNG_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
@@ -36,7 +37,8 @@ class Header:
                 warnings.catch_warnings(action="ignore"),
                 Image.open(path) as opened,
             ):
-                width, height = opened.size
+                tags = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
+                width, height = tags.get(_WIDTH) or opened.width, tags.get(_HEIGHT) or opened.height
                 if opened.format == "PNG" and not _PNG_KEYS & set(opened.info):
                     orientation = _after_the_pixels(path)  # asked for it, Pillow decodes the whole file
                 else:

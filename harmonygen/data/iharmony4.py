@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harmonygen.data.composite_names import COMPOSITES, MASKS, REALS, CompositeName, parse_lines
-from harmonygen.data.files import Listing, bad, is_image, passed_over, subfolders
+from harmonygen.data.files import Listing, bad, is_image, not_read, passed_over, subfolders
 from harmonygen.data.ids import fault, refuse_unsafe, safe_id
 from harmonygen.data.lists import (
     ListFile,
@@ -60,14 +60,14 @@ def read_iharmony4(
     if data.is_file():
         data, list_file = data.parent, list_file or data.absolute()
     lists = [list_at(_find_list(root, data, list_file), root)] if list_file else default_lists(root, role, subset)
-    names, faults = read_lists(lists) if lists else _on_disk(root, subset)
+    names, faults, rows = (*read_lists(lists), ()) if lists else _on_disk(root, subset)
     kept = [name for name in names if subset is None or name.subset == subset]
     paths = tuple(listed.path for listed in lists)
     _refuse_nothing(kept, names, faults, subset, ", ".join(f"'{path}'" for path in paths) or f"'{root}'")
-    rows = _other_lists(root, lists, role) if lists and not list_file else ()
-    alone = _not_listed(root, names, subset) if lists and not list_file else ()
-    rows += alone if lists else _not_composites(root, subset)
-    notes = _notes(root, paths, role, alone) if lists and not list_file else ()
+    notes: tuple[str, ...] = ()
+    if lists and not list_file:
+        alone = _not_listed(root, names, subset)
+        rows, notes = (*_other_lists(root, lists, role), *alone), _notes(root, paths, role, alone)
     return PairSet(pairs_on_disk(kept, root), "iharmony4", root, tuple(faults), (), paths, rows, notes)
 
 
@@ -106,17 +106,6 @@ def _notes(root: Path, lists: Sequence[Path], role: Role, alone: Sequence[Passed
     return tuple(said)
 
 
-def _not_composites(root: Path, subset: str | None) -> tuple[PassedOver, ...]:
-    """Return the files among the composites that are no images by their names."""
-    return tuple(
-        passed_over(folder / COMPOSITES / name, "suffix", "is no picture of a kind that is read")
-        for folder in subset_folders(root)
-        if subset in (None, folder.name)
-        for name in sorted(os.listdir(folder / COMPOSITES))
-        if not is_image(name)
-    )
-
-
 def pairs_on_disk(names: Iterable[CompositeName], root: Path) -> tuple[Pair, ...]:
     """Group composites into the pairs that they belong to, with the files of each photo and mask."""
     return tuple(_group(names, _on_disk_locator(root)))
@@ -147,18 +136,22 @@ def _find_list(root: Path, data: Path, list_file: str | Path) -> Path:
     raise UsageError(f"list '{list_file}' is not a file (looked at {looked}): name it relative to the dataset's root")
 
 
-def _on_disk(root: Path, subset: str | None) -> tuple[list[CompositeName], list[Quarantined]]:
-    lines, faults = [], []
+def _on_disk(root: Path, subset: str | None) -> tuple[list[CompositeName], list[Quarantined], tuple[PassedOver, ...]]:
+    """Return the composites on disk, those that cannot be read, and the files among them that are no images."""
+    lines: list[str] = []
+    faults: list[Quarantined] = []
+    others: list[PassedOver] = []
     for folder in subset_folders(root):
         for name in sorted(os.listdir(folder / COMPOSITES)) if subset in (None, folder.name) else ():
-            why = fault(os.path.splitext(name)[0]) if is_image(name) else ""
-            if why:
+            if not is_image(name):
+                others.append(not_read(folder / COMPOSITES / name))
+            elif why := fault(name):
                 path = str(folder / COMPOSITES / name)
                 faults.append(bad(path, f"the name of '{path}' {why}: rename it"))
-            elif is_image(name):
+            else:
                 lines.append(f"{folder.name}/{COMPOSITES}/{name}")
     names, wrong = parse_lines(lines, "")
-    return names, faults + wrong
+    return names, faults + wrong, tuple(others)
 
 
 def _refuse_nothing(

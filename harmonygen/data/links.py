@@ -19,22 +19,33 @@ _OURS = ("manifest.parquet", "summary.json", ".harmonygen-sample.json")
 
 
 class _Links:
-    """Tells which paths below a folder lead out of it; each folder on the way is asked about once."""
+    """Tells which files below a folder are reached by links that lead out of it; each folder is listed once."""
 
     def __init__(self, inside: Inside) -> None:
-        self._inside = inside
-        self._folders: dict[str, bool] = {}
-        self._top = os.path.abspath(inside.root) + os.sep
+        self._inside, self._top = inside, str(inside.root)
+        self._folders: dict[str, frozenset[str] | None] = {}
 
-    def leads_out(self, path: Path) -> bool:
+    def lead_out(self, path: str) -> bool:
         """Tell whether a path that is spelled below the folder leads out of it by a link."""
-        whole = os.path.abspath(path)
-        if not whole.startswith(self._top):
-            return False
-        folder = os.path.dirname(whole)
+        folder, _, name = path.rpartition(os.sep)
         if folder not in self._folders:
-            self._folders[folder] = not self._inside.holds(folder)
-        return self._folders[folder] or (os.path.islink(whole) and not self._inside.holds(whole))
+            self._folders[folder] = self._links_in(folder)
+        links = self._folders[folder]
+        return links is None or (name in links and not self._inside.holds(path))
+
+    def _links_in(self, folder: str) -> frozenset[str] | None:
+        """Return the links in a folder; None if the folder is reached by one that leads out."""
+        if not self._is_below(folder) or not os.path.isdir(folder):
+            return frozenset()
+        if not self._inside.holds(folder):
+            return None
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+
+    def _is_below(self, folder: str) -> bool:
+        """Tell by the spelling; a table may name files elsewhere (:class:`harmonygen.records.FileSource`)."""
+        whole, top = os.path.abspath(folder), os.path.abspath(self._top)
+        return whole == top or whole.startswith(top.rstrip(os.sep) + os.sep)
 
 
 def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
@@ -46,7 +57,7 @@ def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
     out = {pair.pair_id: path for pair in found if (path := _out(pair, links, root)) is not None}
     if not out:
         return found
-    rows: tuple[PassedOver, ...] = tuple(leads_out(path, root) for path in dict.fromkeys(out.values()))
+    rows: tuple[PassedOver, ...] = tuple(leads_out(Path(path), root) for path in dict.fromkeys(out.values()))
     kept = tuple(pair for pair in found if pair.pair_id not in out)
     told = f"{len(out)} pairs are left out whose files are links out of '{root}' ({listed(list(out))})"
     return replace(found, pairs=kept, passed_over=found.passed_over + rows, notes=(*found.notes, told))
@@ -57,7 +68,8 @@ def _folder_of(found: PairSet) -> Path:
     return folder.parent if found.layout == "coco" and folder.name == "annotations" else folder
 
 
-def _out(pair: Pair, links: _Links, root: Path) -> Path | None:
-    files = [source.path for source in (pair.real, pair.mask) if isinstance(source, FileSource) and not source.url]
-    files += [root / name for name in pair.originals]
-    return next((path for path in files if links.leads_out(path)), None)
+def _out(pair: Pair, links: _Links, root: Path) -> str | None:
+    sources = (pair.real, pair.mask)
+    files = [str(source.path) for source in sources if isinstance(source, FileSource) and not source.url]
+    files += [f"{root}{os.sep}{name}" for name in pair.originals]
+    return next((path for path in files if links.lead_out(path)), None)

@@ -161,8 +161,8 @@ def _swapped_note(swapped: int) -> list[str]:
     if not swapped:
         return []
     return [
-        f"{swapped} masks have polygons drawn on the photo turned the other way than the sizes stated for it: "
-        "they are read as they were drawn"
+        f"{swapped} masks have polygons that were drawn on the photo turned the other way than the sizes stated for "
+        "it: they are read as they were drawn"
     ]
 
 

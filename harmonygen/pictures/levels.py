@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class Levels:
     def solid(self) -> npt.NDArray[np.int64]:
         """How many pixels of each value have the same value to the right, below and between: areas, not edges."""
         found = np.zeros(int(self.used[-1]) + 1, dtype=np.int64)
-        for rows in strips(*self.codes.shape):
+        for rows in strips(self.codes.shape):
             part = self.codes[rows.start : rows.stop + 1]
             same = (part[:-1, :-1] == part[1:, :-1]) & (part[:-1, :-1] == part[:-1, 1:])
             same &= part[:-1, :-1] == part[1:, 1:]
@@ -56,13 +57,14 @@ class Levels:
         table = np.zeros(int(self.used[-1]) + 1, dtype=bool)
         table[self.used] = chosen
         mask = np.empty(self.codes.shape, dtype=bool)
-        for rows in strips(*mask.shape):
+        for rows in strips(mask.shape):
             mask[rows] = table[self.codes[rows]]
         return mask
 
 
-def strips(height: int, width: int) -> Iterator[slice]:
-    """Cut rows into strips of about a million pixels."""
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut the rows of an image (H, W) into strips of about a million pixels."""
+    height, width = shape
     step = max(1, _STRIP // max(1, width))
     for start in range(0, height, step):
         yield slice(start, min(height, start + step))
@@ -71,13 +73,13 @@ def strips(height: int, width: int) -> Iterator[slice]:
 def levels_of_codes(codes: Codes, table: npt.NDArray[np.float64] | None = None) -> Levels:
     """Count the codes of an image (H, W); ``table`` says what each code stands for, itself if not given."""
     counts = np.zeros(np.iinfo(codes.dtype).max + 1, dtype=np.int64)
-    for rows in strips(*codes.shape):
+    for rows in strips(codes.shape):
         counts += np.bincount(codes[rows].ravel(), minlength=counts.size)
     used = np.flatnonzero(counts)
     return Levels(codes, used, used.astype(np.float64) if table is None else table[used], counts[used])
 
 
-def levels_of_array(array: npt.NDArray[np.generic], name: str) -> Levels:
+def levels_of_array(array: npt.NDArray[Any], name: str) -> Levels:
     """Count the values of a grey image (H, W) of any number type.
 
     Values of 8 and 16 bits are their own codes. Fractions are rounded to 1/255 of the range (0 to 1, or to 255 if any
@@ -87,30 +89,30 @@ def levels_of_array(array: npt.NDArray[np.generic], name: str) -> Levels:
         InputError: values that are not numbers, or over 4096 of them that do not fit into 16 bits.
     """
     if array.dtype in (np.uint8, np.uint16):
-        return levels_of_codes(array)  # type: ignore[arg-type]  # one of the two
+        return levels_of_codes(array)
     if array.dtype == np.bool_:
         return levels_of_codes(array.view(np.uint8))
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"mask '{name}' holds values that are not numbers: export it again")
-    whole = all(bool((array[rows] % 1 == 0).all()) for rows in strips(*array.shape))
+    whole = all(bool((array[rows] % 1 == 0).all()) for rows in strips(array.shape))
     if whole and low >= 0 and high <= np.iinfo(np.uint16).max:
-        return levels_of_codes(array.astype(np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16))
+        return levels_of_codes(array.astype(np.uint8) if high <= np.iinfo(np.uint8).max else array.astype(np.uint16))
     if not whole and low >= 0 and high <= 255:
         return _of_fractions(array, 255 if high <= 1 else 1)
     return _numbered(array, name)
 
 
-def _of_fractions(array: npt.NDArray[np.generic], scale: int) -> Levels:
+def _of_fractions(array: npt.NDArray[Any], scale: int) -> Levels:
     codes = np.empty(array.shape, dtype=np.uint8)
-    for rows in strips(*codes.shape):
+    for rows in strips(codes.shape):
         codes[rows] = np.rint(array[rows].astype(np.float64) * scale)
     return levels_of_codes(codes)
 
 
-def _numbered(array: npt.NDArray[np.generic], name: str) -> Levels:
-    values: npt.NDArray[np.generic] = np.empty(0, dtype=array.dtype)
-    for rows in strips(*array.shape):
+def _numbered(array: npt.NDArray[Any], name: str) -> Levels:
+    values: npt.NDArray[Any] = np.empty(0, dtype=array.dtype)
+    for rows in strips(array.shape):
         values = np.union1d(values, array[rows])
         if values.size > _MOST:
             raise InputError(
@@ -118,7 +120,7 @@ def _numbered(array: npt.NDArray[np.generic], name: str) -> Levels:
                 "export it in 8 bits"
             )
     codes = np.empty(array.shape, dtype=np.uint16)
-    for rows in strips(*codes.shape):
+    for rows in strips(codes.shape):
         codes[rows] = np.searchsorted(values, array[rows])
     return levels_of_codes(codes, values.astype(np.float64))
 
@@ -126,7 +128,7 @@ def _numbered(array: npt.NDArray[np.generic], name: str) -> Levels:
 def levels_of_colours(image: Image.Image, colours: npt.NDArray[np.int64]) -> Levels:
     """Number the pixels of an RGB image by ``colours``, all that it has, packed as 0xRRGGBB and sorted."""
     codes = np.empty((image.height, image.width), dtype=np.uint16)
-    for rows in strips(*codes.shape):
+    for rows in strips(codes.shape):
         codes[rows] = np.searchsorted(colours, packed(image, rows))
     return levels_of_codes(codes, colours.astype(np.float64))
 

@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import has_alpha, to_rgba
 from harmonygen.pictures.levels import Levels, levels_of_array, levels_of_codes, packed, strips
-from harmonygen.pictures.mask_colours import MOST_COLOURS, grey_of, packed_colours
+from harmonygen.pictures.mask_colours import MOST_COLOURS, grey_of, packed_colours, without_alpha
 from harmonygen.pictures.mask_reading import MaskReading, Understood, labelled, refusal, told
 
 _THRESHOLD = re.compile(r">=([0-9]{1,10})")
@@ -49,20 +48,16 @@ def _levels(image: Image.Image, name: str, lossy: bool) -> Levels:
         return levels_of_array(np.asarray(image.convert("L")), name)
     if image.mode in ("L", "F", "I") or image.mode.startswith("I;"):
         return levels_of_array(np.asarray(image), name)
-    grey, difference = grey_of(_rgb(image))
+    grey, difference = grey_of(without_alpha(image))
     if difference and not lossy:
         raise InputError(f"mask '{name}' has colours: give them as in --mask-values #ff0000,#00ff00")
     return levels_of_codes(grey)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    return (to_rgba(image) if has_alpha(image) else image).convert("RGB")
-
-
 def _of_colours(image: Image.Image, wanted: set[int], name: str) -> Understood:
-    rgb = _rgb(image)
+    rgb = without_alpha(image)
     mask = np.zeros((rgb.height, rgb.width), dtype=bool)
-    for rows in strips(*mask.shape):
+    for rows in strips(mask.shape):
         mask[rows] = np.isin(packed(rgb, rows), list(wanted))
     words = told(np.array(sorted(wanted), dtype=np.float64), colours=True)
     if not mask.any():

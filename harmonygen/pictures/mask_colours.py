@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import Mask
+from harmonygen.pictures.images import Mask, has_alpha, to_rgba
 from harmonygen.pictures.levels import Levels, levels_of_codes, levels_of_colours, strips
 from harmonygen.pictures.mask_grey import of_grey
 from harmonygen.pictures.mask_reading import Understood, labelled, refusal
@@ -67,9 +70,9 @@ def _ground(levels: Levels, colours: npt.NDArray[np.int64], name: str) -> Mask:
     """Return which entry is background: index 0, or the black one where index 0 has a colour."""
     black, first = colours == _BLACK, levels.used == 0
     if first.any() and (black[0] or not black.any()):
-        return first
+        return np.asarray(first)
     if black.any():
-        return black
+        return np.asarray(black)
     raise refusal(levels, name, "none of which is index 0 or black, the background")
 
 
@@ -78,7 +81,7 @@ def _looked_up(levels: Levels, colours: npt.NDArray[np.int64]) -> npt.NDArray[np
     table = np.zeros(256, dtype=np.uint8)
     table[levels.used] = colours & 255
     found = np.empty(levels.codes.shape, dtype=np.uint8)
-    for rows in strips(*found.shape):
+    for rows in strips(found.shape):
         found[rows] = table[levels.codes[rows]]
     return found
 
@@ -95,6 +98,8 @@ def of_colours(image: Image.Image, name: str, lossy: bool) -> Understood:
         return of_grey(levels_of_codes(_lossy_grey(image, name)), name, lossy)
     levels = levels_of_colours(image, colours)
     ground, void = colours == _BLACK, colours == VOID
+    if colours.size == 1:
+        return labelled(levels, ~ground, kind="two-valued", colours=True)
     if not ground.any():
         raise refusal(levels, name, "none of which is black, the background", colours=True)
     if _WHITE in colours and (~ground & ~void).sum() > 1:
@@ -103,7 +108,14 @@ def of_colours(image: Image.Image, name: str, lossy: bool) -> Understood:
     return labelled(levels, ~ground & ~void & ~shades, void, "colours", colours=True)
 
 
-def packed_colours(counted: list[tuple[int, tuple[int, ...]]]) -> npt.NDArray[np.int64]:
+def without_alpha(image: Image.Image) -> Image.Image:
+    """Return the colours of an image of any mode as RGB, whatever their opacity."""
+    if image.mode == "RGB":
+        return image  # converting it would copy it
+    return (to_rgba(image) if has_alpha(image) else image).convert("RGB")
+
+
+def packed_colours(counted: Sequence[tuple[int, Any]]) -> npt.NDArray[np.int64]:
     """Return the colours that Pillow counted, packed as 0xRRGGBB and sorted.
 
     >>> packed_colours([(9, (0, 1, 0)), (1, (0, 0, 1))]).tolist()
@@ -150,7 +162,7 @@ def _lossy_grey(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
 def grey_of(image: Image.Image) -> tuple[npt.NDArray[np.uint8], int]:
     """Return the middle one of the channels of an RGB image, (H, W) uint8, and the largest difference of two."""
     found, difference = np.empty((image.height, image.width), dtype=np.uint8), 0
-    for rows in strips(*found.shape):
+    for rows in strips(found.shape):
         part = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
         red, green, blue = part[..., 0], part[..., 1], part[..., 2]
         low, high = np.minimum(red, green), np.maximum(red, green)

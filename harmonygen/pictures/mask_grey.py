@@ -34,13 +34,7 @@ def of_grey(levels: Levels, name: str, lossy: bool) -> Understood:
         return _of_ids(levels, name, top)
     if _is_soft(levels, top):
         return _of_soft(levels, top)
-    if (
-        not lossy
-        and values[0] == 0
-        and values[-1] < top
-        and levels.solidity(values > 0) >= 0.3
-        and not _is_noisy(levels)
-    ):
+    if not lossy and _are_large_labels(levels, top):
         return labelled(levels, values > 0)
     raise refusal(levels, name, "which is neither two values, nor a soft edge, nor labels beside 0")
 
@@ -85,20 +79,27 @@ def _of_ids(levels: Levels, name: str, top: float) -> Understood:
     return labelled(levels, labels, ignored)
 
 
+def _are_large_labels(levels: Levels, top: float) -> bool:
+    """Tell whether values beside 0 are labels of areas, none of which is white and could be ignore."""
+    if levels.values[0] != 0 or levels.values[-1] == top:
+        return False
+    return levels.solidity(levels.values > 0) >= 0.3 and not _is_noisy(levels)
+
+
 def _is_noisy(levels: Levels) -> bool:
     """Tell whether most of many values fill no area, as the noise of a label image that was stored with loss."""
     return bool(levels.values.size > _NOISY and (levels.solid < 0.2 * levels.counts).mean() > 0.5)
 
 
 def _is_soft(levels: Levels, top: float) -> bool:
-    """Tell whether values are those of a soft mask: most pixels near black or white, shades at edges only."""
+    """Tell whether values are those of a soft mask: from black to white, with shades at edges only."""
     values = levels.values * 255 / top
-    if values[0] < 0 or levels.share((values <= 64) | (values >= 191)) < 0.5:
-        return False
-    if levels.share(values >= 191) < 0.2 * levels.share(values > _NEAR):
+    if values[0] < 0 or levels.share(values >= 191) < 0.2 * levels.share(values > _NEAR):
         return False
     shades = (values > _NEAR) & (values < 255 - _NEAR)
-    return levels.solidity(shades) < 0.3 if values.size <= _FEW else not _has_plateau(levels, shades)
+    if values.size <= _FEW:
+        return bool(values[0] <= 64 and levels.solidity(shades) < 0.3)
+    return levels.share((values <= 64) | (values >= 191)) >= 0.5 and not _has_plateau(levels, shades)
 
 
 def _has_plateau(levels: Levels, shades: Mask) -> bool:

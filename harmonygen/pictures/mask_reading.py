@@ -45,8 +45,9 @@ def labelled(
 ) -> Understood:
     """Return the pixels of the values that are foreground (a flag per value), and what is said of them."""
     void = np.zeros_like(foreground) if ignored is None else ignored
-    words = [told(levels.values[flags], colours) for flags in (np.ones_like(foreground), foreground, void)]
-    return levels.where(foreground), MaskReading(kind, *words)
+    values = levels.values
+    found, inside, out = (told(each, colours) for each in (values, values[foreground], values[void]))
+    return levels.where(foreground), MaskReading(kind, found, inside, out)
 
 
 def told(values: npt.NDArray[np.float64], colours: bool = False) -> tuple[str, ...]:

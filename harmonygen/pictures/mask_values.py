@@ -14,7 +14,7 @@ from PIL import Image
 from harmonygen.pictures.images import Mask, has_alpha, to_rgba
 from harmonygen.pictures.levels import levels_of_array
 from harmonygen.pictures.mask_choice import of_choice
-from harmonygen.pictures.mask_colours import of_colours, of_palette
+from harmonygen.pictures.mask_colours import of_colours, of_palette, without_alpha
 from harmonygen.pictures.mask_grey import of_grey
 from harmonygen.pictures.mask_reading import MaskReading, Understood
 from harmonygen.records import AS_STATED, MaskRule
@@ -56,7 +56,7 @@ def understand(image: Image.Image, rule: MaskRule = AS_STATED, name: str = "mask
         return np.asarray(alpha) >= 128, MaskReading("alpha")
     if image.mode in ("L", "LA"):
         return of_grey(levels_of_array(np.asarray(image.convert("L")), name), name, lossy)
-    return of_colours((to_rgba(image) if has_alpha(image) else image).convert("RGB"), name, lossy)
+    return of_colours(without_alpha(image), name, lossy)
 
 
 def understand_array(array: npt.NDArray[np.generic], name: str = "mask") -> Understood:
@@ -66,7 +66,7 @@ def understand_array(array: npt.NDArray[np.generic], name: str = "mask") -> Unde
 
 def _hides(image: Image.Image) -> bool:
     """Tell whether a grey image has a transparent value other than 0, which is background anyway."""
-    return image.info.get("transparency", 0) != 0
+    return bool(image.info.get("transparency", 0))
 
 
 def _alpha(image: Image.Image) -> Image.Image:

@@ -11,6 +11,7 @@ from harmonygen.data.composites import composites_of, held_out_of
 from harmonygen.data.lists import HeldOut
 from harmonygen.data.splits import is_held_out
 from harmonygen.errors import UsageError, shown
+from harmonygen.inspection.inspect import glance
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
 from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
@@ -62,6 +63,7 @@ def _refuse_test_files(settings: TrainSettings, files: Iterable[Path]) -> None:
 
 def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
     pairs = read_pairs(settings.data, reading=settings.reading())
+    glance(pairs, settings, log)
     more = [pair for data in settings.extra_data for pair in extra_pairs(data, settings, log, test)]
     borrowing = borrowing_pairs(settings, log, test)
     _refuse_test_files(settings, [pair.real.path for pair in (*pairs, *more, *borrowing)])
