@@ -67,7 +67,7 @@ def pictures(count: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield encoded photos with their masks, no two of the same bytes."""
     random = np.random.default_rng(0)
     exif = Image.Exif()
-    exif[0x010F] = "bench"
+    exif[0x010F], exif[0x0112] = "bench", 1  # as cameras write it
     row, column = np.mgrid[:HEIGHT, :WIDTH]
     for _ in range(count):
         coarse = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)

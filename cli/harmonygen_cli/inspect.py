@@ -26,7 +26,8 @@ def inspect(typed: Typed[InspectSettings], data: Data) -> None:
 
     with reporter.progress("inspect", "files and pairs") as progress:
         result = inspect_data(settings, progress)
-    reporter.line(result.line)
+    for line in result.lines:
+        reporter.line(line)
     reporter.table(f"inspect: {data}", ["what", "found"], [row for row in rows(result.facts) if row[1]])
     if result.page:
         reporter.line(f"page: {result.page}")

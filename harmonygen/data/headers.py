@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ from typing import Literal
 from harmonygen.errors import InputError
 
 ORIENTATION = 0x0112  # EXIF
+EXIF = b"Exif\0\0"
 _WIDTH, _HEIGHT = 0x0100, 0x0101  # TIFF's, as it is stored; Pillow's size is that of the upright picture
+_UNKNOWN = 99
 _START, _END = 4096, 65536  # bytes that are read of a file; EXIF that stands after a PNG's pixels is short
 _THREADS, _CHUNK = 8, 256
 _PNG_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
@@ -118,17 +121,52 @@ def _may_turn(path: Path) -> bool:
     return not start.startswith((b"BM", b"GIF8"))
 
 
+def exif_orientation(content: bytes) -> int:
+    r"""Return the orientation in the first directory of EXIF (a TIFF header and what follows), 0 if it states none.
+
+    Raises:
+        ValueError: it is damaged, cut off before the directory's end, or states something else than 1..8.
+
+    >>> exif_orientation(b"II*\0\x08\0\0\0\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0")
+    6
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None:
+        raise ValueError("no TIFF header")
+    try:
+        (place,) = struct.unpack_from(f"{order}I", content, 4)
+        (count,) = struct.unpack_from(f"{order}H", content, place)
+        entries = [struct.unpack_from(f"{order}HHIH", content, place + 2 + 12 * entry) for entry in range(count)]
+    except struct.error as error:
+        raise ValueError("cut off") from error
+    found = [(kind, number, value) for tag, kind, number, value in entries if tag == ORIENTATION]
+    if not found:
+        return 0
+    kind, number, value = found[0]
+    if (kind, number) != (3, 1) or not 1 <= value <= 8:
+        raise ValueError("no orientation")
+    return int(value)
+
+
 def _jpeg_may(start: bytes) -> bool:
     """Walk the segments of a JPEG up to its picture; what lies beyond the bytes at hand may be anything."""
     place = 2
     while place + 4 <= len(start) and start[place] == 0xFF:
         marker = start[place + 1]
-        if marker == 0xE1:  # APP1: EXIF or XMP
-            return True
+        if marker == 0xE1 and (stated := _stated(start[place + 4 :])):  # APP1: EXIF or XMP
+            return stated > 1
         if marker in (0xDB, 0xC0, 0xC2, 0xC4, 0xDA):  # tables and the picture
             return False
         place += 2 + int.from_bytes(start[place + 2 : place + 4], "big")
     return True
+
+
+def _stated(app1: bytes) -> int:
+    """Return the orientation that an APP1 segment's EXIF states, 0 if none, and a large number if it cannot be told."""
+    try:
+        return exif_orientation(app1[len(EXIF) :]) if app1.startswith(EXIF) else _UNKNOWN
+    except ValueError:
+        return _UNKNOWN
 
 
 def _png_may(start: bytes, opened: int) -> bool:

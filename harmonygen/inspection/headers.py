@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 from harmonygen.data.headers import ORIENTATION
 from harmonygen.errors import InputError
+from harmonygen.inspection.fast_headers import START, Fields, NotPlainError, Opened, fields_of
 from harmonygen.pictures import formats
 from harmonygen.pictures.colour_profile import read_profile
 from harmonygen.pictures.images import is_deep
@@ -24,7 +27,6 @@ Headers = dict[ImageSource, "FileHeader | None"]
 """The header of each source that was looked at; None where there is none that can be read."""
 
 _CHUNK = 256  # files handed to a thread at a time
-_START = 256  # bytes that tell HEIC
 _TURNED = (5, 6, 7, 8)
 
 
@@ -32,7 +34,7 @@ _TURNED = (5, 6, 7, 8)
 class FileHeader:
     """The header of an image: ``width`` and ``height`` as stored, ``bits`` per channel, ``profile`` by its name.
 
-    ``file`` tells one file from another without reading it (device and inode), ``bytes`` is its size.
+    ``file`` tells one file from another: device, inode and a checksum of its first bytes. ``bytes`` is its size.
     """
 
     format: str
@@ -43,7 +45,7 @@ class FileHeader:
     orientation: int
     profile: str
     bytes: int
-    file: tuple[int, int] = (0, 0)
+    file: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -84,10 +86,34 @@ def file_header(source: FileSource) -> FileHeader | None:
     """Return a file's header, or None: a run would refuse the file, or it is no image."""
     try:
         found = check_file(source.path, str(source), source.within)
-        with open(source.path, "rb") as opened:
-            return header_of(opened, found.st_size, (found.st_dev, found.st_ino))
+        number = os.open(source.path, os.O_RDONLY)
     except (OSError, InputError):
         return None
+    try:
+        start = os.read(number, START)
+        file = (found.st_dev, found.st_ino, zlib.crc32(start))
+        with suppress(NotPlainError):
+            return _of_fields(fields_of(Opened(number, start)), found.st_size, file)
+        with open(number, "rb", closefd=False) as opened:
+            return header_of(opened, found.st_size, file)
+    except OSError:
+        return None
+    finally:
+        os.close(number)
+
+
+def _of_fields(fields: Fields, size: int, file: tuple[int, int, int]) -> FileHeader:
+    return FileHeader(
+        fields.format,
+        fields.mode,
+        fields.bits,
+        fields.width,
+        fields.height,
+        fields.orientation,
+        _profile(fields.icc),
+        size,
+        file,
+    )
 
 
 def header_of_bytes(encoded: bytes) -> FileHeader | None:
@@ -95,10 +121,11 @@ def header_of_bytes(encoded: bytes) -> FileHeader | None:
     return header_of(io.BytesIO(encoded), len(encoded))
 
 
-def header_of(opened: Any, size: int, file: tuple[int, int] = (0, 0)) -> FileHeader | None:
+def header_of(opened: Any, size: int, file: tuple[int, int, int] = (0, 0, 0)) -> FileHeader | None:
     """Return the header of an open binary file of ``size`` bytes, or None if it is no image."""
     try:
-        formats.prepare(opened.read(_START), "")
+        opened.seek(0)
+        formats.prepare(opened.read(START), "")
         opened.seek(0)
         with Image.open(opened) as image:
             return _header(image, size, file)
@@ -106,7 +133,7 @@ def header_of(opened: Any, size: int, file: tuple[int, int] = (0, 0)) -> FileHea
         return None
 
 
-def _header(image: Image.Image, size: int, file: tuple[int, int]) -> FileHeader:
+def _header(image: Image.Image, size: int, file: tuple[int, int, int]) -> FileHeader:
     stated = "exif" in image.info or image.format == "TIFF"  # asked without it, Pillow decodes a whole PNG
     orientation = int(image.getexif().get(ORIENTATION, 1) or 1) if stated else 1
     return FileHeader(

@@ -13,7 +13,7 @@ from harmonygen.inspection.audit import GLANCE, PLAN, Audit, Depth, Progress, au
 from harmonygen.inspection.check import Rules
 from harmonygen.inspection.page import write_page
 from harmonygen.inspection.settings import InspectSettings
-from harmonygen.inspection.told import as_json, first_line
+from harmonygen.inspection.told import as_json, lines
 from harmonygen.records import PairSet
 from harmonygen.report.render import refuse_foreign_page
 from harmonygen.runs.read import is_run
@@ -27,7 +27,7 @@ class InspectResult:
     """What an inspection found, as JSON, and the page that was written, if one was asked for."""
 
     facts: dict[str, Any]
-    line: str
+    lines: tuple[str, ...]
     page: Path | None = None
 
 
@@ -45,7 +45,7 @@ def inspect_data(settings: InspectSettings, progress: Progress | None = None) ->
     facts = {"data": settings.data, **as_json(seen)}
     if settings.out is not None:
         write_page(settings.out, seen, facts, settings.shown)
-    return InspectResult(facts, first_line(seen), settings.out)
+    return InspectResult(facts, lines(seen), settings.out)
 
 
 def _read(settings: InspectSettings) -> PairSet:
@@ -68,8 +68,7 @@ def foresee(found: PairSet, settings: Settings, say: Say | None = None) -> Audit
         TooManyBadInputsError: the run would end with it.
     """
     seen = audit(found, rules_of(settings), PLAN)
-    if say:
-        say(first_line(seen))
+    _say(seen, say)
     seen.refuse()
     return seen
 
@@ -77,4 +76,10 @@ def foresee(found: PairSet, settings: Settings, say: Say | None = None) -> Audit
 def glance(found: PairSet, settings: Settings, say: Say | None) -> None:
     """Say in one line what a run is about to read, as far as a glance tells."""
     if say:
-        say(first_line(audit(found, rules_of(settings), GLANCE)))
+        _say(audit(found, rules_of(settings), GLANCE), say)
+
+
+def _say(seen: Audit, say: Say | None) -> None:
+    if say:
+        for line in lines(seen):
+            say(line)

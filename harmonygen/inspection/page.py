@@ -82,8 +82,7 @@ def _tallies(seen: Audit, facts: dict[str, Any]) -> list[tuple[str, list[tuple[s
     """Return (heading, counts) of what is worth a bar each."""
     found = [
         ("How masks were understood", mask_kinds(seen.checked).most_common()),
-        ("Colour modes", list(facts["modes"].items())),
-        ("Colour profiles", list(facts["profiles"].items())),
+        *((f"Colour {name}", list(facts[name].items())) for name in ("modes", "profiles") if len(facts[name]) > 1),
     ]
     return [(heading, counts) for heading, counts in found if counts]
 

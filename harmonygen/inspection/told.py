@@ -32,6 +32,11 @@ def first_line(audit: Audit) -> str:
     return "; ".join(_sentence(audit))
 
 
+def lines(audit: Audit) -> tuple[str, ...]:
+    """Return the first line and, a line each, what a user should know of how the data were understood."""
+    return (first_line(audit), *(f"note: {note}" for note in audit.found.notes))
+
+
 def _sentence(audit: Audit) -> Iterator[str]:
     found = audit.found
     pairs, photos = len(found), len({pair.real_id for pair in found})
@@ -42,9 +47,9 @@ def _sentence(audit: Audit) -> Iterator[str]:
         yield f"masks {listed([name for name, _ in kinds.most_common()])}{looked}"
     if found.passed_over:
         reasons = Counter(each.reason for each in found.passed_over).most_common()
-        yield f"{len(found.passed_over):,} files passed over ({_counted(reasons)})"
+        yield f"{plural(len(found.passed_over), 'file')} passed over ({_counted(reasons)})"
     if found.left_out:
-        yield f"{len(found.left_out):,} photos left out"
+        yield f"{plural(len(found.left_out), 'photo')} left out"
     if audit.bad:
         looked = "" if audit.complete or audit.looked_at == pairs else f" ({audit.looked_at:,} pairs looked at)"
         yield f"{plural(len(audit.bad), 'input')} cannot be used{looked}, first: {audit.bad[0].message}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,24 +12,23 @@ import numpy as np
 
 from harmonygen.data.split import near_duplicate_groups
 from harmonygen.inspection.check import Checked
+from harmonygen.inspection.fast_headers import START
 from harmonygen.inspection.headers import Headers
 from harmonygen.records import FileSource, ImageSource
 
 Groups = tuple[tuple[str, ...], ...]
 """Names that belong together, each group sorted, the largest first."""
 
-_ENDS = 64 * 2**10  # bytes at either end of a file that are compared before all of it is
-_PIECE = 2**20
 _T = TypeVar("_T")
 
 
 def same_bytes(files: Mapping[str, ImageSource], headers: Headers) -> Groups:
-    """Return the names whose files hold the same bytes; only files of one size are read.
+    """Return the names whose files hold the same bytes; only files of one size and one start are read.
 
     A file that stands under two names itself, by a link or by its path, is not read at all.
     """
-    first: dict[tuple[int, int], str] = {}
-    sizes: dict[int, list[str]] = defaultdict(list)
+    first: dict[tuple[int, ...], str] = {}
+    starts: dict[tuple[int, int], list[str]] = defaultdict(list)
     linked: dict[str, list[str]] = defaultdict(list)
     for name, source in files.items():
         header = headers.get(source)
@@ -37,41 +36,21 @@ def same_bytes(files: Mapping[str, ImageSource], headers: Headers) -> Groups:
             own = first.setdefault(header.file, name)
             linked[own].append(name)
             if own == name:
-                sizes[header.bytes].append(name)
+                starts[header.bytes, header.file[-1]].append(name)
     groups = []
-    for names in sizes.values():
-        groups += [list(group) for group in _alike(names, files)] if len(names) > 1 else [names]
+    for (size, _), names in starts.items():
+        several = len(names) > 1 and size > START  # of a smaller file the start is all
+        groups += _grouped((_digest(files[name].path), name) for name in names) if several else [names]
     return _ordered([[name for own in group for name in linked[own]] for group in groups])
 
 
-def _alike(names: Iterable[str], files: Mapping[str, ImageSource]) -> Iterator[Sequence[str]]:
-    """Split names of files of one size into those of the same bytes: by their ends, then by all."""
-    for ends in _grouped((_digest(_path(files[name]), whole=False), name) for name in names):
-        if len(ends) == 1:
-            yield ends
-        else:
-            yield from _grouped((_digest(_path(files[name]), whole=True), name) for name in ends)
-
-
-def _path(source: ImageSource) -> Path:
-    return source.path
-
-
-def _digest(path: Path, whole: bool) -> bytes:
-    """Return a hash of a file, or of its ends; of one that cannot be read, a hash that no other has."""
-    hashed = blake2b(digest_size=16)
+def _digest(path: Path) -> bytes:
+    """Return a hash of a file; of one that cannot be read, a hash that no other has."""
     try:
         with open(path, "rb") as opened:
-            if whole:
-                while piece := opened.read(_PIECE):
-                    hashed.update(piece)
-            else:
-                hashed.update(opened.read(_ENDS))
-                opened.seek(-min(_ENDS, path.stat().st_size), 2)
-                hashed.update(opened.read(_ENDS))
+            return file_digest(opened, "blake2b").digest()
     except OSError:
         return str(path).encode()
-    return hashed.digest()
 
 
 def _grouped(keyed: Iterable[tuple[Hashable, _T]]) -> list[list[_T]]:
