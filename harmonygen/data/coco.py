@@ -171,7 +171,8 @@ def read_coco_unions(data: Path, classes: str = "all", orientation: Orientation 
 def _canvases(instances: Instances, folder: Path, orientation: Orientation) -> dict[tuple[str, str], tuple[int, int]]:
     """Return the (height, width) that the polygons of photos on their side were drawn on, by photo and label."""
     names = set(_names(instances))
-    turned = {path: head for path, head in turned_photos({folder / name for name in names}).items() if head.on_its_side}
+    heads = turned_photos(FileSource(folder / name) for name in names)
+    turned = {path: head for path, head in heads.items() if head.on_its_side}
     if not turned:
         return {}
     found = []

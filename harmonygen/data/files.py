@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harmonygen.data.headers import Header
+from harmonygen.data.headers import read_header
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.pictures.formats import prepare_file, readable_suffixes
-from harmonygen.records import PassedOver, Quarantined
-from harmonygen.storage.bounded import check_file
+from harmonygen.pictures.formats import readable_suffixes
+from harmonygen.records import FileSource, PassedOver, Quarantined
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 MAX_TEXT = 512 * 2**20  # bytes of a list or table, unpacked
@@ -221,9 +220,7 @@ def photo_sizes(path: Path, within: Path | None = None) -> tuple[tuple[int, int]
     Raises:
         InputError: it is missing, no plain file, outside ``within`` if that is given, or its header is not an image's.
     """
-    check_file(path, str(path), within)
-    prepare_file(path)
-    head = Header.read(path)
+    head = read_header(FileSource(path, within=within))
     return (head.stored, head.upright) if head.on_its_side else (head.stored,)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import warnings
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harmonygen.errors import InputError
+from harmonygen.pictures.formats import prepare_file
+from harmonygen.records import FileSource
+from harmonygen.storage.bounded import check_file
 
 ORIENTATION = 0x0112  # EXIF
 EXIF = b"Exif\0\0"
@@ -77,13 +79,16 @@ class Header:
         return "stored" if size == self.stored else "upright"
 
 
-def turned_photos(paths: Collection[Path]) -> dict[Path, Header]:
-    """Return the headers of those files that have an EXIF orientation other than 1; unreadable ones are left out.
+def turned_photos(photos: Iterable[FileSource]) -> dict[Path, Header]:
+    """Return the headers of those files that have an EXIF orientation other than 1.
 
-    >>> turned_photos([Path("not there.jpg")])
+    Files that are missing, no pictures, or outside the folder that they are bound to, are left to whoever reads them.
+
+    >>> turned_photos([FileSource(Path("not there.jpg"))])
     {}
     """
-    files = sorted(paths)
+    by_path = {photo.path: photo for photo in photos}
+    files = [by_path[path] for path in sorted(by_path)]
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     if len(chunks) < 2:
         return dict(pair for chunk in chunks for pair in _turned(chunk))
@@ -91,22 +96,29 @@ def turned_photos(paths: Collection[Path]) -> dict[Path, Header]:
         return dict(pair for found in threads.map(_turned, chunks) for pair in found)
 
 
-def _turned(paths: Collection[Path]) -> list[tuple[Path, Header]]:
-    return [(path, head) for path in paths if (head := _header(path)) is not None and head.orientation != 1]
+def _turned(photos: Sequence[FileSource]) -> list[tuple[Path, Header]]:
+    found = ((photo.path, _header(photo)) for photo in photos)
+    return [(path, head) for path, head in found if head is not None and head.orientation != 1]
 
 
-def _header(path: Path) -> Header | None:
+def _header(photo: FileSource) -> Header | None:
     """Return a header if the first bytes leave it open that there is an orientation."""
     try:
-        return Header.read(path) if _may_turn(path) else None
-    except (InputError, OSError, ValueError):
+        check_file(photo.path, str(photo), photo.within)
+        return read_header(photo) if _may_turn(photo.path) else None
+    except (InputError, OSError, ValueError, IndexError):
         return None  # whoever reads the photo says so
+
+
+def read_header(picture: FileSource) -> Header:
+    """Read the header of a picture; raise InputError if it may not be read, or is no picture's."""
+    check_file(picture.path, str(picture), picture.within)
+    prepare_file(picture.path)
+    return Header.read(picture.path)
 
 
 def _may_turn(path: Path) -> bool:
     """Tell whether a file may hold EXIF or XMP: whether the bytes before its pixels, or a PNG's last ones, do."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        return False
     opened = os.open(path, os.O_RDONLY)
     try:
         start = os.read(opened, _START)

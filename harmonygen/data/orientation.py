@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from harmonygen.data.headers import Header, turned_photos
+from harmonygen.data.headers import Header, read_header, turned_photos
 from harmonygen.errors import InputError
 from harmonygen.records import FileSource, MaskRule, MaskSource, Orientation, Pair, PairSet, ReadOptions, SegmentSource
 
@@ -61,9 +61,9 @@ def with_mask_rule(found: PairSet, whole: Sequence[Pair], reading: ReadOptions) 
 
 def _turned(pairs: Sequence[Pair]) -> dict[int, tuple[Pair, Header, Shown]]:
     """Return, by place, the pairs whose photo has an EXIF orientation; photos in cells are not looked at."""
-    files = {place: pair.real.path for place, pair in enumerate(pairs) if isinstance(pair.real, FileSource)}
-    heads = turned_photos(set(files.values()))
-    found = ((place, pairs[place], heads[path]) for place, path in files.items() if path in heads)
+    files = {place: pair.real for place, pair in enumerate(pairs) if isinstance(pair.real, FileSource)}
+    heads = turned_photos(files.values())
+    found = ((place, pairs[place], heads[file.path]) for place, file in files.items() if file.path in heads)
     return {place: (pair, head, shows(pair.mask, head)) for place, pair, head in found if not pair.borrows}
 
 
@@ -92,7 +92,7 @@ def shows(mask: MaskSource, head: Header) -> Shown:
     if not isinstance(mask, FileSource) or _has_own(mask):
         return Shown()
     try:
-        return Shown(head.way_of(Header.read(mask.path).stored))
+        return Shown(head.way_of(read_header(mask).stored))
     except InputError:
         return Shown()
 
@@ -138,7 +138,7 @@ def _with_values(pair: Pair, rule: MaskRule) -> Pair:
 
 def _has_own(mask: MaskSource) -> bool:
     """Tell whether a mask file has an EXIF orientation of its own, by which it is turned."""
-    return isinstance(mask, FileSource) and bool(turned_photos([mask.path]))
+    return isinstance(mask, FileSource) and bool(turned_photos([mask]))
 
 
 def _notes(asked: int, convention: Convention) -> list[str]:

@@ -208,7 +208,9 @@ def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> Synthesize
     own = ReadSettings.model_fields.keys() | {"limit"}
     shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name not in own}
     inside = work.resolve()
-    return SynthesizeSettings(**shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN)
+    return SynthesizeSettings(
+        **shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN
+    )
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:

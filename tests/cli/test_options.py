@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.main import get_command
 
 import harmonygen_cli.from_settings
 from harmonygen.settings import resolve
-from harmonygen_cli.main import VERBS, verb_module
+from harmonygen_cli.main import VERBS, door, verb_module
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
@@ -155,6 +156,8 @@ def test_the_pages_and_the_help_show_commands_of_every_verb():
 def test_a_command_that_is_shown_is_understood(understand, where, said, words):
     if len(words) == 1 and words[0] in VERBS:  # a verb that is only named
         assert verb_module(words[0])
+    elif words[0].startswith("-"):  # an option of the program itself
+        assert words[0] in {name for each in get_command(door([])).params for name in each.opts}
     else:
         understand(words)
 

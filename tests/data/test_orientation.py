@@ -233,7 +233,7 @@ def test_the_first_bytes_tell_which_photos_are_turned(tmp_path, suffix, orientat
     path = tmp_path / f"a.{suffix}"
     save_photo(path, SEEN, orientation)
     stored = as_stored(SEEN, orientation).shape
-    assert turned_photos([path]) == ({} if orientation == 1 else {path: Header(stored, orientation)})
+    assert turned_photos([FileSource(path)]) == ({} if orientation == 1 else {path: Header(stored, orientation)})
 
 
 def test_exif_after_the_pixels_of_a_png_is_found(tmp_path):
@@ -244,7 +244,13 @@ def test_exif_after_the_pixels_of_a_png_is_found(tmp_path):
     end = whole.index(b"IEND") - 4
     late = whole[:start] + whole[start + length : end] + whole[start : start + length] + whole[end:]
     (tmp_path / "a.png").write_bytes(late)
-    assert turned_photos([tmp_path / "a.png"])[tmp_path / "a.png"].orientation == 6
+    assert turned_photos([FileSource(tmp_path / "a.png")])[tmp_path / "a.png"].orientation == 6
+
+
+def test_a_photo_outside_the_folder_of_its_data_is_not_opened(tmp_path):
+    save_photo(tmp_path / "a.png", SEEN, 6)
+    assert turned_photos([FileSource(tmp_path / "a.png", within=tmp_path)])
+    assert not turned_photos([FileSource(tmp_path / "a.png", within=tmp_path / "data")])
 
 
 def test_files_that_are_no_pictures_are_left_to_whoever_reads_them(tmp_path):
@@ -254,4 +260,4 @@ def test_files_that_are_no_pictures_are_left_to_whoever_reads_them(tmp_path):
     text = PngInfo()
     text.add_text("Raw profile type exif", "nonsense")
     Image.new("L", (2, 2)).save(tmp_path / "d.png", pnginfo=text)
-    assert turned_photos(sorted(tmp_path.iterdir())) == {}
+    assert turned_photos(map(FileSource, tmp_path.iterdir())) == {}

@@ -309,6 +309,7 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     assert max(found) <= high + 1e-6
 
 
+@pytest.mark.long
 def test_a_failed_run_is_told_and_the_same_command_goes_on(
     finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(tiny_settings)
         train(tiny_settings("classifier", gradient_checkpointing=True), lambda _: None)
 
 
+@pytest.mark.long
 def test_bf16_trains_close_to_full_precision(tiny_settings, tmp_path):
     full = train(tiny_settings("inverse", max_train_steps=3), lambda _: None)
     half = train(
