@@ -44,6 +44,7 @@ QUICK: dict[str, list[str]] = {
     "evaluate_speed": ["--limit", "200"],
     "train_step": ["--steps", "10", "--rounds", "1"],
     "report_scale": ["--candidates", "5000"],
+    "inspect_scale": ["--rows", "2000"],
     "review_page": ["--pairs", "50", "--openings", "1"],
 }
 FULL: dict[str, list[str]] = {
@@ -71,6 +72,7 @@ FULL: dict[str, list[str]] = {
     "evaluate_speed": [],
     "train_step": [],
     "report_scale": [],
+    "inspect_scale": [],
     "review_page": [],
 }
 

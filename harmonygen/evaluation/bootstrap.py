@@ -267,7 +267,7 @@ def crossed_intervals(
 
     >>> values = np.arange(6.0)[:, None, None] + np.array([0.0, 0.1])[None, :, None]
     >>> found = crossed_intervals(values, list("abcdef"))[0]
-    >>> found.mean, found.low < 2.0, found.high > 3.0, found.n
+    >>> round(found.mean, 2), found.low < 2.0, found.high > 3.0, found.n
     (2.55, True, True, 6)
     """
     if values.ndim != 3 or len(photos) != len(values):

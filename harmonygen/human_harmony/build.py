@@ -38,7 +38,7 @@ from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
 from harmonygen.runs.job_folder import JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
-from harmonygen.settings import asked
+from harmonygen.settings import ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
@@ -205,9 +205,10 @@ def _segments(pairs: PairSet) -> tuple[int, list[Quarantined]]:
 
 def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> SynthesizeSettings:
     """Return the settings of the run inside: the build's own, on the prepared photos."""
-    shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name != "limit"}
+    own = ReadSettings.model_fields.keys() | {"limit"}
+    shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name not in own}
     inside = work.resolve()
-    return SynthesizeSettings(**shared, data=str(inside / prepare.PREPARED), out=inside / RUN)
+    return SynthesizeSettings(**shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN)
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:

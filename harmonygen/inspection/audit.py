@@ -132,7 +132,7 @@ def spread(pairs: Sequence[_T], count: int) -> Sequence[_T]:
     """Return ``count`` items, evenly spread; of pairs in Parquet cells, runs of neighbouring rows.
 
     >>> spread("abcdefgh", 3)
-    ['a', 'd', 'g']
+    ['a', 'd', 'f']
     """
     if len(pairs) <= count:
         return pairs

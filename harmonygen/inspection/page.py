@@ -27,7 +27,7 @@ _MOST_LISTED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class ShownPair:
     """A pair on the page: its photo with the mask's outline, what it is and what is odd about it."""
 
     name: str
@@ -98,7 +98,7 @@ def _lists(seen: Audit) -> list[tuple[str, int, list[tuple[str, str, str]]]]:
     return [(heading, len(listed), listed[:_MOST_LISTED]) for heading, listed in lists.items() if listed]
 
 
-def make_shots(seen: Audit, shown: int) -> list[Shot]:
+def make_shots(seen: Audit, shown: int) -> list[ShownPair]:
     """Return the pairs to show, those with a fault first, then those with most oddities, then others evenly."""
     pairs = {pair.pair_id: pair for pair in seen.found}
     same = {name for group in (*seen.same_photos, *seen.look_alikes) for name in group}
@@ -138,13 +138,13 @@ def _read_as(mask: MaskReading) -> str:
     return ", ".join([f"mask read as {mask.kind}", *parts])
 
 
-def _shot(pair: Pair, found: Checked, odd: tuple[str, ...], seen: Audit) -> Shot:
+def _shot(pair: Pair, found: Checked, odd: tuple[str, ...], seen: Audit) -> ShownPair:
     looked = Looked(pair, seen.rules)
     with suppress(InputError):
         looked.read()
     photo = thumbnail_of(looked.decoded.image_u8, HEIGHT) if looked.decoded else None
     mask = small_mask_of(looked.mask, HEIGHT) if looked.mask is not None else None
-    return Shot(pair.pair_id, _facts(found), odd, found.fault.message if found.fault else "", photo, mask)
+    return ShownPair(pair.pair_id, _facts(found), odd, found.fault.message if found.fault else "", photo, mask)
 
 
 def _facts(found: Checked) -> str:

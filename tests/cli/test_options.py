@@ -41,6 +41,7 @@ def test_every_plain_setting_is_an_option():
     """What is left to overrides is nested, a table, or given as an argument."""
     left = {verb: set(made.kind.model_fields) - {each.name for each in made.options} for verb, made in MADE.items()}
     assert {verb: sorted(names) for verb, names in left.items() if names} == {
+        "inspect": ["data"],
         "synthesize": ["gates", "remote"],
         "select": ["gates"],
         "export": ["run"],
