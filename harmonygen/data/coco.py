@@ -110,6 +110,8 @@ def _has_keys(path: Path) -> bool:
 def read_coco(data: Path, photos: Path | None = None, split: Split = "train") -> PairSet:
     """Read a COCO instances file; annotations of unknown photos or without a mask go to ``PairSet.bad``.
 
+    Photos without an annotation are in ``PairSet.left_out``.
+
     Args:
         data: the JSON file, or a folder that holds one.
         photos: the folder of the photos; looked for if not given.
@@ -120,7 +122,10 @@ def read_coco(data: Path, photos: Path | None = None, split: Split = "train") ->
     """
     instances, folder, others = _open(data, photos, split)
     pairs, faults = pair_instances(instances, folder)
-    found = PairSet(tuple(pairs), "coco", instances.path, tuple(faults))
+    paired = {pair.real_id for pair in pairs}
+    unpaired = (name for name in dict.fromkeys(_names(instances)) if safe_id(_photo_id(name)) not in paired)
+    left = tuple(bad(name, f"'{name}' has no annotation that makes a mask", NO_SEGMENT) for name in unpaired)
+    found = PairSet(tuple(pairs), "coco", instances.path, tuple(faults), left)
     return _told(found, instances, others, (*instances.notes, *_labels_twice(pairs)))
 
 

@@ -243,6 +243,11 @@ class Listing:
         suffix = os.path.splitext(name)[1].lower()
         return (self._preferred.index(suffix) if suffix in self._preferred else len(self._preferred), name)
 
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """Return the files of the folder that are no images by their names."""
+        names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+        return tuple(not_read(self.folder / name) for name in names if not is_image(name))
+
     def __iter__(self) -> Iterator[str]:
         """Yield the stems, sorted."""
         return iter(sorted(self._names))

@@ -475,6 +475,21 @@ def test_two_coco_files_of_no_split_are_named(tmp_path):
         read_pairs(tmp_path)
 
 
+def test_coco_photos_without_an_annotation_are_left_out_by_name(tmp_path):
+    tree(tmp_path, ["a.jpg", "b.jpg"], [])
+    write_coco(tmp_path, coco([(1, "a.jpg"), (2, "b.jpg")], [(1, 1)]))
+    assert [row.id for row in read_pairs(tmp_path).left_out] == ["b.jpg"]
+
+
+def test_a_contests_other_files_are_passed_over(tmp_path):
+    tree(tmp_path, ["train/a.jpg", "test/t.jpg"], [])
+    (tmp_path / "train" / "notes.txt").write_text("x")
+    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels,Height,Width,ClassId\na,65 8,{SIDE},{SIDE},1\n")
+    pairs = read_pairs(tmp_path)
+    assert seen(pairs) == [("a_union", 40, 4)]
+    assert reasons(pairs) == [("not a picture", "notes.txt"), ("split", "test")]
+
+
 # iHarmony4
 
 
@@ -537,7 +552,7 @@ def test_a_parquet_table_may_have_capital_columns(tmp_path):
         ),
         (
             {"train.csv": "ImageId;EncodedPixels;Height;Width;ClassId\n"},
-            r"imaterialist: .*no train\.csv with columns",
+            r"imaterialist: .*not parted by commas",
         ),
         ({"x.json": '{"images": [], "annotations": []}'}, r"coco: .*is not one COCO instances file"),
         ({"images/a.txt": "", "notes": ""}, r"folders: .*photos in 'images' but no folder of masks"),
