@@ -20,8 +20,8 @@ _ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "
 def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
     """Write a run's composites with their photos and masks for other people's trainers.
 
-    Without `--for`, an iHarmony4 tree that every harmonization trainer and `augment` read. With it, the folder, the words
-    and the config of an edit-model trainer.
+    Without `--for`, an iHarmony4 tree that every harmonization trainer and `augment` read. With it, the folder, the
+    words and the config of an edit-model trainer.
 
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
 

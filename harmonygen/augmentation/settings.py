@@ -13,7 +13,7 @@ Photos = Annotated[
     Literal["jpg", "png", "own"],
     setting(
         ...,
-        "jpg stores photos that are no JPEG as JPEG of quality 100, png as PNG, own leaves names and photos as they are.",
+        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
     ),
 ]
 Trainer = Literal[
@@ -65,7 +65,7 @@ class ExportSettings(Settings):
     link: Link = "hard"
     photos: Literal["jpg", "png", "own"] | None = setting(
         None,
-        "jpg stores photos that are no JPEG as JPEG of quality 100, png as PNG, own leaves names and photos as they are.",
+        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
         unset="jpg for a tree, png with --for",
     )
     trainer: Trainer | None = setting(

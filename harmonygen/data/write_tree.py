@@ -46,8 +46,8 @@ MANIFEST: dict[str, str] = {
 }
 """Columns of ``manifest.parquet``, one row a composite; those from ``k`` to ``drift`` are null for originals.
 
-``pair_id`` and ``real_id`` are the ids in the run or dataset that the tree is made from, and ``named_before`` is the path
-of an original composite there: the way back from the tree's names.
+``pair_id`` and ``real_id`` are the ids in the run or dataset that the tree is made from, and ``named_before`` is the
+path of an original composite there: the way back from the tree's names.
 """
 
 WAY_BACK = ("real_id", "named_before")

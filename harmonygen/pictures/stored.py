@@ -24,13 +24,13 @@ class Stored(NamedTuple):
 
 
 def kept_suffix(head: bytes, form: PhotoForm) -> str:
-    """Return the suffix of a photo whose own bytes serve as they are, "" if it has to be converted.
+    r"""Return the suffix of a photo whose own bytes serve as they are, "" if it has to be converted.
 
     Args:
         head: the first bytes of its file.
         form: ``jpg`` keeps JPEG alone, ``png`` keeps JPEG and PNG.
 
-    >>> kept_suffix(b"\\xff\\xd8\\xff\\xe0", "jpg"), kept_suffix(b"\\x89PNG", "jpg"), kept_suffix(b"\\x89PNG", "png")
+    >>> kept_suffix(b"\xff\xd8\xff\xe0", "jpg"), kept_suffix(b"\x89PNG", "jpg"), kept_suffix(b"\x89PNG", "png")
     ('.jpg', '', '.png')
     """
     found = next((suffix for magic, suffix in _SUFFIXES.items() if head.startswith(magic)), "")
