@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data", "models", "runs"),
     ("report",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing"),
-    ("human_harmony", "evaluation"),
+    ("human_harmony", "evaluation", "trainers"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),
 )

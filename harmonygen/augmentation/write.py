@@ -258,7 +258,8 @@ def _rewritten(pair: Pair, is_photo: bool, target: Path) -> bytes:
     """Return a photo, or the mask, of a pair in the format of the target's suffix."""
     photo = read_image(pair.real)
     if not is_photo:
-        return encode(read_mask(pair.mask, photo))
+        mask: Any = read_mask(pair.mask, photo)
+        return encode(mask)
     return convert(photo.image_u8, "jpg" if target.suffix in _JPEG else "png", str(pair.real)).encoded
 
 

@@ -33,7 +33,9 @@ _TERMS: dict[str, _Terms] = {  # (verb, comparative); {} is what is changed
     "ev": _Terms(0.12, ("darken {}", "darker"), ("brighten {}", "brighter")),
     "kelvin": _Terms(200.0, ("warm {}", "warmer"), ("cool {}", "cooler")),
     "saturation": _Terms(0.08, ("desaturate {}", "less saturated"), ("saturate {}", "more saturated")),
-    "contrast": _Terms(0.1, ("lower the contrast of {}", "lower in contrast"), ("raise the contrast of {}", "higher in contrast")),
+    "contrast": _Terms(
+        0.1, ("lower the contrast of {}", "lower in contrast"), ("raise the contrast of {}", "higher in contrast")
+    ),
     "tint": _Terms(0.2, ("shift {} toward magenta", "more magenta"), ("shift {} toward green", "greener")),
 }
 _DONE = {
@@ -52,7 +54,11 @@ _ENDINGS: dict[Direction, tuple[str, ...]] = {
     "harmonize": ("", " so that it fits the scene", " to match the background", " so that it belongs in this light"),
     "inverse": ("", " and leave the background as it is", " without touching the background", " but nothing else"),
 }
-_NOTHING = ("Leave the foreground almost as it is", "The foreground needs hardly any change", "Keep the foreground as it is")
+_NOTHING = (
+    "Leave the foreground almost as it is",
+    "The foreground needs hardly any change",
+    "Keep the foreground as it is",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _CODED = np.arange(256) / 255
 _LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) ** 2.4)
 _FLOOR = 1e-4  # linear light
 
+
 @dataclass(frozen=True, slots=True)
 class ForegroundChange:
     """What turns the photo's foreground into the composite's.

@@ -83,7 +83,7 @@ def given_words(settings: ExportSettings, rows: Sequence[Mapping[str, Any]]) -> 
     """Return the caption of each pair where they come from elsewhere: a file, or none; else None.
 
     Raises:
-        UsageError: no such file, a line that is not ``{"pair_id" or "real_id": ..., "text": ...}``, pairs without words.
+        UsageError: no such file, a line that is no ``{"pair_id": ..., "text": ...}``, pairs without words.
     """
     if settings.caption == "measured":
         return None
@@ -93,7 +93,9 @@ def given_words(settings: ExportSettings, rows: Sequence[Mapping[str, Any]]) -> 
     found = {row["pair_id"]: told.get(row["pair_id"], told.get(row["real_id"])) for row in rows}
     missing = [pair_id for pair_id, text in found.items() if text is None]
     if missing:
-        raise UsageError(f"'{settings.caption}' has no words for {len(missing)} pairs: {shown(missing, 'pairs')}: add them")
+        raise UsageError(
+            f"'{settings.caption}' has no words for {len(missing)} pairs: {shown(missing, 'pairs')}: add them"
+        )
     return {pair_id: text for pair_id, text in found.items() if text is not None}
 
 
@@ -101,7 +103,9 @@ def _read_words(path: Path) -> dict[str, str]:
     import json
 
     if not path.is_file():
-        raise UsageError(f"--caption '{path}' is not a file: give measured, none, or a JSONL file with pair_id and text")
+        raise UsageError(
+            f"--caption '{path}' is not a file: give measured, none, or a JSONL file with pair_id and text"
+        )
     found: dict[str, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
@@ -109,7 +113,9 @@ def _read_words(path: Path) -> dict[str, str]:
             if row is not None:
                 found[str(row.get("pair_id", row.get("real_id")))] = " ".join(str(row["text"]).split())
         except (ValueError, KeyError, AttributeError) as error:
-            raise UsageError(f'line {number} of \'{path}\' is not {{"pair_id": ..., "text": ...}}: correct it') from error
+            raise UsageError(
+                f'line {number} of \'{path}\' is not {{"pair_id": ..., "text": ...}}: correct it'
+            ) from error
     return found
 
 

@@ -1,11 +1,11 @@
-"""ai-toolkit: a folder of targets with captions, a control folder and a mask folder of the same names, one YAML config."""
+"""ai-toolkit: a folder of targets with captions, control and mask folders of the same names, one YAML config."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from harmonygen.trainers.formats.shape import Export, Format
 

@@ -18,8 +18,8 @@ def configs(export: Export) -> Mapping[str, str]:
 
 
 def _webdataset(export: Export) -> Sequence[str]:
-    shards = export.at("train-{00000..NNNNN}.tar")
-    return [f"# webdataset.WebDataset({shards!r}).decode('pil').to_tuple('composite.png', 'real.jpg;real.png', 'mask.png', 'json')"]
+    parts = "'composite.png', 'real.jpg;real.png', 'mask.png', 'json'"
+    return [f"# webdataset.WebDataset({export.at('train-{00000..N}.tar')!r}).decode('pil').to_tuple({parts})"]
 
 
 def _zip(export: Export) -> Sequence[str]:
@@ -33,8 +33,12 @@ WEBDATASET = Format(
     pack="tar",
 )
 ZIP_PAIRS = Format(
-    {"source": f"{PAIRS}/{{key}}_start", "target": f"{PAIRS}/{{key}}_end", "text": f"{PAIRS}/{{key}}.txt",
-     "mask": f"{MASKS}/{{key}}.png"},
+    {
+        "source": f"{PAIRS}/{{key}}_start",
+        "target": f"{PAIRS}/{{key}}_end",
+        "text": f"{PAIRS}/{{key}}.txt",
+        "mask": f"{MASKS}/{{key}}.png",
+    },
     configs,
     _zip,
     pack="zip",

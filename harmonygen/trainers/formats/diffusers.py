@@ -1,4 +1,4 @@
-"""The training scripts of diffusers: an image folder of ``datasets`` whose columns bear the names that a script asks for.
+"""The training scripts of diffusers: an image folder of ``datasets``, its columns named as a script asks for.
 
 A row of ``train/metadata.jsonl`` names its pictures as ``<column>_file_name`` (the column ``image`` as ``file_name``);
 `datasets` makes each an image column.
@@ -7,6 +7,7 @@ A row of ``train/metadata.jsonl`` names its pictures as ``<column>_file_name`` (
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from harmonygen.trainers.formats.shape import Export, Format, Record, Table, command
@@ -97,13 +98,7 @@ def _controlnet(export: Export) -> Sequence[str]:
 
 def _load(export: Export) -> Sequence[str]:
     code = f'import datasets; print(datasets.load_dataset("imagefolder", data_dir={export.at("")!r}))'
-    return ["python -c " + _quoted(code)]
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
+    return [f"python -c {shlex.quote(code)}"]
 
 
 INSTRUCT_PIX2PIX = image_folder(

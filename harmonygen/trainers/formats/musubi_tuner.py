@@ -1,4 +1,4 @@
-"""musubi-tuner: targets with captions, and a control folder with ``_0`` the source and ``_1`` the mask, one TOML config.
+"""musubi-tuner: targets with captions, a control folder with ``_0`` the source and ``_1`` the mask, one TOML config.
 
 Models that take several control images (Qwen-Image-Edit-2509 and later, FLUX.2) see the mask as the second one.
 """
@@ -44,7 +44,7 @@ def commands(export: Export) -> Sequence[str]:
     data = {"dataset_config": export.at(CONFIG)}
     version = '--model_version edit-2509 --vae "$VAE"'
     train = command(
-        'accelerate launch --num_cpu_threads_per_process 1 --mixed_precision bf16 '
+        "accelerate launch --num_cpu_threads_per_process 1 --mixed_precision bf16 "
         'src/musubi_tuner/qwen_image_train_network.py --dit "$DIT" --text_encoder "$TEXT_ENCODER"',
         version,
         "--sdpa --gradient_checkpointing",

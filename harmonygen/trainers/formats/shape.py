@@ -1,7 +1,7 @@
-"""The common shape of a trainer's format: where a row's files go, what table lists them, what config starts the trainer.
+"""The common shape of a trainer's format: where a row's files go, what table lists them, what starts the trainer.
 
-A row has the pictures ``source`` (what the model is given) and ``target`` (what it is to make), which are also called by
-what they are, ``composite`` and ``real``; ``mask`` (white foreground) and ``text``.
+A row has the pictures ``source`` (what the model is given) and ``target`` (what it is to make), which are also called
+by what they are, ``composite`` and ``real``; ``mask`` (white foreground) and ``text``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Record = Mapping[str, Any]
-"""A row as it is on disk: :meth:`harmonygen.trainers.rows.EditRow.record`, and ``files`` by role, relative to the root."""
+"""A row on disk: :meth:`harmonygen.trainers.rows.EditRow.record`, and ``files`` by role, relative to the root."""
 Places = Mapping[str, str]
 """Role -> path of its file relative to the root, with ``{key}``; a picture's lacks the suffix."""
 
@@ -40,16 +40,6 @@ class Export:
     def at(self, name: str) -> str:
         """Return the absolute path of a file or folder in the root."""
         return str(self.root / name)
-
-    @property
-    def source(self) -> str:
-        """What the source is: ``composite`` or ``real``."""
-        return "composite" if self.harmonize else "real"
-
-    @property
-    def target(self) -> str:
-        """What the target is: ``real`` or ``composite``."""
-        return "real" if self.harmonize else "composite"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """SimpleTuner: an image set with a reference set and a mask set of the same file names; also its masked Flow-DPO.
 
-Flow-DPO prefers the photo (``real``) to the composite (``composite``), inside the mask, whatever the direction is.
+Flow-DPO prefers the photo to the composite, inside the mask: it has configs where the target is the photo.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,64 +14,63 @@ from harmonygen.trainers.formats.shape import Export, Format
 
 BACKENDS, CONFIG = "multidatabackend.json", "config.json"
 DPO_BACKENDS, DPO_CONFIG = "multidatabackend-dpo.json", "config-dpo.json"
-PLACES = {
-    "real": "real/{key}",
-    "composite": "composite/{key}",
-    "mask": "mask/{key}.png",
-    "text": "real/{key}.txt",
-    "text of composite": "composite/{key}.txt",
+PLACES = {"target": "target/{key}", "text": "target/{key}.txt", "source": "reference/{key}", "mask": "mask/{key}.png"}
+_CAPTIONS = {"caption_strategy": "textfile"}
+_PREFERENCE = {"caption_strategy": "instanceprompt", "instance_prompt": "a photo whose foreground fits its background"}
+_DPO = {
+    "distillation_method": "flow_dpo",
+    "distillation_config": {
+        "flow_dpo": {
+            "beta": 1.0,
+            "auto_beta": True,
+            "norm_type": "masked_mean",
+            "mask_dilate": 1,
+            "sft_loss_weight": 0.0,
+        }
+    },
+    "flow_custom_timesteps": "801,694,548,338",
+    "flow_timesteps_mode": "round-robin",
 }
 
 
 def configs(export: Export) -> Mapping[str, str]:
     """Return the backends and the config of an edit LoRA, and those of masked Flow-DPO."""
-    edit = _backends(export, export.target, export.source)
-    preferred = _backends(export, "real", "composite")
-    dpo = {
-        "beta": 1.0,
-        "auto_beta": True,
-        "norm_type": "masked_mean",
-        "mask_dilate": 1,
-        "anchor_alpha": 0.0,
-        "sft_loss_weight": 0.0,
-    }
-    flow = {
-        "distillation_method": "flow_dpo",
-        "distillation_config": {"flow_dpo": dpo},
-        "flow_custom_timesteps": "801,694,548,338",
-        "flow_timesteps_mode": "round-robin",
-    }
-    return {
-        BACKENDS: _dumped(edit),
-        CONFIG: _dumped(_config(export, BACKENDS, "output", {"model_flavour": "kontext"})),
-        DPO_BACKENDS: _dumped(preferred),
-        DPO_CONFIG: _dumped(_config(export, DPO_BACKENDS, "output-dpo", flow)),
-    }
+    edit = _config(export, BACKENDS, "output", {"model_flavour": "kontext"})
+    made = {BACKENDS: _dumped(_backends(export, "edit", _CAPTIONS)), CONFIG: _dumped(edit)}
+    if export.harmonize:
+        made[DPO_BACKENDS] = _dumped(_backends(export, "preference", _PREFERENCE))
+        made[DPO_CONFIG] = _dumped(_config(export, DPO_BACKENDS, "output-dpo", _DPO))
+    return made
 
 
-def _backends(export: Export, main: str, reference: str) -> list[dict[str, Any]]:
+def _backends(export: Export, name: str, captions: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the list of backends: the images trained on, the reference and the mask that belong to each, the text."""
 
-    def backend(name: str, **more: Any) -> dict[str, Any]:
-        place = {"id": name, "type": "local", "instance_data_dir": export.at(name)}
+    def backend(folder: str, **more: Any) -> dict[str, Any]:
+        place = {"id": f"{name}-{folder}", "type": "local", "instance_data_dir": export.at(folder)}
         sizes = {"resolution": 1024, "resolution_type": "pixel_area", "crop": False}
-        return {**place, **sizes, "cache_dir_vae": export.at(f"cache/vae/{name}"), **more}
+        return {**place, **sizes, "cache_dir_vae": export.at(f"cache/{name}/{folder}"), **more}
 
-    conditions = {"reference": (reference, "reference_strict"), "mask": ("mask", "mask")}
+    conditions = {"reference": "reference_strict", "mask": "mask"}
+    tied = [f"{name}-{folder}" for folder in conditions]
     return [
-        backend(
-            main, dataset_type="image", caption_strategy="textfile", conditioning_data=[reference, "mask"], repeats=0
-        ),
+        backend("target", dataset_type="image", conditioning_data=tied, **captions),
         *(
-            backend(name, dataset_type="conditioning", conditioning_type=kind, source_dataset_id=main)
-            for name, kind in conditions.values()
+            backend(
+                folder,
+                dataset_type="conditioning",
+                conditioning_type=kind,
+                source_dataset_id=f"{name}-target",
+                caption_strategy=None,
+            )
+            for folder, kind in conditions.items()
         ),
         {
-            "id": "text",
+            "id": f"{name}-text",
             "type": "local",
             "dataset_type": "text_embeds",
             "default": True,
-            "cache_dir": export.at("cache/text"),
+            "cache_dir": export.at(f"cache/{name}/text"),
         },
     ]
 
@@ -103,9 +103,12 @@ def _dumped(value: Any) -> str:
 
 def commands(export: Export) -> Sequence[str]:
     """Return the line that starts it, and that of Flow-DPO as a comment; CONFIG_PATH lacks its ``.json``."""
-    edit, dpo = (export.at(name).removesuffix(".json") for name in (CONFIG, DPO_CONFIG))
-    start = "CONFIG_BACKEND=json CONFIG_PATH={} simpletuner train"
-    return [start.format(f"'{edit}'"), f"# masked Flow-DPO instead: {start.format(f'{chr(39)}{dpo}{chr(39)}')}"]
+    edit, preference = (_start(export.at(name).removesuffix(".json")) for name in (CONFIG, DPO_CONFIG))
+    return [edit, f"# masked Flow-DPO instead: {preference}"] if export.harmonize else [edit]
+
+
+def _start(config: str) -> str:
+    return f"CONFIG_BACKEND=json CONFIG_PATH={shlex.quote(config)} simpletuner train"
 
 
 FORMAT = Format(PLACES, configs, commands, one_suffix=True)
