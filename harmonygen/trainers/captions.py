@@ -25,31 +25,30 @@ class _Terms(NamedTuple):
     """How a dimension is spoken of, less and more of it, and the change that is just notable."""
 
     notable: float
-    less: tuple[str, str]
-    more: tuple[str, str]
+    less: tuple[str, str, str]
+    more: tuple[str, str, str]
 
 
-_TERMS: dict[str, _Terms] = {  # (verb, comparative); {} is what is changed
-    "ev": _Terms(0.12, ("darken {}", "darker"), ("brighten {}", "brighter")),
-    "kelvin": _Terms(200.0, ("warm {}", "warmer"), ("cool {}", "cooler")),
-    "saturation": _Terms(0.08, ("desaturate {}", "less saturated"), ("saturate {}", "more saturated")),
-    "contrast": _Terms(
-        0.1, ("lower the contrast of {}", "lower in contrast"), ("raise the contrast of {}", "higher in contrast")
+_TERMS: dict[str, _Terms] = {  # (verb, participle, comparative); {it} and {its} are what is changed
+    "ev": _Terms(0.12, ("darken {it}", "darkened", "darker"), ("brighten {it}", "brightened", "brighter")),
+    "kelvin": _Terms(200.0, ("warm {it}", "warmed", "warmer"), ("cool {it}", "cooled", "cooler")),
+    "saturation": _Terms(
+        0.08,
+        ("reduce {its} saturation", "desaturated", "less saturated"),
+        ("raise {its} saturation", "made more saturated", "more saturated"),
     ),
-    "tint": _Terms(0.2, ("shift {} toward magenta", "more magenta"), ("shift {} toward green", "greener")),
+    "contrast": _Terms(
+        0.1,
+        ("lower {its} contrast", "lowered in contrast", "lower in contrast"),
+        ("raise {its} contrast", "raised in contrast", "higher in contrast"),
+    ),
+    "tint": _Terms(
+        0.2,
+        ("shift {it} toward magenta", "shifted toward magenta", "more magenta"),
+        ("shift {it} toward green", "shifted toward green", "greener"),
+    ),
 }
-_DONE = {
-    "darken {}": "darkened",
-    "brighten {}": "brightened",
-    "warm {}": "warmed",
-    "cool {}": "cooled",
-    "desaturate {}": "desaturated",
-    "saturate {}": "made more saturated",
-    "lower the contrast of {}": "lowered in contrast",
-    "raise the contrast of {}": "raised in contrast",
-    "shift {} toward magenta": "shifted toward magenta",
-    "shift {} toward green": "shifted toward green",
-}
+_FIRST, _NEXT = {"it": "the foreground", "its": "the foreground's"}, {"it": "it", "its": "its"}
 _ENDINGS: dict[Direction, tuple[str, ...]] = {
     "harmonize": ("", " so that it fits the scene", " to match the background", " so that it belongs in this light"),
     "inverse": ("", " and leave the background as it is", " without touching the background", " but nothing else"),
@@ -63,9 +62,10 @@ _NOTHING = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One notable dimension of a change: its verb, comparative, amount in words and strength in notable steps."""
+    """One notable dimension of a change: its words, its amount in words and its strength in notable steps."""
 
     verb: str
+    participle: str
     comparative: str
     amount: str
     strength: float
@@ -95,15 +95,14 @@ def notable_parts(change: ForegroundChange) -> list[Part]:
     """Return what is notable about a change, the strongest first.
 
     >>> [part.verb for part in notable_parts(ForegroundChange(-0.4, 900.0, 0.0, 0.01, 0.0))]
-    ['cool {}', 'darken {}']
+    ['cool {it}', 'darken {it}']
     """
     parts = []
     for name, terms in _TERMS.items():
         value: float = getattr(change, name)
         strength = abs(value) / terms.notable
         if strength >= 1:
-            verb, comparative = terms.more if value > 0 else terms.less
-            parts.append(Part(verb, comparative, _amount(name, value), strength))
+            parts.append(Part(*(terms.more if value > 0 else terms.less), _amount(name, value), strength))
     return sorted(parts, key=lambda part: -part.strength)
 
 
@@ -126,7 +125,7 @@ def described(change: ForegroundChange) -> str:
     parts = notable_parts(change)
     if not parts:
         return "foreground almost unchanged"
-    return f"foreground {joined([f'{_DONE[part.verb]}{part.by}' for part in parts])}"
+    return f"foreground {joined([f'{part.participle}{part.by}' for part in parts])}"
 
 
 def joined(pieces: Sequence[str]) -> str:
@@ -150,8 +149,8 @@ def instruct(change: ForegroundChange, direction: Direction, rng: np.random.Gene
 
 
 def _as_verbs(parts: Sequence[Part]) -> str:
-    names = ["the foreground", *["it"] * (len(parts) - 1)]
-    return joined([f"{part.verb.format(name)}{part.by}" for part, name in zip(parts, names, strict=True)])
+    names = [_FIRST, *[_NEXT] * (len(parts) - 1)]
+    return joined([f"{part.verb.format(**name)}{part.by}" for part, name in zip(parts, names, strict=True)])
 
 
 def _as_numbers(parts: Sequence[Part]) -> str:

@@ -1,7 +1,7 @@
 """Measure what was done to a foreground, in the terms of a photographer: EV, kelvin, saturation, contrast, tint.
 
 Photo and composite show the same pixels, so the change is fitted to them: five numbers that turn the photo's colours
-into the composite's (:func:`changed`), by Gauss-Newton steps on 8-bit values. All five are solved for at once: a vivid
+into the composite's (``_Foreground.changed``), by Gauss-Newton steps on 8-bit values. All five are solved for at once: a vivid
 foreground that is brightened is not called warmer, nor one of more contrast brighter. A number that the pixels do not
 tell from another (a grey foreground has no saturation, an even one no contrast) is 0.
 
@@ -18,20 +18,23 @@ import numpy.typing as npt
 from harmonygen.pictures.images import ImageU8, Mask
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
-MOST_PIXELS = 1200
+MOST_PIXELS = 1000
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _WARM, _GREEN = np.array([0.5, 0.0, -0.5]), np.array([-1 / 3, 2 / 3, -1 / 3])
 _RIDGE = np.array([0.0, 1e-5, 1e-5, 1e-5, 1e-5])  # of mean squared coded values a squared unit
-_STEPS = 5
-_NUDGE = 1e-3
+_STEPS = 4
+_NUDGE = 1e-2
 _AGREEING = 60.0  # independent pixels that a foreground is worth: what the fit leaves over is no noise
 _SURE = 2.0  # standard errors
 _LIMIT = np.array([4.0, 3.0, 2.0, 2.0, 1.5])  # of the five, in stops
 _CODED = np.arange(256) / 255
 _LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) ** 2.4)
 _FLOOR = 1e-4  # linear light
+_STOPS = np.log2(np.maximum(_LINEAR, _FLOOR)).astype(np.float32)
+_TOE = np.float32(np.log2(0.0031308))  # stops, below which sRGB is linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class ForegroundChange:
 def measure_foreground_change(real_u8: ImageU8, composite_u8: ImageU8, mask: Mask) -> ForegroundChange:
     """Measure the change from a photo to its composite, both (H, W, 3) ``uint8`` RGB, in a mask (H, W) bool."""
     real, composite = some(real_u8[mask]), some(composite_u8[mask])
-    change, errors = fit(_LINEAR[real], composite / 255.0)
+    change, errors = fit(real, composite)
     ev, warmth, tint, saturation, contrast = np.where(np.abs(change) > _SURE * errors, change, 0.0).tolist()
     return ForegroundChange(ev, kelvin_of(warmth), 2**saturation - 1, 2**contrast - 1, tint)
 
@@ -75,50 +78,62 @@ def some(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return pixels[:: -(-len(pixels) // MOST_PIXELS)]
 
 
-def changed(light: Floats, change: Floats) -> Floats:
-    """Return the sRGB-coded colours in [0, 1] that a change makes of linear light (N, 3).
+@dataclass(frozen=True)
+class _Foreground:
+    """A photo's foreground (N, 3): log2 of linear light, and log2 luminance less its mean (N, 1)."""
 
-    Exposure, the light's warmth (red over blue) and tint (green over both) are gains in stops; contrast stretches the
-    stops of luminance about their mean by ``2**contrast``; saturation stretches the coded colours about their luma by
-    ``2**saturation``.
-    """
-    ev, warmth, tint, saturation, contrast = change
-    stops = np.log2(np.maximum(light, _FLOOR))
-    luminance = np.log2(np.maximum(light @ _LUMINANCE, _FLOOR))[:, None]
-    gains = ev + warmth * _WARM + tint * _GREEN
-    coded = _encode(2 ** (stops + gains + (2**contrast - 1) * (luminance - luminance.mean())))
-    grey = (coded @ _LUMA)[:, None]
-    out: Floats = np.clip(grey + 2**saturation * (coded - grey), 0, 1)
-    return out
+    stops: Singles
+    spread: Singles
+
+    @classmethod
+    def of(cls, real_u8: npt.NDArray[np.uint8]) -> _Foreground:
+        luminance = np.log2(np.maximum(_LINEAR[real_u8] @ _LUMINANCE, _FLOOR))[:, None]
+        return cls(_STOPS[real_u8], (luminance - luminance.mean()).astype(np.float32))
+
+    def changed(self, change: Floats) -> Singles:
+        """Return the sRGB-coded colours in [0, 1] that a change makes of it.
+
+        Exposure, the light's warmth (red over blue) and tint (green over both) are gains in stops; contrast stretches
+        the stops of luminance about their mean by ``2**contrast``; saturation stretches the coded colours about their
+        luma by ``2**saturation``.
+        """
+        ev, warmth, tint, saturation, contrast = change
+        gains = (ev + warmth * _WARM + tint * _GREEN).astype(np.float32)
+        coded = _encode(self.stops + gains + np.float32(2**contrast - 1) * self.spread)
+        grey = (coded @ _LUMA)[:, None]
+        out: Singles = np.clip(grey + np.float32(2**saturation) * (coded - grey), 0, 1)
+        return out
 
 
-def _encode(light: Floats) -> Floats:
-    bounded = np.clip(light, 0, 1)
-    return np.where(bounded <= 0.0031308, 12.92 * bounded, 1.055 * bounded ** (1 / 2.4) - 0.055)
+def _encode(stops: Singles) -> Singles:
+    """Return the sRGB-coded value in [0, 1] of linear light in stops."""
+    bounded = np.minimum(stops, 0)
+    coded = np.float32(1.055) * np.exp2(bounded / np.float32(2.4)) - np.float32(0.055)
+    return np.where(bounded > _TOE, coded, np.float32(12.92) * np.exp2(bounded))
 
 
-def fit(light: Floats, wanted01: Floats) -> tuple[Floats, Floats]:
-    """Return the change (5,) from linear light to coded colours, both (N, 3), and the standard error of each number."""
+def fit(real_u8: npt.NDArray[np.uint8], composite_u8: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Return the change (5,) between colours (N, 3), and the standard error of each of its numbers."""
+    foreground, wanted = _Foreground.of(real_u8), composite_u8.astype(np.float32) / np.float32(255)
+    before, after = (float(np.median(_LINEAR[colours] @ _LUMINANCE)) for colours in (real_u8, composite_u8))
     change = np.zeros(5)
-    after = _LINEAR[np.rint(wanted01 * 255).astype(int)]
-    before, made = (max(float(np.median(colours @ _LUMINANCE)), _FLOOR) for colours in (light, after))
-    change[0] = np.log2(made / before)
+    change[0] = np.log2(max(after, _FLOOR) / max(before, _FLOOR))
     for _ in range(_STEPS):
-        left, slopes = _linearised(light, wanted01, change)
+        left, slopes = _linearised(foreground, wanted, change)
         gram = slopes @ slopes.T / left.size
         step = np.linalg.solve(gram + np.diag(_RIDGE + 1e-9), slopes @ left / left.size - _RIDGE * change)
         change = np.clip(change + step, -_LIMIT, _LIMIT)
-    left, slopes = _linearised(light, wanted01, change)
+    left, slopes = _linearised(foreground, wanted, change)
     gram = slopes @ slopes.T / left.size + np.diag(_RIDGE + 1e-9)
-    errors: Floats = np.sqrt(np.diag(np.linalg.inv(gram)) * (left**2).mean() / min(_AGREEING, len(light)))
+    errors: Floats = np.sqrt(np.diag(np.linalg.inv(gram)) * (left**2).mean() / min(_AGREEING, len(real_u8)))
     return change, errors
 
 
-def _linearised(light: Floats, wanted01: Floats, change: Floats) -> tuple[Floats, Floats]:
+def _linearised(foreground: _Foreground, wanted01: Singles, change: Floats) -> tuple[Floats, Floats]:
     """Return what a change leaves over, flat, and how the colours move with each of its numbers, (5, flat)."""
-    made = changed(light, change)
-    moved = [(changed(light, change + _NUDGE * unit) - made).ravel() / _NUDGE for unit in np.eye(5)]
-    return (wanted01 - made).ravel(), np.stack(moved)
+    made = foreground.changed(change)
+    moved = [(foreground.changed(change + _NUDGE * unit) - made).ravel() / _NUDGE for unit in np.eye(5)]
+    return (wanted01 - made).ravel().astype(np.float64), np.stack(moved).astype(np.float64)
 
 
 def _daylight_warmth(kelvin: Floats) -> Floats:

@@ -75,7 +75,7 @@ def export_for(settings: ExportSettings, progress: Progress | None = None) -> Tr
     chosen, gated = wanted(run, settings.which)
     words = given_words(settings, chosen)
     run.refuse_changed({row["pair_id"] for row in chosen})
-    reader = Reader(run, settings, keys_of(run), words, made.one_suffix)
+    reader = Reader(run, settings, keys_of(run), words, made.alike)
     plan, whole = _plan(settings, run, words), (settings.out / SUMMARY).is_file
     with job_folder(settings.out, plan, _writes(made, len(run.parts)), finished=whole) as job:
         if not job.finished:

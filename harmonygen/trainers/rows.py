@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +26,9 @@ from harmonygen.pictures.stored import PhotoForm, convert, kept_suffix
 from harmonygen.runs.read import PairImages, Run
 from harmonygen.trainers.captions import Words, words_of
 from harmonygen.trainers.change import ForegroundChange, measure_foreground_change
+from harmonygen.trainers.formats.shape import Alike
 
+_THREADS = 4  # decoders do not hold the interpreter
 PROVENANCE = ("pair_id", "real_id", "k", "seed", "p_composite", "width", "height")
 
 
@@ -100,8 +106,6 @@ def given_words(settings: ExportSettings, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _read_words(path: Path) -> dict[str, str]:
-    import json
-
     if not path.is_file():
         raise UsageError(
             f"--caption '{path}' is not a file: give measured, none, or a JSONL file with pair_id and text"
@@ -121,18 +125,25 @@ def _read_words(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the rows of a run, part by part. ``one_suffix``: both pictures get the form's suffix, whatever they are."""
+    """Reads the rows of a run, part by part; ``alike`` is the format's (:class:`~harmonygen.trainers.formats.Format`)."""
 
     run: Run
     settings: ExportSettings
     keys: Mapping[str, str]
     words: Mapping[str, str] | None
-    one_suffix: bool
+    alike: Alike
 
-    @property
+    @cached_property
     def form(self) -> PhotoForm:
-        """How pictures that are neither JPEG nor PNG are stored."""
-        return "jpg" if self.settings.photos == "jpg" else "png"
+        """How pictures that are neither JPEG nor PNG are stored; photos that are JPEG all of them stay so."""
+        if self.settings.photos == "jpg":
+            return "jpg"
+        return "jpg" if self.alike == "photos" and self._all_jpeg() else "png"
+
+    def _all_jpeg(self) -> bool:
+        parts = range(len(self.run.parts))
+        images = (each for part in parts for _, each in self.run.images(part))
+        return all(kept_suffix(head_of(each), "jpg") for each in images)
 
     def rows(self, part: int, picked: Sequence[Mapping[str, Any]]) -> Iterator[EditRow]:
         """Yield the rows of a shard, in the order of its file.
@@ -142,10 +153,16 @@ class Reader:
         """
         images = dict(self.run.images(part, {row["pair_id"] for row in picked}))
         pair: PairPictures | None = None
-        for row, encoded in self.run.composites(picked):
-            if pair is None or pair.pair_id != row["pair_id"]:
-                pair = self._pair(row["pair_id"], images[row["pair_id"]])
-            yield self._row(row, encoded, pair)
+        ahead: deque[Future[EditRow]] = deque()
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for row, encoded in self.run.composites(picked):
+                if pair is None or pair.pair_id != row["pair_id"]:
+                    pair = self._pair(row["pair_id"], images[row["pair_id"]])
+                ahead.append(threads.submit(self._row, row, encoded, pair))
+                if len(ahead) > 2 * _THREADS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _pair(self, pair_id: str, images: PairImages) -> PairPictures:
         if images.real is None and not images.path.is_file():
@@ -162,14 +179,17 @@ class Reader:
         composite_u8 = decode(encoded, key).image_u8
         change = measure_foreground_change(pair.real_u8, composite_u8, pair.mask_u8)
         words = words_of(change, self.settings.direction, self.settings.seed, key)
-        suffix = self._kept(encoded[:16], composite=True)
+        suffix = kept_suffix(encoded[:16], "png")
+        if self.alike == "pictures" and suffix != f".{self.form}":
+            suffix = ""
         composite = Picture(encoded, None, suffix) if suffix else self._converted(composite_u8, key)
         text = words.instruction if self.words is None else self.words[pair.pair_id]
         return EditRow(key, row, pair, composite, change, words, text)
 
-    def _kept(self, head: bytes, composite: bool = False) -> str:
-        found = kept_suffix(head, "png" if composite else self.form)
-        return found if not self.one_suffix or found == f".{self.form}" else ""
+    def _kept(self, head: bytes) -> str:
+        """Return the suffix of a photo that keeps its bytes, "" if it has to be converted."""
+        found = kept_suffix(head, self.form)
+        return found if not self.alike or found == f".{self.form}" else ""
 
     def _converted(self, image_u8: np.ndarray[Any, Any], name: str) -> Picture:
         return Picture(convert(image_u8, self.form, name).encoded, None, f".{self.form}")

@@ -30,6 +30,7 @@ WEBDATASET = Format(
     {"composite": "{key}.composite", "real": "{key}.real", "mask": "{key}.mask.png", "json": "{key}.json"},
     configs,
     _webdataset,
+    alike="photos",  # readers expect the same members in every sample
     pack="tar",
 )
 ZIP_PAIRS = Format(

@@ -18,6 +18,7 @@ Places = Mapping[str, str]
 """Role -> path of its file relative to the root, with ``{key}``; a picture's lacks the suffix."""
 
 Pack = Literal["folder", "tar", "zip"]
+Alike = Literal["", "photos", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Export:
 class Format:
     """How a trainer wants its data.
 
-    ``configs`` makes the trainer's own config files, ``commands`` the lines of ``train.sh``. ``one_suffix``: source and
-    target have to have the same suffix.
+    ``configs`` makes the trainer's own config files, ``commands`` the lines of ``train.sh``. ``alike`` says what has to
+    have one suffix in all rows: nothing, the photos, or photos and composites.
     """
 
     places: Places
     configs: Callable[[Export], Mapping[str, str]]
     commands: Callable[[Export], Sequence[str]]
     table: Table | None = None
-    one_suffix: bool = False
+    alike: Alike = ""
     pack: Pack = "folder"
 
 
