@@ -1,9 +1,9 @@
 """Measure what was done to a foreground, in the terms of a photographer: EV, kelvin, saturation, contrast, tint.
 
 Photo and composite show the same pixels, so the change is fitted to them: five numbers that turn the photo's colours
-into the composite's (``_Foreground.changed``), by Gauss-Newton steps on 8-bit values. All five are solved for at once: a vivid
-foreground that is brightened is not called warmer, nor one of more contrast brighter. A number that the pixels do not
-tell from another (a grey foreground has no saturation, an even one no contrast) is 0.
+into the composite's (``_Foreground.changed``), by Gauss-Newton steps on coded values. All five are solved for at once:
+a vivid foreground that is brightened is not called warmer, nor one of more contrast brighter. A number that the pixels
+do not tell from another (a grey foreground has no saturation, an even one no contrast) is 0.
 
 Shape legend: H W pixels, N foreground pixels; a change is (ev, warmth, tint, saturation, contrast), (5,).
 """

@@ -40,7 +40,7 @@ MANIFEST = {
     "seed": "int64",
     **dict.fromkeys(("p_composite", "ev", "kelvin", "saturation", "contrast", "tint"), "float64"),
 }
-"""Columns of ``manifest.parquet``: the way back from a row's files to the run, its words and what they are made from."""
+"""Columns of ``manifest.parquet``: from a row's files back to the run, its words and what they are made from."""
 
 
 @dataclass(frozen=True)

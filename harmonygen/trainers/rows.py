@@ -125,7 +125,7 @@ def _read_words(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the rows of a run, part by part; ``alike`` is the format's (:class:`~harmonygen.trainers.formats.Format`)."""
+    """Reads the rows of a run, part by part; ``alike`` says which pictures have to have one suffix in all rows."""
 
     run: Run
     settings: ExportSettings

@@ -1,4 +1,4 @@
-"""`export --for NAME`: each trainer's rules of finding files, written from the facts, find every row and nothing else."""
+"""`export --for NAME`: each trainer's rules of finding files, written from facts, find every row and none else."""
 
 from __future__ import annotations
 
