@@ -32,7 +32,7 @@ _THREADS = 4  # decoders do not hold the interpreter
 PROVENANCE = ("pair_id", "real_id", "k", "seed", "p_composite", "width", "height")
 
 
-class Picture(NamedTuple):
+class EncodedPicture(NamedTuple):
     """A picture to be written: its encoded bytes, or the file on disk that has them, and its suffix."""
 
     encoded: bytes | None
@@ -50,7 +50,7 @@ class PairPictures:
     """A pair's photo and mask, encoded and decoded: they are shared by its rows."""
 
     pair_id: str
-    real: Picture
+    real: EncodedPicture
     mask: bytes
     real_u8: ImageU8
     mask_u8: Mask
@@ -66,7 +66,7 @@ class EditRow:
     key: str
     picked: Mapping[str, Any]
     pair: PairPictures
-    composite: Picture
+    composite: EncodedPicture
     change: ForegroundChange
     words: Words
     text: str
@@ -170,7 +170,7 @@ class Reader:
         real_u8 = decode(bytes_of(images), str(images.path)).image_u8
         mask = to_mask(Image.open(io.BytesIO(images.mask)))
         suffix = self._kept(head_of(images))
-        own = Picture(images.real, None if images.real is not None else images.path, suffix)
+        own = EncodedPicture(images.real, None if images.real is not None else images.path, suffix)
         real = own if suffix else self._converted(real_u8, pair_id)
         return PairPictures(pair_id, real, images.mask, real_u8, mask)
 
@@ -182,7 +182,7 @@ class Reader:
         suffix = kept_suffix(encoded[:16], "png")
         if self.alike == "pictures" and suffix != f".{self.form}":
             suffix = ""
-        composite = Picture(encoded, None, suffix) if suffix else self._converted(composite_u8, key)
+        composite = EncodedPicture(encoded, None, suffix) if suffix else self._converted(composite_u8, key)
         text = words.instruction if self.words is None else self.words[pair.pair_id]
         return EditRow(key, row, pair, composite, change, words, text)
 
@@ -191,5 +191,5 @@ class Reader:
         found = kept_suffix(head, self.form)
         return found if not self.alike or found == f".{self.form}" else ""
 
-    def _converted(self, image_u8: np.ndarray[Any, Any], name: str) -> Picture:
-        return Picture(convert(image_u8, self.form, name).encoded, None, f".{self.form}")
+    def _converted(self, image_u8: np.ndarray[Any, Any], name: str) -> EncodedPicture:
+        return EncodedPicture(convert(image_u8, self.form, name).encoded, None, f".{self.form}")

@@ -16,13 +16,13 @@ from typing import Any
 from harmonygen.data import write_tree as tree
 from harmonygen.storage import shards
 from harmonygen.trainers.formats.shape import Format
-from harmonygen.trainers.rows import EditRow, Picture
+from harmonygen.trainers.rows import EditRow, EncodedPicture
 
 _THREADS = 16  # files synced to disk at a time: the disk takes the waits of many together
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of every member of a zip
 
 
-def files_of(row: EditRow, places: Mapping[str, str], harmonize: bool) -> dict[str, tuple[str, Picture]]:
+def files_of(row: EditRow, places: Mapping[str, str], harmonize: bool) -> dict[str, tuple[str, EncodedPicture]]:
     """Return what a row is written to: role -> path relative to the root, and content.
 
     ``composite`` and ``real`` are also called ``source`` and ``target``, or the reverse if not ``harmonize``.
@@ -36,9 +36,9 @@ def files_of(row: EditRow, places: Mapping[str, str], harmonize: bool) -> dict[s
         if role in pictures:
             found[role] = (f"{name}{pictures[role].suffix}", pictures[role])
         elif role == "mask":
-            found[role] = (name, Picture(row.pair.mask, None, ".png"))
+            found[role] = (name, EncodedPicture(row.pair.mask, None, ".png"))
         else:
-            found[role] = (name, Picture(texts[role].encode(), None, ""))
+            found[role] = (name, EncodedPicture(texts[role].encode(), None, ""))
     return found
 
 
@@ -73,7 +73,9 @@ class FolderWriter:
         for folder in {(self._root / place).parent for place in self._places.values()}:
             shards.sync(folder)
 
-    def _jobs(self, row: EditRow, files: Mapping[str, tuple[str, Picture]], first: Mapping[str, Path]) -> Iterator[Any]:
+    def _jobs(
+        self, row: EditRow, files: Mapping[str, tuple[str, EncodedPicture]], first: Mapping[str, Path]
+    ) -> Iterator[Any]:
         for role, (name, picture) in files.items():
             target = self._root / name
             if first and (role == "mask" or picture is row.pair.real):

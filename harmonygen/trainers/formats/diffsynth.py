@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-from harmonygen.trainers.formats.shape import Export, Format, Record, Table, command
+from harmonygen.trainers.formats.shape import Export, Format, Record, RowTable, command
 
 COLUMNS = {"image": "target", "edit_image": "source", "inpaint_mask": "mask"}
 PLACES = {"target": "image/{key}", "source": "edit_image/{key}", "mask": "inpaint_mask/{key}.png"}
@@ -55,4 +55,4 @@ def commands(export: Export) -> Sequence[str]:
     return [start]
 
 
-FORMAT = Format(PLACES, configs, commands, Table("metadata.csv", line, _csv([*COLUMNS, "prompt"])))
+FORMAT = Format(PLACES, configs, commands, RowTable("metadata.csv", line, _csv([*COLUMNS, "prompt"])))

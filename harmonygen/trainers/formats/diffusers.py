@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from harmonygen.trainers.formats.shape import Export, Format, Record, Table, command
+from harmonygen.trainers.formats.shape import Export, Format, Record, RowTable, command
 
 FIGURES = ("change", "ev", "kelvin", "saturation", "contrast", "tint", "pair_id", "real_id", "k", "seed", "p_composite")
 
@@ -27,7 +27,7 @@ def image_folder(columns: Mapping[str, str], text: str, commands: Callable[[Expo
         row = {**files, text: record["text"], **{name: record[name] for name in FIGURES}}
         return json.dumps(row, ensure_ascii=False) + "\n"
 
-    return Format(places, lambda _: {}, commands, Table("train/metadata.jsonl", line))
+    return Format(places, lambda _: {}, commands, RowTable("train/metadata.jsonl", line))
 
 
 def _instruct_pix2pix(export: Export) -> Sequence[str]:

@@ -22,7 +22,7 @@ Alike = Literal["", "photos", "pictures"]
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """A text file with a line for each row."""
 
     name: str
@@ -54,7 +54,7 @@ class Format:
     places: Places
     configs: Callable[[Export], Mapping[str, str]]
     commands: Callable[[Export], Sequence[str]]
-    table: Table | None = None
+    table: RowTable | None = None
     alike: Alike = ""
     pack: Pack = "folder"
 
