@@ -136,7 +136,7 @@ def test_pairs_none_of_whose_candidates_was_kept_are_refused_or_get_none(setting
     kept = synthesize(best).summary
     assert 0 < kept["kept"] < kept["pairs"]
     settings = AugmentSettings(data=str(tmp_path / "tree"), candidates=best.out, out=tmp_path / "mixed", gamma=0.5)
-    with pytest.raises(UsageError, match=r"\(0 of 2 passed the gates\).*loosen the gates"):
+    with pytest.raises(UsageError, match=r"\(0 of 4 passed the gates\).*loosen the gates"):
         augment(settings)
     result = augment(settings.model_copy(update={"allow_fewer": True}))
     assert result.new == kept["kept"]
