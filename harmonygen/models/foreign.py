@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonygen.errors import CheckpointError, listed
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json
+from harmonygen.errors import CheckpointError, listed, told
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, refuse_not_finite
 from harmonygen.seeds import digest_of_bytes
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -131,12 +131,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"'{path}' is damaged or holds more than tensors ({_first_line(error)}): it was not run and is refused; "
+            f"'{path}' is damaged or holds more than tensors ({told(error)}): it was not run and is refused; "
             "have it saved as safetensors"
         ) from error
     except Exception as error:  # a damaged pickle can raise anything at all
-        raise CheckpointError(f"cannot read weights '{path}' ({_first_line(error)}): copy the file again") from error
-    return _parted(_one_set(raw, path))
+        raise CheckpointError(f"cannot read weights '{path}' ({told(error)}): copy the file again") from error
+    state = _parted(_one_set(raw, path))
+    refuse_not_finite(state, path)
+    return state
 
 
 def _parted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -212,8 +214,3 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wha
     said = [f"{len(names)} {fault}: {listed(names)}" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(f"the weights do not fit {what}: {'; '.join(said)}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
