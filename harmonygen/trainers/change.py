@@ -58,7 +58,7 @@ class ForegroundChange:
     def undone(self) -> ForegroundChange:
         """Return the change that leads back, to first order.
 
-        >>> ForegroundChange(0.5, 0.0, 0.25, 0.0, 0.0).undone().saturation
+        >>> round(ForegroundChange(0.5, 0.0, 0.25, 0.0, 0.0).undone().saturation, 3)
         -0.2
         """
         saturation, contrast = (1 / (1 + part) - 1 for part in (self.saturation, self.contrast))
