@@ -189,8 +189,8 @@ def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:
     By default neither those marked :data:`HOW` nor those marked :data:`SHOWN` are returned.
 
     >>> from harmonygen.augmentation.settings import ExportSettings
-    >>> asked(ExportSettings(out="elsewhere"))
-    {'which': 'all', 'link': 'hard'}
+    >>> dict(list(asked(ExportSettings(out="elsewhere")).items())[:3])
+    {'which': 'all', 'link': 'hard', 'photos': None}
     """
     return _unmarked(settings, settings.model_dump(mode="json"), marks or (HOW, SHOWN))
 

@@ -60,6 +60,8 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
         reporter.line(f"{len(result.short_pairs)} pairs got fewer than gamma asks for: no more passed the gates")
     if result.gated or result.unused:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
+    if result.test_candidates:
+        reporter.line(f"{result.test_candidates} candidates of test photos were passed over")
     reporter.line(f"leak guard: {result.leak_guard}")
     done = "finished before, nothing written" if result.finished_before else f"{result.seconds:.1f} s"
     total = result.originals + result.new

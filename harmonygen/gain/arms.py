@@ -142,6 +142,7 @@ def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
             link="sym",
             leak_guard=settings.leak_guard,
             allow_fewer=True,
+            photos="own",  # as in the base set
             seed=settings.seed,
         )
     )

@@ -413,7 +413,7 @@ def test_k_smaller_than_gamma_needs(settings):
 def test_gated_candidates_are_not_eligible(settings):
     rows = [candidate(pair, k, gate="clipped" if k < 2 else "") for pair in TRAIN for k in range(K)]
     write_run(settings.candidates, rows)
-    refused(settings, r"pass the gates; 1 pairs have fewer: B/b-1_1 \(2 of 4\)")
+    refused(settings, r"pass the gates; 1 pairs have fewer: B/b-1_1 \(2 of 4 passed the gates\)")
     result = augment(with_(settings, subset="A"))
     assert result.gated == 6
     assert {k for ks in new_by_pair(settings.out).values() for k in ks} == {2, 3}
