@@ -21,7 +21,8 @@ from harmonygen.models.denoiser import UNET_CHANNELS, Denoiser, DenoiserSpec, Di
 from harmonygen.models.foreign import Foreign, check_names
 from harmonygen.models.harmony_vae import DOWN_BLOCK, UP_BLOCK, HarmonyVAE, load_autoencoder
 from harmonygen.models.initialise import empty_prompt, load_scheduler, read_embedding
-from harmonygen.models.refiner import INPUTS, RefinementUNet, RefinerSpec
+from harmonygen.models.refiner import INPUTS, RefinementUNet
+from harmonygen.models.refiner_config import spec_of
 from harmonygen.settings import Settings
 
 SD15_UNET: dict[str, Any] = {
@@ -113,20 +114,16 @@ def import_harmony_vae(weights: Foreign, direction: Direction, out: Path) -> int
 
 
 def import_refiner(weights: Foreign, out: Path) -> int:
-    """Write a refiner checkpoint (REFERENCE section 3).
+    """Write a refiner checkpoint (REFERENCE section 3): as its config states, or as the released base is.
 
     Raises:
-        CheckpointError: other names, or other channels than harmonized 3 | mask 1 | composite 3.
+        CheckpointError: other names, other channels than harmonized 3 | mask 1 | composite 3, or a config with entries
+            that are not modelled.
     """
     taken, (needed, parts) = _channels(weights, "conv_in.weight"), INPUTS["refiner"]
     if taken != needed:
         raise CheckpointError(f"'{weights.path}' takes {taken} channels, a refiner takes {needed} ({parts})")
-    fields = {"block_out_channels": "widths", "sample_size": "resolution"}
-    stated = {fields.get(name, name): value for name, value in weights.config.items()}
-    known = ("widths", "layers_per_block", "norm_num_groups", "attention_head_dim")
-    spec = RefinerSpec.model_validate(
-        {"training_data": _origin(weights), **{name: stated[name] for name in known if stated.get(name) is not None}}
-    )
+    spec = spec_of(weights.config, weights.config_name, _origin(weights))
     with torch.device("meta"):
         model = RefinementUNet(spec)
     _give(model, renamed_attention(weights.state), _named("refinement UNet", weights))

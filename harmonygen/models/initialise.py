@@ -217,10 +217,13 @@ def read_embedding(path: Path) -> Tensor:
 
 
 def _variant(folder: Path, stem: str) -> str | None:
-    """Return what diffusers calls the variant: None for the plain file, ``fp16`` where only that one is there."""
-    if (folder / f"{stem}.safetensors").is_file():
+    """Return what diffusers calls the variant: None for plain files, ``fp16`` where only those are there.
+
+    Weights in shards are found by their index.
+    """
+    if any((folder / f"{stem}.safetensors{end}").is_file() for end in ("", ".index.json")):
         return None
-    if (folder / f"{stem}.fp16.safetensors").is_file():
+    if any((folder / name).is_file() for name in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")):
         return "fp16"
     found = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".safetensors"))
     raise CheckpointError(

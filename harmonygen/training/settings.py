@@ -205,7 +205,13 @@ class RefinementTraining(TrainSettings):
     widths: tuple[int, ...] = setting((128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1)
     layers_per_block: int = setting(2, "Number of layers per block.", ge=1)
     norm_num_groups: int = setting(32, "Number of groups of the group norms.", ge=1)
-    attention_head_dim: int = setting(8, "Channels of an attention head of the middle block.", ge=1)
+    attention_head_dim: int = setting(
+        8, "Channels of an attention head of the middle block; 0 is one head over all of them.", ge=0
+    )
+    downsample_padding: Literal[0, 1] = setting(
+        1, "Pixels of padding on every side where blocks shrink; 0 pads the right and the lower edge alone."
+    )
+    norm_eps: float = setting(1e-5, "Epsilon of the group norms.", gt=0)
     init: str = setting(
         "",
         "Folder of a checkpoint of the same kind to start from.",
