@@ -22,6 +22,8 @@ Decoded = Literal["foreground", "whole"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
+Enlarge = Literal["bicubic", "bilinear"]
+Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 
 
@@ -58,6 +60,17 @@ Resolution = Annotated[
     int | None, setting(..., "Short side at which the model works, in pixels.", unset="the checkpoint's", ge=32)
 ]
 FitChoice = Annotated[Fit, setting(..., "native keeps the photo's aspect ratio, square squeezes it.")]
+EnlargeChoice = Annotated[Enlarge, setting(..., "How a photo smaller than the model's size is enlarged.")]
+PosteriorChoice = Annotated[
+    Posterior | None,
+    setting(
+        ...,
+        "Draw the latents of the model's input from their posterior, or take its mode.",
+        unset="the checkpoint's",
+    ),
+]
+PUBLISHED: dict[str, Any] = {"fit": "square", "detail": "decode", "enlarge": "bilinear", "posterior": "sample"}
+"""What `--paper` sets: how the papers' code sizes photos, reads them and brings its pictures out."""
 DetailChoice = Annotated[Detail, setting(..., "transfer keeps the photo's texture, decode the decoder's pixels.")]
 ImageFormatChoice = Annotated[ImageFormat, setting(..., "Format of stored pictures; webp is lossless.")]
 MaskResizeChoice = Annotated[

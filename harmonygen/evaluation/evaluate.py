@@ -75,6 +75,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     rules = ProtocolRules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
     found = read_cases(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
     methods, bases = expanded(settings.methods)
+    _refuse_idle_floor(settings)
     job = _job(settings, found, methods, rules)
     check_sizes(job)
     models = job.models()
@@ -100,6 +101,15 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
         _write_all(settings, job, predictors, scores, table, summary)
         whole = held.finish({**summary, "shown_digest": shown})
     return _result(settings, whole, scored, len(found.composites) - scored)
+
+
+def _refuse_idle_floor(settings: EvaluateSettings) -> None:
+    """Raise UsageError if there are no decoded pixels that could be floored."""
+    if settings.compat_floor and not any(spec.model and spec.detail == "decode" for spec in settings.methods):
+        raise UsageError(
+            "--compat-floor floors what a model decodes, and no method is a model with detail decode (files of "
+            "predictions are 8-bit already): drop it, or add --paper to --model"
+        )
 
 
 def _shown() -> tuple[str, ...]:

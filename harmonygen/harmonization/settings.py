@@ -14,12 +14,14 @@ from harmonygen.settings import (
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     ImageFormatChoice,
     ListFile,
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PosteriorChoice,
     Resolution,
     Sampler,
     Seed,
@@ -141,8 +143,10 @@ class HarmonizeSettings(Settings):
     draws: Draws = None
     steps: Steps = None
     sampler: SamplerChoice = None
+    posterior: PosteriorChoice = None
     resolution: Resolution = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     max_side: int | None = setting(None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32)
     batch_size: Annotated[BatchSize, HOW] = "auto"

@@ -1,8 +1,8 @@
 """Read weights that another program wrote, and say what they are.
 
-safetensors files are read as they are, sharded ones through their index; pickles (``.pth .pt .bin .ckpt``) only by torch's ``weights_only`` reader,
-which builds tensors and runs nothing. Names are brought to the bare form (no ``module.`` of DataParallel), and told by
-their landmarks from the weights of other networks.
+safetensors files are read as they are, sharded ones through their index; pickles (``.pth .pt .bin .ckpt``) only by
+torch's ``weights_only`` reader, which builds tensors and runs nothing. Names are brought to the bare form (no
+``module.`` of DataParallel), and told by their landmarks from the weights of other networks.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def _content(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a weights file, or of all shards of an index."""
     for part in shards_of(path) if path.name.endswith(_INDEX) else [path]:
         with open(part, "rb") as opened:
-            yield from iter(lambda: opened.read(_CHUNK), b"")  # noqa: B023
+            while chunk := opened.read(_CHUNK):
+                yield chunk
 
 
 def find_weights(source: Path, part: str = "") -> Path:

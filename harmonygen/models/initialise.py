@@ -25,7 +25,7 @@ _UNET_WEIGHTS = "diffusion_pytorch_model"
 _PREDICTIONS = ("epsilon", "v_prediction")
 _STATED = (
     *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map", "detail_cell"),
-    *("sampler", "steps", "draws"),
+    *("sampler", "steps", "draws", "posterior"),
 )
 
 
@@ -67,7 +67,7 @@ def stated_choices(init: str) -> dict[str, Any]:
 
     ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction goes on so); a checkpoint of
     harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, detail_cell, sampler,
-    steps and draws. Without ``init``, nothing.
+    steps, draws and posterior. Without ``init``, nothing.
 
     Raises:
         CheckpointError: no scheduler, or it predicts something else.

@@ -50,6 +50,7 @@ class DenoiserTask:
             sampler=settings.sampler,
             steps=settings.steps,
             draws=settings.draws,
+            posterior=settings.posterior,
             resolution=settings.resolution,
             training_data=settings.data,
         )
@@ -145,13 +146,8 @@ class DenoiserTask:
     def _draw(self, batch: Batch, row: int, seeds: list[int]) -> Tensor:
         model = self._on(torch.device(self.model.unet.device))
         source = "real" if model.spec.direction == "inverse" else "composite"
-        image = batch[source][row : row + 1].to(model.device)
-        condition = model.encode(image)
-        mask = batch["mask"][row : row + 1].to(model.device)
-        features = model.features(image, mask)
-        latents = model.sample(condition, model.latent_mask(mask), seeds)
-        picture = model.picture(latents, condition, model.decode(condition, features), image, features)
-        return torch.where(mask > 0, picture, image)
+        image, mask = (batch[name][row : row + 1].to(model.device) for name in (source, "mask"))
+        return torch.where(mask > 0, model.pictures(image, mask, seeds), image)
 
     def export(self, folder: Path) -> None:
         """Write the checkpoint folder in half precision; the live modules stay as they were."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, DetailMap, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import HOW, DetailMap, Posterior, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
 from harmonygen.training.pair_settings import ChainSettings as ChainSettings
 from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
@@ -135,6 +135,7 @@ class HarmonyVaeTraining(TrainSettings):
     direction: Literal["inverse", "forward"] = setting("inverse", "inverse decodes composites, forward real photos.")
     loss: Loss = "l1"  # l1 in the authors' code, l2 in the paper (Eq. 2)
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
+    posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
@@ -164,6 +165,9 @@ class DenoiserTraining(TrainSettings):
     )
     draws: Annotated[int, HOW] = setting(
         1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
+    )
+    posterior: Annotated[Posterior, HOW] = setting(
+        "mode", "What the checkpoint states that it is given of its input's posterior; training always samples."
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
     detail_map: Annotated[DetailMap, HOW] = setting(
