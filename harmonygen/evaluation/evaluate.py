@@ -17,7 +17,7 @@ from typing import Any
 
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
-from harmonygen.errors import InputError, listed
+from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.evaluation.cases import read_cases, score_triplets
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions

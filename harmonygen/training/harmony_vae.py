@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -48,10 +48,7 @@ class HarmonyVaeTask:
         count = 2 if self.settings.posterior == "sample" else 1
         noises = [torch.randn(shape, generator=generator).to(target.device) for _ in range(count)]
         output = module(target, batch[self._condition], mask, *noises)
-        error = (output - target).abs() if self.settings.loss == "l1" else (output - target) ** 2
-        weight = 1 + (self.settings.foreground_weight - 1) * mask
-        loss = (error * weight).sum() / (weight.sum() * error.shape[1])
-        return loss, {}
+        return weighted_error(output, target, mask, self.settings.loss, self.settings.foreground_weight), {}
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
@@ -85,6 +82,15 @@ class HarmonyVaeTask:
         few = {name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()}
         target, before, after, _ = self._reconstruct(few)
         save_rows([few[self._condition], target, before, after], path)
+
+
+def weighted_error(
+    output: Tensor, target: Tensor, mask: Tensor, kind: Literal["l1", "l2"], foreground_weight: float = 1.0
+) -> Tensor:
+    """Mean absolute or squared error of images (B, 3, H, W); foreground pixels count ``foreground_weight`` times."""
+    error = (output - target).abs() if kind == "l1" else (output - target) ** 2
+    weight = 1 + (foreground_weight - 1) * mask
+    return torch.as_tensor((error * weight).sum() / (weight.sum() * error.shape[1]))
 
 
 def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tensor:
