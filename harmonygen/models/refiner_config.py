@@ -61,8 +61,11 @@ def spec_of(config: dict[str, Any], name: str, training_data: str) -> RefinerSpe
     try:
         return RefinerSpec.model_validate({**PUBLISHED, **stated, "training_data": training_data})
     except ValidationError as error:
-        wrong = "; ".join(f"{fault['loc'][0]} {fault.get('input')!r}: {fault['msg']}" for fault in error.errors())
-        raise CheckpointError(f"{name} states what is not modelled here: {wrong}") from error
+        entry_of = {field: entry for entry, field in _FIELDS.items()}
+        faults = [
+            f"{entry_of[str(fault['loc'][0])]} {fault.get('input')!r}: {fault['msg']}" for fault in error.errors()
+        ]
+        raise CheckpointError(f"{name} states what is not modelled here: {'; '.join(faults)}") from error
 
 
 def _is_modelled(entry: str, value: Any) -> bool:
