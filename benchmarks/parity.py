@@ -174,7 +174,7 @@ class Parity:
 
 
 def apart(ours: Any, golden: Any, relative: bool = False) -> float:
-    """Return the largest absolute difference of two arrays of one shape; ``relative``: in parts of the largest value."""
+    """Return the largest absolute difference of two arrays of one shape, ``relative`` to the golden's largest value."""
     one, other = (np.asarray(value, dtype=np.float64) for value in (ours, golden))
     if one.shape != other.shape:
         raise ValueError(f"shape {one.shape} of ours, {other.shape} of the golden")

@@ -295,7 +295,7 @@ class Denoiser:
         if spread is not None:
             drawn = torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
             condition = condition + spread * drawn.to(spread.device)
-        fixed = torch.cat([mask, condition], dim=1).to(self.device).expand(batch, -1, -1, -1)
+        fixed = torch.cat([part.to(self.device).expand(batch, -1, -1, -1) for part in (mask, condition)], dim=1)
         prompt = self.null_embedding.expand(batch, -1, -1)
         with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
             for timestep in scheduler.timesteps:

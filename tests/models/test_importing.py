@@ -319,7 +319,7 @@ def test_sharded_weights_are_read_through_their_index(unet_folder):
     (unet_folder / "b-00002.safetensors").rename(unet_folder / "elsewhere.safetensors")
     with pytest.raises(CheckpointError, match=r"names shards that are not beside it \(b-00002.safetensors\)"):
         read_foreign(unet_folder, "denoiser", "unet")
-    index.write_text(json.dumps({"weight_map": {name: "../secret.safetensors" for name in names}}))
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, "../secret.safetensors")}))
     with pytest.raises(CheckpointError, match="not beside it"):
         read_foreign(unet_folder, "denoiser", "unet")
 
