@@ -148,7 +148,7 @@ def misfits() -> tuple[int, list[str]]:
         "one pixel": whole[:1, :1],
         "empty": np.zeros_like(whole),
         "full": np.ones_like(whole),
-        "dim": whole.astype(np.uint8) * 127,
+        "dim": whole.astype(np.uint8) * 3 + 1,
     }
     wrong = []
     for name, mask in pictures.items():

@@ -26,12 +26,12 @@ def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
     from harmonygen.augmentation import augment as workflow
 
     if dry_run:
-        plan = workflow.dry_run(settings)
+        plan = workflow.dry_run(settings, reporter.line)
         _print_plan(reporter, plan)
         reporter.result({"dry_run": True, **workflow.gamma_json(plan)})
         return
     with reporter.progress("augment", "files") as advance:
-        result = workflow.augment(settings, advance)
+        result = workflow.augment(settings, advance, reporter.line)
     _print_plan(reporter, result.gamma)
     _print_result(reporter, result)
     reporter.result(result.as_json())

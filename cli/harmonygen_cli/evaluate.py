@@ -43,7 +43,7 @@ def evaluate(
     from harmonygen.evaluation.evaluate import evaluate as run
 
     with reporter.progress("evaluate", "images") as progress:
-        result = run(settings, progress)
+        result = run(settings, progress, reporter.line)
     for note in result.notes:
         reporter.line(note)
     for made in result.shown:

@@ -29,7 +29,7 @@ def synthesize(
     from harmonygen.synthesis.synthesize import synthesize as run
 
     with typed.reporter.progress("synthesize", "pairs") as progress:
-        result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress)
+        result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress, say=typed.reporter.line)
     tell(typed.reporter, result, settings)
 
 
@@ -44,7 +44,8 @@ def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSetti
         show(reporter, result.out, result.summary, result.shards_run, result.url)
     counts = {"pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}
     values = {"out": result.url or result.out, **counts, "dry_run": result.dry_run}
-    reporter.result({**values, "summary": result.summary})
+    inputs = {"inputs": result.inputs} if result.dry_run else {}
+    reporter.result({**values, **inputs, "summary": result.summary})
 
 
 def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int, url: str = "") -> None:

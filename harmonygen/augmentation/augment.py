@@ -19,6 +19,8 @@ from harmonygen.augmentation import pick as picks
 from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.augmentation.write import Mix, write_mix, writes
+from harmonygen.inspection.inspect import Say, glance
+from harmonygen.records import PairSet
 from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.job_folder import SUMMARY, JobPlan, is_resumed, job_folder
 from harmonygen.runs.read import Run
@@ -89,19 +91,29 @@ def gamma_json(plan: GammaPlan) -> dict[str, Any]:
     return {"gamma": plan.gamma, "per_subset": plan.per_subset, "subsets": rows, "needed_k": plan.needed_k}
 
 
-def dry_run(settings: AugmentSettings) -> GammaPlan:
-    """Work out the arithmetic from names alone: no run, no images, nothing written.
+def dry_run(settings: AugmentSettings, say: Say | None = None) -> GammaPlan:
+    """Work out the arithmetic from names alone: no run, nothing written; images are looked at if they are there.
 
     Raises:
         UsageError: no such data, list or subset, or a gamma that is no number.
+        StorageError: some images are there and others are missing, which ends the job itself.
     """
     data = _data_folder(settings.data)
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
+    if any(originals.photo_path(pair).is_file() for pair in dataset.train):
+        originals.refuse_missing(dataset)
+        _glance(settings, dataset, say)
+    elif say:
+        say(f"iharmony4: {len(dataset.train):,} pairs by their names alone, none of whose images is there")
     return _arithmetic(settings, dataset)
 
 
-def augment(settings: AugmentSettings, progress: Progress | None = None) -> AugmentResult:
-    """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all).
+def _glance(settings: AugmentSettings, dataset: originals.Originals, say: Say | None) -> None:
+    glance(PairSet(dataset.train, "iharmony4", dataset.root), settings, say)
+
+
+def augment(settings: AugmentSettings, progress: Progress | None = None, say: Say | None = None) -> AugmentResult:
+    """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all), ``say`` a line.
 
     Raises:
         UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split,
@@ -111,6 +123,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None) -> Augm
     """
     began = time.monotonic()
     mix = plan_mix(settings, _data_folder(settings.data))
+    _glance(settings, mix.dataset, say)
     plan, whole = _plan(settings, mix), (settings.out / SUMMARY).is_file
     compared = 0 if is_resumed(settings.out, plan) and whole() else _guard_hashes(settings, mix)
     with job_folder(settings.out, plan, writes(mix), finished=whole) as job:

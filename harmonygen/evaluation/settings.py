@@ -10,6 +10,8 @@ from pydantic import model_validator
 from harmonygen.harmonization.settings import UNSET_METHOD, Draws, MethodChoice, Refiner, SamplerChoice, Steps
 from harmonygen.settings import (
     HOW,
+    MAX_DRAWS,
+    MAX_WORKERS,
     SHOWN,
     BatchSize,
     DetailChoice,
@@ -19,6 +21,7 @@ from harmonygen.settings import (
     FitChoice,
     MaxPixels,
     PosteriorChoice,
+    ReadSettings,
     Resolution,
     Seed,
     Settings,
@@ -57,7 +60,7 @@ class MethodSpec(Settings):
     sampler: SamplerChoice = None
     posterior: PosteriorChoice = None
     seed: Seed = 0
-    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1)
+    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1, le=MAX_DRAWS)
 
     @model_validator(mode="after")
     def _one_source(self) -> MethodSpec:
@@ -84,7 +87,7 @@ class PublishedRow(Settings):
 Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print beside the measured ones.")]
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(ReadSettings):
     """Options of `harmonygen evaluate`. ``small`` is what a recipe changes with ``--small``."""
 
     title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
@@ -110,7 +113,7 @@ class EvaluateSettings(Settings):
     curve: Annotated[bool, SHOWN] = setting(False, "Draw the curve of foreground ratios.")
     beside: Annotated[str | None, SHOWN] = setting(None, "Another data set, whose foreground ratios are drawn beside.")
     workers: Annotated[int | None, HOW] = setting(
-        None, "Number of processes.", unset="the number of cores; 1 for models", ge=1
+        None, "Number of processes.", unset="the number of cores; 1 for models", ge=1, le=MAX_WORKERS
     )
     shard_size: int | None = setting(None, "Number of composites per part.", unset="by the number of composites", ge=1)
     device: Annotated[DeviceName, HOW] = "auto"

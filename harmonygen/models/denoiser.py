@@ -27,13 +27,21 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, save_module, write_spec
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import (
+    SPEC_NAME,
+    load_weights,
+    read_json,
+    read_spec,
+    refuse_not_finite,
+    save_module,
+    write_spec,
+)
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 from harmonygen.pictures.detail import Transfer
-from harmonygen.settings import DetailMap, Posterior, Sampler, Settings
+from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Posterior, Sampler, Settings
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
@@ -68,14 +76,14 @@ class DenoiserSpec(Settings):
     noise: Literal["white", "shared"] = "white"
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
-    resolution: int = 512
+    resolution: int = Field(512, ge=32, le=MAX_SIDE)
     sampler: Sampler = "euler-ancestral"
-    steps: int = Field(5, ge=1)
-    draws: int = Field(1, ge=1)
+    steps: int = Field(5, ge=1, le=MAX_STEPS)
+    draws: int = Field(1, ge=1, le=MAX_DRAWS)
     posterior: Posterior = "mode"
-    detail_radius: int = Field(4, ge=1)
+    detail_radius: int = Field(4, ge=1, le=MAX_SIDE)
     detail_map: DetailMap = "affine"
-    detail_cell: int = Field(1, ge=1)
+    detail_cell: int = Field(1, ge=1, le=MAX_SIDE)
     training_data: str = ""
 
     @property
@@ -364,8 +372,9 @@ def load_parts(
     try:
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
         config = EulerAncestralDiscreteScheduler.load_config(folder / "scheduler")
+        refuse_not_finite(unet.state_dict(), folder / "unet")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     return unet, vae, EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing="linspace")
 
 

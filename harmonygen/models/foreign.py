@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonygen.errors import CheckpointError, listed
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json
+from harmonygen.errors import CheckpointError, listed, told
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, refuse_not_finite
 from harmonygen.seeds import digest_of_bytes
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -88,7 +88,7 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
 
     Raises:
         CheckpointError: no weights, several, unreadable or pickled code, those of another kind, or values that are
-            no numbers.
+            not finite.
     """
     path = find_weights(source, part)
     if (path.parent / SPEC_NAME).is_file() or (source / SPEC_NAME).is_file():
@@ -97,7 +97,6 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
     found, words = recognise(state)
     if found != kind:
         raise CheckpointError(f"'{path}' holds {words}, a {kind} is asked for: choose another --kind or file")
-    refuse_no_numbers(state, path)
     beside = path.parent / "config.json"
     config = read_json(beside) if beside.is_file() else {}
     return Foreign(state, path, digest_of_bytes(_content(path)), config, f"'{beside}'" if config else "")
@@ -147,12 +146,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"'{path}' is damaged or holds more than tensors ({_first_line(error)}): it was not run and is refused; "
+            f"'{path}' is damaged or holds more than tensors ({told(error)}): it was not run and is refused; "
             "have it saved as safetensors"
         ) from error
     except Exception as error:  # a damaged pickle can raise anything at all
-        raise CheckpointError(f"cannot read weights '{path}' ({_first_line(error)}): copy the file again") from error
-    return _parted(_one_set(raw, path))
+        raise CheckpointError(f"cannot read weights '{path}' ({told(error)}): copy the file again") from error
+    state = _parted(_one_set(raw, path))
+    refuse_not_finite(state, path)
+    return state
 
 
 def shards_of(index: Path) -> list[Path]:
@@ -184,20 +185,6 @@ def _joined(index: Path) -> dict[str, Tensor]:
     if differing:
         raise CheckpointError(f"'{index}' and its shards differ in {listed(differing)}: copy the folder again")
     return state
-
-
-def refuse_no_numbers(state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights that are not finite: every picture made with them would be black.
-
-    Raises:
-        CheckpointError: the first few such weights are named, and how many there are.
-    """
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f"'{path}' holds values that are no numbers (NaN or infinite) in {listed(broken)}: training diverged, or "
-            "the file was converted to float16 beyond its range; take an earlier checkpoint, or float32"
-        )
 
 
 def _parted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -273,8 +260,3 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wha
     said = [f"{len(names)} {fault}: {listed(names)}" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(f"the weights do not fit {what}: {'; '.join(said)}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import read_json
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import read_json, refuse_not_finite
 from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"
@@ -236,10 +236,11 @@ def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
     try:
         vae, report = classes[found].from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     wrong = [*report["missing_keys"], *report["unexpected_keys"]]
     if wrong:
         raise CheckpointError(f"weights of '{folder}' are not those of a {found} (first: {wrong[0]}): copy it again")
+    refuse_not_finite(vae.state_dict(), folder)
     return vae
 
 

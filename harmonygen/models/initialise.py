@@ -16,8 +16,8 @@ from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, locate, read_json, read_spec
+from harmonygen.errors import CheckpointError, UsageError, told
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, locate, read_json, read_spec, refuse_not_finite
 from harmonygen.models.denoiser import NULL_EMBEDDING, UNET_CHANNELS, DenoiserSpec, new_scheduler, small_unet
 
 PLAIN_CHANNELS = 4
@@ -115,8 +115,9 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
             folder, use_safetensors=True, variant=variant, torch_dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"UNet '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"UNet '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     _whole(folder, report)
+    refuse_not_finite(unet.state_dict(), folder)
     return unet
 
 
@@ -196,7 +197,9 @@ def load_text(folder: Path) -> tuple[Any, Any]:
             encoder, local_files_only=True, use_safetensors=True, variant=variant, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"the text encoder of '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(
+            f"the text encoder of '{folder}' cannot be loaded ({told(error)}): copy it again"
+        ) from error
     _whole(encoder, {"missing_keys": report["missing_keys"], "unexpected_keys": ()})
     return tokenizer, model.float()
 

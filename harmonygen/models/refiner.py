@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
-from harmonygen.settings import Settings
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import load_weights, read_spec, refuse_larger, write_spec
+from harmonygen.settings import MAX_SIDE, Settings
 
 Kind = Literal["refiner", "direct"]
 INPUTS: dict[Kind, tuple[int, str]] = {
@@ -44,17 +44,17 @@ class RefinerSpec(Settings):
 
     kind: Kind = "refiner"
     format: int = 1
-    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1)
-    layers_per_block: int = Field(2, ge=1)
-    norm_num_groups: int = Field(32, ge=1)
-    attention_head_dim: int = Field(8, ge=0)
+    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1, max_length=16)
+    layers_per_block: int = Field(2, ge=1, le=64)
+    norm_num_groups: int = Field(32, ge=1, le=8192)
+    attention_head_dim: int = Field(8, ge=0, le=8192)
     add_attention: bool = True
     downsample_padding: Literal[0, 1] = 1
-    norm_eps: float = Field(1e-5, gt=0)
+    norm_eps: float = Field(1e-5, gt=0, le=1)
     act_fn: Activation = "silu"
-    mid_block_scale_factor: float = Field(1.0, gt=0)
+    mid_block_scale_factor: float = Field(1.0, gt=0, le=1e3)
     input_residual: bool = True
-    resolution: int = Field(256, ge=32)
+    resolution: int = Field(256, ge=32, le=MAX_SIDE)
     training_data: str = ""
 
     @property
@@ -167,8 +167,9 @@ class RefinementUNet(nn.Module):
         Raises:
             CheckpointError: of another kind, damaged, or weights that do not fit the stated architecture.
         """
-        model = cls(read_spec(folder, RefinerSpec, kind))
-        state = load_weights(folder / WEIGHTS)
+        spec, state = read_spec(folder, RefinerSpec, kind), load_weights(folder / WEIGHTS)
+        refuse_larger(lambda: cls(spec), state, folder)
+        model = cls(spec)
         stem = state.get("conv_in.weight")
         needed, parts = INPUTS[kind]
         if stem is not None and stem.shape[1] != needed:
@@ -181,7 +182,7 @@ class RefinementUNet(nn.Module):
         except RuntimeError as error:
             raise CheckpointError(
                 f"weights of '{folder}' do not fit widths {model.spec.widths} with {model.spec.layers_per_block} "
-                f"layers a block ({error}): export them again"
+                f"layers a block ({told(error)}): export them again"
             ) from error
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

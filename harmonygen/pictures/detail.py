@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
+from harmonygen.errors import NOT_FINITE, InputError
 from harmonygen.pictures.images import ImageU8, Mask, paste, resize, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.recolor.cubic import CubicFit, apply_cubic, cubic_levels
@@ -130,7 +131,13 @@ class DetailTransfer:
         return self._box(field * near[..., None, None]) / np.maximum(reach, np.float32(1e-6))
 
     def __call__(self, generated_low01: Floats) -> ImageU8:
-        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
+        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background.
+
+        Raises:
+            InputError: the generated picture holds NaN or infinite values.
+        """
+        if not np.isfinite(generated_low01).all():
+            raise InputError(NOT_FINITE)
         generated_low01 = cell_means(generated_low01, self.cell)
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         coefficients = self.map(generated_low01)

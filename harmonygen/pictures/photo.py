@@ -68,21 +68,28 @@ def load_photo(pair: Pair, sizing: Sizing) -> Photo:
 def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Photo:
     """Resize a decoded photo and its mask to the composite's size and the model's."""
     image = decoded.image_u8
-    if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
-        raise InputError(
-            f"photo '{pair.real}' is {mask.shape[1]}x{mask.shape[0]}, its sides differ more than {_MAX_ASPECT} times: "
-            "crop it"
-        )
+    full_mask = fitted_mask(pair, mask, sizing)
     low_size = model_size(image.shape[0], image.shape[1], sizing)
-    if sizing.detail == "decode":
-        height, width = low_size
-    else:
-        height, width = output_size(image.shape[0], image.shape[1], sizing.max_side)
-    full, full_mask = resize(image, height, width, sizing.enlarge), shrink_mask(mask, height, width)
-    check_mask(full_mask, f"{pair.mask} at {width}x{height}")
+    full = resize(image, full_mask.shape[0], full_mask.shape[1], sizing.enlarge)
     converted = full is not image or not decoded.plain
     low, low_mask = resize(image, *low_size, sizing.enlarge), shrink_mask(mask, *low_size)
     return Photo(pair, full, full_mask, low, low_mask, converted, enlarge=sizing.enlarge)
+
+
+def fitted_mask(pair: Pair, mask: Mask, sizing: Sizing) -> Mask:
+    """Return a mask, which has its photo's size, at the composite's.
+
+    Raises:
+        InputError: the photo is too narrow, or nothing of the mask's foreground or background is left.
+    """
+    height, width = mask.shape
+    if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
+        raise InputError(
+            f"photo '{pair.real}' is {width}x{height}, its sides differ more than {_MAX_ASPECT} times: crop it"
+        )
+    decode = sizing.detail == "decode"
+    height, width = model_size(height, width, sizing) if decode else output_size(height, width, sizing.max_side)
+    return check_mask(shrink_mask(mask, height, width), f"{pair.mask} at {width}x{height}")
 
 
 def model_size(height: int, width: int, sizing: Sizing) -> tuple[int, int]:

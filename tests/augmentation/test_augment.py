@@ -485,6 +485,24 @@ def test_the_same_photo_under_another_name_by_hash(settings, dataset):
     assert augment(with_(settings, leak_guard="ids")).compared == 0
 
 
+def cut(image, share):
+    wide, high = round(share * image.width), round(share * image.height)
+    return image.crop((wide, high, image.width - wide, image.height - high))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("mirrored", lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        ("cropped or framed", lambda image: cut(image, 0.05)),
+    ],
+)
+def test_a_mirrored_or_cropped_test_photo_by_its_parts(settings, dataset, kind, change):
+    change(photo("chelsea")).save(dataset / "A/real_images/t1.jpg", quality=80)
+    refused(settings, rf"1 training photos look like test photos .*: A/a2 = A/t1 \({kind}\)")
+    assert augment(with_(settings, leak_guard="ids")).compared == 0
+
+
 def test_the_hash_guard_says_how_many_photos_it_compared(settings):
     assert augment(settings).compared == 4
 

@@ -325,10 +325,10 @@ def test_sharded_weights_are_read_through_their_index(unet_folder):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     state = RefinementUNet(RefinerSpec(widths=(8, 16), norm_num_groups=4)).state_dict()
     state["conv_in.bias"][3] = value
-    with pytest.raises(CheckpointError, match=r"holds values that are no numbers .* in conv_in.bias"):
+    with pytest.raises(CheckpointError, match=r"hold NaN or infinite values in .*conv_in.bias"):
         read_foreign(save(state, tmp_path / "refine.safetensors"), "refiner")
 
 
