@@ -23,6 +23,8 @@ Decoded = Literal["foreground", "whole"]
 MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
+Enlarge = Literal["bicubic", "bilinear"]
+Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
@@ -80,6 +82,17 @@ Resolution = Annotated[
     setting(..., "Short side at which the model works, in pixels.", unset="the checkpoint's", ge=32, le=MAX_SIDE),
 ]
 FitChoice = Annotated[Fit, setting(..., "native keeps the photo's aspect ratio, square squeezes it.")]
+EnlargeChoice = Annotated[Enlarge, setting(..., "How a photo smaller than the model's size is enlarged.")]
+PosteriorChoice = Annotated[
+    Posterior | None,
+    setting(
+        ...,
+        "Draw the latents of the model's input from their posterior, or take its mode.",
+        unset="the checkpoint's",
+    ),
+]
+PUBLISHED: dict[str, Any] = {"fit": "square", "detail": "decode", "enlarge": "bilinear", "posterior": "sample"}
+"""What `--paper` sets: how the papers' code sizes photos, reads them and brings its pictures out."""
 DetailChoice = Annotated[Detail, setting(..., "transfer keeps the photo's texture, decode the decoder's pixels.")]
 ImageFormatChoice = Annotated[ImageFormat, setting(..., "Format of stored pictures; webp is lossless.")]
 MaskResizeChoice = Annotated[

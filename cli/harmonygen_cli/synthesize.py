@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmonygen.settings import PUBLISHED
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
@@ -13,7 +14,7 @@ from harmonygen_cli.options import DryRun, Overwrite, Paper
 if TYPE_CHECKING:
     from harmonygen.synthesis.synthesize import SynthesizeResult
 
-_PAPER = {"fit": "square", "detail": "decode", "decoded": "whole"}
+_PAPER = {**PUBLISHED, "decoded": "whole"}
 
 
 @command(SynthesizeSettings, without=("remote",))

@@ -17,7 +17,7 @@ from typing import Any
 
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
-from harmonygen.errors import InputError, listed
+from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.evaluation.bootstrap import METHOD
 from harmonygen.evaluation.cases import read_cases, score_triplets
 from harmonygen.evaluation.measured import told, told_of_few
@@ -86,6 +86,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None, say: 
     )
     glance(found.as_pairs(), settings, say)
     methods, bases = expanded(settings.methods)
+    _refuse_idle_floor(settings)
     job = _job(settings, found, methods, rules)
     check_sizes(job)
     models = job.models()
@@ -111,6 +112,15 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None, say: 
         _write_all(settings, job, predictors, scores, table, summary)
         whole = held.finish({**summary, "shown_digest": shown})
     return _result(settings, whole, scored, len(found.composites) - scored)
+
+
+def _refuse_idle_floor(settings: EvaluateSettings) -> None:
+    """Raise UsageError if there are no decoded pixels that could be floored."""
+    if settings.compat_floor and not any(spec.model and spec.detail == "decode" for spec in settings.methods):
+        raise UsageError(
+            "--compat-floor floors what a model decodes, and no method is a model with detail decode (files of "
+            "predictions are 8-bit already): drop it, or add --paper to --model"
+        )
 
 
 def _shown() -> tuple[str, ...]:

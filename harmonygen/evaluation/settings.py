@@ -17,8 +17,10 @@ from harmonygen.settings import (
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     MaxPixels,
+    PosteriorChoice,
     ReadSettings,
     Resolution,
     Seed,
@@ -51,10 +53,12 @@ class MethodSpec(Settings):
     photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
     resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     draws: Annotated[Draws, setting(..., "With a model: number of draws that a result is the mean of.")] = None
     steps: Steps = None
     sampler: SamplerChoice = None
+    posterior: PosteriorChoice = None
     seed: Seed = 0
     seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1, le=MAX_DRAWS)
 
@@ -94,7 +98,7 @@ class EvaluateSettings(ReadSettings):
     out: Annotated[Path, HOW] = setting(Path("outputs/evaluate"), "Folder of the results.")
     protocol: Protocol = setting("paper", "paper scores 256 x 256 pixels, fullres-fg the foreground at full size.")
     background: BackgroundChoice = "none"
-    compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, instead of rounding.")
+    compat_floor: bool = setting(False, "Floor a model's decoded pixels to 8 bits, as the papers' code does.")
     resize_predictions: bool = setting(False, "Accept predictions of any size and resize them.")
     ssim: bool = setting(True, "Compute SSIM, which takes most of the time.")
     methods: tuple[MethodSpec, ...] = setting((), "Methods to evaluate.")

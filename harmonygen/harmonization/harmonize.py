@@ -126,7 +126,7 @@ def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizati
     device = Device.pick(settings.device, settings.dtype, settings.batch_size)
     if settings.method == "zero-shot":
         return zero_shot.load_zero_shot(settings, composites, device)
-    sampling = Sampling(settings.steps, settings.sampler)
+    sampling = Sampling(settings.steps, settings.sampler, posterior=settings.posterior)
     assert settings.method is not None  # harmonize() found it out
     return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
 
@@ -141,6 +141,7 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> S
         max_side=settings.max_side,
         mask_resize=settings.mask_resize,
         max_pixels=settings.max_pixels,
+        enlarge=settings.enlarge,
     )
 
 

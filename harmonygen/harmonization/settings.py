@@ -17,12 +17,14 @@ from harmonygen.settings import (
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     ImageFormatChoice,
     ListFile,
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PosteriorChoice,
     ReadSettings,
     Resolution,
     Sampler,
@@ -147,8 +149,10 @@ class HarmonizeSettings(ReadSettings):
     draws: Draws = None
     steps: Steps = None
     sampler: SamplerChoice = None
+    posterior: PosteriorChoice = None
     resolution: Resolution = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     max_side: int | None = setting(
         None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32, le=4 * MAX_SIDE

@@ -133,6 +133,14 @@ def write_spec(folder: Path, spec: Settings) -> None:
     (folder / SPEC_NAME).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
+def save_module(module: Any, folder: Path) -> None:
+    """Write a diffusers module: ``config.json`` and safetensors, without the place that it was loaded from."""
+    module.save_pretrained(folder, safe_serialization=True)
+    config = read_json(folder / "config.json")
+    if config.pop("_name_or_path", None) is not None:
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def load_weights(path: Path) -> dict[str, Any]:
     """Load a safetensors file; nothing is ever unpickled.
 

@@ -20,7 +20,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from harmonygen.errors import CheckpointError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
-from harmonygen.settings import MAX_SIDE, Settings
+from harmonygen.settings import MAX_SIDE, Enlarge, Settings
 
 _WEIGHTS = "model.safetensors"
 DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -38,7 +38,8 @@ class ClassifierSpec(Settings):
     """What a classifier checkpoint says of itself in ``harmonygen.json``.
 
     ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1]; ``mask_offset`` is
-    taken from the mask of 0 and 1, where it is an input.
+    taken from the mask of 0 and 1, where it is an input. ``enlarge`` is how a picture smaller than ``input_size`` is
+    enlarged; the papers' classifier: bilinear.
     """
 
     kind: Literal["classifier"] = "classifier"
@@ -50,6 +51,7 @@ class ClassifierSpec(Settings):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     mask_offset: float = Field(0.5, ge=0, le=1)
+    enlarge: Enlarge = "bicubic"
     training_data: str = ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from harmonygen.errors import UsageError
-from harmonygen.settings import Sampler
+from harmonygen.settings import Posterior, Sampler
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of mallopt(3)
 _LARGE, _NEVER = 1 << 30, (1 << 31) - 1
@@ -100,12 +100,14 @@ class Device:
 class Sampling:
     """How a denoiser is sampled; None stands for what its checkpoint states.
 
-    ``steps`` at guidance 1, the ``sampler``, and how many ``draws`` a harmonized picture is the mean of.
+    ``steps`` at guidance 1, the ``sampler``, how many ``draws`` a harmonized picture is the mean of, and whether what
+    it is given is a ``sample`` of the condition's ``posterior`` or its ``mode``.
     """
 
     steps: int | None = None
     sampler: Sampler | None = None
     draws: int | None = None
+    posterior: Posterior | None = None
 
 
 AS_STATED = Sampling()

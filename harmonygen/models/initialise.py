@@ -25,7 +25,7 @@ _UNET_WEIGHTS = "diffusion_pytorch_model"
 _PREDICTIONS = ("epsilon", "v_prediction")
 _STATED = (
     *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map", "detail_cell"),
-    *("sampler", "steps", "draws"),
+    *("sampler", "steps", "draws", "posterior"),
 )
 
 
@@ -67,7 +67,7 @@ def stated_choices(init: str) -> dict[str, Any]:
 
     ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction goes on so); a checkpoint of
     harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, detail_cell, sampler,
-    steps and draws. Without ``init``, nothing.
+    steps, draws and posterior. Without ``init``, nothing.
 
     Raises:
         CheckpointError: no scheduler, or it predicts something else.
@@ -220,10 +220,13 @@ def read_embedding(path: Path) -> Tensor:
 
 
 def _variant(folder: Path, stem: str) -> str | None:
-    """Return what diffusers calls the variant: None for the plain file, ``fp16`` where only that one is there."""
-    if (folder / f"{stem}.safetensors").is_file():
+    """Return what diffusers calls the variant: None for plain files, ``fp16`` where only those are there.
+
+    Weights in shards are found by their index.
+    """
+    if any((folder / f"{stem}.safetensors{end}").is_file() for end in ("", ".index.json")):
         return None
-    if (folder / f"{stem}.fp16.safetensors").is_file():
+    if any((folder / name).is_file() for name in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")):
         return "fp16"
     found = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".safetensors"))
     raise CheckpointError(

@@ -247,7 +247,6 @@ def full_size(
     harmonized01: Floats,
     detail: Detail,
     how: Transfer = MEASURED,
-    floor: bool = False,
 ) -> ImageU8:
     """Return (H, W, 3) uint8: the composite with a harmonized foreground.
 
@@ -258,8 +257,7 @@ def full_size(
         detail: ``transfer`` carries the colour change to the composite's own pixels; ``decode`` enlarges the
             harmonized pixels and pastes them.
         how: the transfer's window, and how far its fits are pulled toward no change.
-        floor: with ``decode``, floor to 8 bits as the authors' code does, to compare with its numbers.
     """
     if detail == "transfer":
         return DetailTransfer(low_u8 / np.float32(255), photo.image_u8, photo.mask, how)(harmonized01)
-    return paste(resize(to_u8(harmonized01, floor), *photo.mask.shape), photo.image_u8, photo.mask)
+    return paste(resize(to_u8(harmonized01), *photo.mask.shape), photo.image_u8, photo.mask)

@@ -23,12 +23,14 @@ from harmonygen.errors import NOT_FINITE, InputError, told
 from harmonygen.pictures import depth, formats, png_chunks
 from harmonygen.pictures.colour_profile import Profile, profile_of
 from harmonygen.records import CellSource, ImageSource
+from harmonygen.settings import Enlarge
 from harmonygen.storage.bounded import read_file
 from harmonygen.storage.content import Read
 from harmonygen.storage.shards import whole_file
 
 ImageU8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Picture01 = npt.NDArray[np.float32]
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a 0.5 GB RGB image
 _EXIF_ORIENTATION = 0x0112
@@ -329,12 +331,15 @@ def is_plain(image: Image.Image) -> bool:
     return not has_alpha(image) or to_rgba(image).getchannel("A").getextrema() == (255, 255)
 
 
-def resize(image_u8: ImageU8, height: int, width: int) -> ImageU8:
-    """Resize (H, W, 3) uint8 with antialiased bilinear when shrinking, bicubic when enlarging."""
+def resize(image_u8: ImageU8, height: int, width: int, enlarge: Enlarge = "bicubic") -> ImageU8:
+    """Resize (H, W, 3) uint8 by Pillow: antialiased bilinear when its area shrinks, ``enlarge`` when it grows.
+
+    The papers' code resizes bilinearly always.
+    """
     if image_u8.shape[:2] == (height, width):
         return image_u8
     shrinking = height * width < image_u8.shape[0] * image_u8.shape[1]
-    method = Image.Resampling.BILINEAR if shrinking else Image.Resampling.BICUBIC
+    method = Image.Resampling.BILINEAR if shrinking or enlarge == "bilinear" else Image.Resampling.BICUBIC
     return np.array(Image.fromarray(image_u8).resize((width, height), method), dtype=np.uint8)
 
 

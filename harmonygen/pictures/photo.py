@@ -12,7 +12,7 @@ from harmonygen.errors import InputError
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_bytes, read_image, resize
 from harmonygen.pictures.masks import check_mask, read_mask, resize_mask
 from harmonygen.records import Pair
-from harmonygen.settings import Detail, Fit, MaskResize
+from harmonygen.settings import Detail, Enlarge, Fit, MaskResize
 from harmonygen.storage.content import Content, NotingReader
 
 _MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
@@ -29,6 +29,7 @@ class Sizing:
     max_side: int | None = None
     mask_resize: MaskResize = "refuse"
     max_pixels: int = MAX_PIXELS
+    enlarge: Enlarge = "bicubic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Photo:
 
     ``converted`` tells that ``image_u8`` is not what plain decoding of the photo's file gives: it was resized, turned
     upright or brought to 8-bit RGB, so it is ``image_u8`` that has to be stored beside a composite. ``real_file`` and
-    ``mask_file`` identify the files that were read, if they were.
+    ``mask_file`` identify the files that were read, if they were. ``enlarge`` is how the photo is enlarged.
     """
 
     pair: Pair
@@ -48,6 +49,7 @@ class Photo:
     converted: bool
     real_file: Content | None = None
     mask_file: Content | None = None
+    enlarge: Enlarge = "bicubic"
 
 
 def load_photo(pair: Pair, sizing: Sizing) -> Photo:
@@ -68,9 +70,10 @@ def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Phot
     image = decoded.image_u8
     full_mask = fitted_mask(pair, mask, sizing)
     low_size = model_size(image.shape[0], image.shape[1], sizing)
-    full = resize(image, full_mask.shape[0], full_mask.shape[1])
+    full = resize(image, full_mask.shape[0], full_mask.shape[1], sizing.enlarge)
     converted = full is not image or not decoded.plain
-    return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), converted)
+    low, low_mask = resize(image, *low_size, sizing.enlarge), shrink_mask(mask, *low_size)
+    return Photo(pair, full, full_mask, low, low_mask, converted, enlarge=sizing.enlarge)
 
 
 def fitted_mask(pair: Pair, mask: Mask, sizing: Sizing) -> Mask:

@@ -22,6 +22,8 @@ _PIXELS = (
     "resolution",
     "fit",
     "detail",
+    "enlarge",
+    "posterior",
     "max_side",
     "steps",
     "dtype",

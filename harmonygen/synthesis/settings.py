@@ -20,12 +20,14 @@ from harmonygen.settings import (
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     ImageFormatChoice,
     ListFile,
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PosteriorChoice,
     ReadSettings,
     Resolution,
     Rule,
@@ -80,6 +82,7 @@ class CandidateSettings(Settings):
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.")
     resolution: Resolution = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     decoded: Decoded = setting("foreground", "What the decoder's finer layers compute: the part that is kept, or all.")
     compile: bool = setting(False, "Compile the UNet with torch: a slow start, then faster.")
@@ -87,6 +90,7 @@ class CandidateSettings(Settings):
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
     )
     steps: SamplingSteps = 5
+    posterior: PosteriorChoice = None
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"

@@ -12,6 +12,7 @@ from harmonygen.settings import (
     MAX_SIDE,
     MAX_WORKERS,
     DetailMap,
+    Posterior,
     ReadSettings,
     Sampler,
     SamplingSteps,
@@ -147,6 +148,7 @@ class HarmonyVaeTraining(TrainSettings):
     direction: Literal["inverse", "forward"] = setting("inverse", "inverse decodes composites, forward real photos.")
     loss: Loss = "l1"  # l1 in the authors' code, l2 in the paper (Eq. 2)
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
+    posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
@@ -176,6 +178,9 @@ class DenoiserTraining(TrainSettings):
     )
     draws: Annotated[int, HOW] = setting(
         1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
+    )
+    posterior: Annotated[Posterior, HOW] = setting(
+        "mode", "What the checkpoint states that it is given of its input's posterior; training always samples."
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
     detail_map: Annotated[DetailMap, HOW] = setting(
@@ -219,7 +224,13 @@ class RefinementTraining(TrainSettings):
     )
     layers_per_block: int = setting(2, "Number of layers per block.", ge=1, le=64)
     norm_num_groups: int = setting(32, "Number of groups of the group norms.", ge=1)
-    attention_head_dim: int = setting(8, "Channels of an attention head of the middle block.", ge=1)
+    attention_head_dim: int = setting(
+        8, "Channels of an attention head of the middle block; 0 is one head over all of them.", ge=0
+    )
+    downsample_padding: Literal[0, 1] = setting(
+        1, "Pixels of padding on every side where blocks shrink; 0 pads the right and the lower edge alone."
+    )
+    norm_eps: float = setting(1e-5, "Epsilon of the group norms.", gt=0, le=1)
     init: str = setting(
         "",
         "Folder of a checkpoint of the same kind to start from.",
