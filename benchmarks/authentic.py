@@ -10,7 +10,8 @@ DATA is an iHarmony4 tree (its test lists) or a tar file of one; pictures are sh
 harmonizers: error inside the mask before and after, beside no change, the half-strength Lab transfer and a mean shift;
 the same for the composites re-encoded. judges: composites against their own photos through one JPEG for both, with
 shuffled labels as control, and P(composite) of untouched photos by file format. changes: what kind of change the
-composites are, and the usable candidates of runs of `synthesize`. Intervals are 95 % bootstraps over photos.
+composites are, and the usable candidates of runs of `synthesize`. Intervals are of 95 %, over photos; a line above a
+table says how often such intervals hold.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from authentic_data import FORMATS, LONGEST, Case, cases, dataset, made_cases, reencoded, sized
 
-from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of
+from harmonygen.evaluation import measured
+from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of, relative_changes, shares
 from harmonygen.evaluation.changes import Change, ChangeSummary, measure_change, summarise_changes
 from harmonygen.evaluation.metrics import decibels, fmse
 from harmonygen.pictures.images import ImageU8, Mask, decode, read_bytes
@@ -90,12 +92,6 @@ def harmonizer(name: str, draws: int | None = None) -> Harmonize:
     return lambda composite, mask: np.asarray(loaded(composite, mask, 0, draws))
 
 
-def change_of_error(rows: Floats) -> Floats:
-    """Return the relative change of the mean error over rows (N, 3) of before, after and seconds."""
-    before, after, _ = rows.mean(axis=0)
-    return np.array([after / before - 1])
-
-
 def lead(rows: Floats) -> Floats:
     """Return a harmonizer's mean error less its rival's, over that before, of rows (N, 3) of before, after, rival's."""
     before, after, rival = rows.mean(axis=0)
@@ -106,13 +102,14 @@ def harmonizer_row(rows: Floats, rival: Floats, photos: Sequence[str]) -> list[s
     """Return a harmonizer's figures: rows (N, 3) of errors before and after and seconds; a rival's errors (N)."""
     before, after, seconds = rows.T
     gain = [decibels(max(a, 1e-3)) - decibels(max(b, 1e-3)) for b, a, _ in rows]
+    improved, worse = shares(np.stack([after < before, after > WORSE * before], axis=1), groups=photos)
     return [
         f"{before.mean():.0f}",
         f"{after.mean():.0f}",
-        told(intervals_of(rows, change_of_error, groups=photos)[0], 0, percent=True),
+        told(relative_changes(after[:, None], before[:, None], groups=photos)[0], 0, percent=True),
         told(interval(gain, groups=photos), 1),
-        told(interval((after < before).astype(float), groups=photos)),
-        told(interval((after > WORSE * before).astype(float), groups=photos)),
+        told(improved),
+        told(worse),
         told(intervals_of(np.stack([before, after, rival], axis=1), lead, groups=photos)[0], 0, percent=True),
         f"{np.median(seconds):.3f}",
     ]
@@ -120,8 +117,8 @@ def harmonizer_row(rows: Floats, rival: Floats, photos: Sequence[str]) -> list[s
 
 def compare_harmonizers(
     harmonizers: dict[str, Harmonize], data: Iterable[Case], formats: Sequence[str] = FORMATS[:1]
-) -> list[list[str]]:
-    """Return a row for each harmonizer and format of the composite, one case in memory at a time."""
+) -> tuple[list[list[str]], int]:
+    """Return a row for each harmonizer and format of the composite, and the number of photos; one case at a time."""
     photos: list[str] = []
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for case in data:
@@ -136,7 +133,8 @@ def compare_harmonizers(
                 found.setdefault((name, kind), []).append((before, after, seconds))
     ordered = sorted(found.items(), key=lambda item: list(harmonizers).index(item[0][0]))
     rivals = {kind: np.array(found.get((RIVAL, kind), found[ordered[0][0]]))[:, 1] for kind in formats}
-    return [[*key, str(len(rows)), *harmonizer_row(np.array(rows), rivals[key[1]], photos)] for key, rows in ordered]
+    rows = [[*key, str(len(each)), *harmonizer_row(np.array(each), rivals[key[1]], photos)] for key, each in ordered]
+    return rows, len(set(photos))
 
 
 def harmonizers(options: argparse.Namespace) -> None:
@@ -146,7 +144,8 @@ def harmonizers(options: argparse.Namespace) -> None:
         chosen["mean shift"] = mean_shift(options.mean_shift_from)
     columns = ("harmonizer", "composite's format", "n", "fMSE before", "after", "change", "dPSNR, dB", "improved")
     with asked_cases(options) as data:
-        rows = compare_harmonizers(chosen, data, options.formats[:1] if options.recipe else options.formats)
+        rows, photos = compare_harmonizers(chosen, data, options.formats[:1] if options.recipe else options.formats)
+        print(f"Intervals: {measured.told(photos)}\n")
         print_table((*columns, "made > 20 % worse", f"against {RIVAL}", "s a picture"), rows)
 
 
@@ -194,7 +193,9 @@ def compare_judges(
     for name, judge in judges.items():
         coded = [[reencoded(image, kind) for image in (case.real, case.composite)] for case in data]
         scores = np.array([judge(pair, case.mask) for pair, case in zip(coded, data, strict=True)])
-        area, right = intervals_of(scores, pair_figures, groups=[case.photo for case in data])
+        of_photo = [case.photo for case in data]
+        area = intervals_of(scores, pair_figures, groups=of_photo)[0]
+        right = shares(scores[:, 1:] > scores[:, :1], groups=of_photo)[0]
         low, middle, high = shuffled(scores)
         control = " and ".join(f"{middle[i]:.2f} ({low[i]:.2f}-{high[i]:.2f})" for i in range(2))
         yield [name, str(len(data)), told(area), told(right), control, *untouched(judge, photos)]
@@ -219,6 +220,7 @@ def judges(options: argparse.Namespace) -> None:
     if options.photos:
         photos = list(photo_cases(str(options.photos), options.longest, options.limit or 200))
     columns = ("judge", "pairs", "AUC", "pairs ranked right", "the two with shuffled labels (95 % range)")
+    print(f"Intervals: {measured.told(len({case.photo for case in data}))}")
     print(f"P(composite) of {len(photos)} untouched photos: median, share over 0.5\n")
     kind = "as stored" if options.recipe else "JPEG 4:2:0"  # made composites went through a chain of their own
     print_table((*columns, *FORMATS), compare_judges(chosen, data, photos, kind))
@@ -229,8 +231,9 @@ def photo_cases(data: str, longest: int, limit: int) -> Iterator[Case]:
     from harmonygen.data import read_pairs
     from harmonygen.pictures.images import read_image
     from harmonygen.pictures.masks import read_mask
+    from harmonygen.records import ReadOptions
 
-    pairs = list(read_pairs(data))
+    pairs = list(read_pairs(data, reading=ReadOptions(allow_outside=True)))
     for pair in pairs[:: max(1, len(pairs) // limit)][:limit]:
         decoded = read_image(pair.real)
         mask = read_mask(pair.mask, decoded, "nearest")
@@ -297,6 +300,7 @@ def changes(options: argparse.Namespace) -> None:
         f"{name} ({len(set(photos))} photos, {len(found)} composites)": summary_column(summarise_changes(found, photos))
         for name, (found, photos) in made.items()
     }
+    print("".join(f"Intervals of {name}: {measured.told(len(set(photos)))}\n" for name, (_, photos) in made.items()))
     rows = ([figure, *(column[figure] for column in columns.values())] for figure in next(iter(columns.values())))
     print_table(("median", *columns), rows)
 

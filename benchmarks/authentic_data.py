@@ -19,6 +19,7 @@ from harmonygen.data.composites import composites_of
 from harmonygen.pictures.images import ImageU8, Mask, read_image, resize
 from harmonygen.pictures.masks import read_mask
 from harmonygen.pictures.photo import shrink_mask
+from harmonygen.records import ReadOptions
 from harmonygen.training.composites import OnTheFlyComposites
 from harmonygen.training.photos import BadSamples, load_photos
 from harmonygen.training.settings import ClassifierTraining, ParametricTraining
@@ -71,7 +72,7 @@ def made_cases(recipe: str, data: Path, split_file: Path, split: str, count: int
     judged = {"grade_real", "change_background"} & kept["composites"].keys()
     kind = ClassifierTraining if judged else ParametricTraining
     settings = kind(data=str(data), resolution=side, crop="square", **kept)
-    pairs = select_split(list(read_pairs(str(data))), split_file, split)
+    pairs = select_split(list(read_pairs(str(data), reading=ReadOptions(allow_outside=True))), split_file, split)
     photos, _ = load_photos(pairs, side, True, BadSamples(Path("unused"), len(pairs), 0.0))
     made = OnTheFlyComposites(photos, settings, f"bench-{split}", augment=False)
     for index in range(count):

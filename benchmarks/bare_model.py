@@ -104,9 +104,10 @@ def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
     """Return the run's context, and its bare model calls, warmed up."""
     from harmonygen.data import read_pairs
     from harmonygen.pictures.photo import load_photo
+    from harmonygen.records import ReadOptions
     from harmonygen.synthesis.synthesize import prepare
 
-    pairs = read_pairs(settings.data, limit=settings.limit)
+    pairs = read_pairs(settings.data, limit=settings.limit, reading=ReadOptions(allow_outside=True))
     context, _ = prepare(settings, pairs)
     photos = [load_photo(pair, context.sizing) for pair in pairs]
     bare_calls(context, photos[:2], settings.k)()

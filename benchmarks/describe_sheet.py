@@ -23,7 +23,7 @@ from harmonygen.harmonization.zeroshot.describe.measure import Look, measure
 from harmonygen.harmonization.zeroshot.describe.rules import RuleDescriber
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.pictures.photo import Photo, Sizing, load_photo
-from harmonygen.records import Pair
+from harmonygen.records import Pair, ReadOptions
 
 PICTURE, TEXT, GAP, ROWS = 200, 520, 8, 10
 SIZING = Sizing(resolution=256, multiple=8, max_side=512)
@@ -32,7 +32,9 @@ SHORT = {"brightness": "bri", "warmth": "warm", "warmth_spread": "±", "greennes
 
 def chosen(data: str, composites: bool, count: int, seed: int) -> list[Pair]:
     """Return ``count`` pairs of a data set, drawn at random and in order."""
-    pairs = list(read_composites(data).as_pairs() if composites else read_pairs(data))
+    pairs = list(
+        read_composites(data).as_pairs() if composites else read_pairs(data, reading=ReadOptions(allow_outside=True))
+    )
     picked = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [pairs[index] for index in sorted(picked)]
 

@@ -6,7 +6,7 @@ Protocol: each triplet is shrunk to a longest side of 768 px (one that is smalle
 at a short side of 128 or 256 px only (antialiased bilinear) and rebuilt at full size; PSNR over the foreground's pixels
 and channels (data range 255). A photo that would be enlarged by less than a tenth is left out. With --decoder, what is
 seen went through an autoencoder first, as generated pictures do: the change is the difference of two decoded pictures.
-Intervals are 95 % bootstraps over photos. DATA is an iHarmony4 tree or a tar file of one.
+Intervals are of 95 %, over photos. DATA is an iHarmony4 tree or a tar file of one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from authentic_data import Case, cases, dataset
 
+from harmonygen.evaluation import measured
 from harmonygen.evaluation.bootstrap import interval
 from harmonygen.evaluation.metrics import fpsnr
 from harmonygen.pictures.detail import MEASURED, DetailTransfer, Transfer
@@ -116,6 +117,7 @@ def main() -> None:
         ]
     figures = np.array(rows).transpose(1, 2, 0)  # short sides, variants, cases
     counts = [f"{short} px (n = {int(np.isfinite(figures[i, 0]).sum())})" for i, short in enumerate(options.short)]
+    print(f"Intervals: {measured.told(figures.shape[2])}\n")
     print(f"| variant, dB | {' | '.join(counts)} |\n|---|{'---|' * len(counts)}")
     for place, name in enumerate(VARIANTS):
         found = [interval(column[place]) for column in figures]

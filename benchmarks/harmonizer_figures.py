@@ -1,4 +1,4 @@
-"""Figures of autoencoders and harmonizers on held-out photos, each with n and a bootstrap 95 % interval over photos.
+"""Figures of autoencoders and harmonizers on held-out photos, each with n and a 95 % interval over photos.
 
     python benchmarks/harmonizer_figures.py decoder photos256 split.csv PLAIN_VAE HARMONY_VAE --direction inverse
     python benchmarks/harmonizer_figures.py harmonize photos256 split.csv [--method diffharmony++ --draws 4]
@@ -18,23 +18,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from harmonygen.evaluation import measured
 from harmonygen.evaluation.bootstrap import Interval, interval, paired
 
 
 def told(found: Interval) -> str:
-    """Return a mean with its 95 % bootstrap interval, as text."""
+    """Return a mean with its 95 % interval, as text."""
     return f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
 
 def triplets(data: str, split_file: Path, resolution: int, limit: int) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
     """Yield ``real composite`` (R, R, 3) uint8 and ``mask`` (R, R) bool of split `study`, one per photo."""
     from harmonygen.data import read_pairs
+    from harmonygen.records import ReadOptions
     from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split
     from harmonygen.training.photos import load_photos
     from harmonygen.training.settings import ClassifierTraining
 
-    pairs = select_split(read_pairs(data), split_file, "study")
+    pairs = select_split(read_pairs(data, reading=ReadOptions(allow_outside=True)), split_file, "study")
     pairs = pairs[:: max(1, len(pairs) // limit)][:limit]
     settings = ClassifierTraining(resolution=resolution, random_flip=False)
     photos = load_photos(pairs, resolution)[0]
@@ -71,7 +73,8 @@ def decoder(options: argparse.Namespace) -> None:
             ]
             rows.append([float(foreground_psnr(image.clamp(-1, 1), target, mask)) for image in decoded])
     figures = np.array(rows)
-    print(f"{options.direction}, {options.resolution} px, n = {len(rows)} photos; dB [95 % interval]\n")
+    print(f"{options.direction}, {options.resolution} px, n = {len(rows)} photos; dB [95 % interval]")
+    print(f"Intervals: {measured.told(len(rows))}\n")
     print("| decoder | PSNR inside the mask |\n|---|---|")
     for name, column in zip(("plain", "Harmony-VAE"), figures.T, strict=True):
         print(f"| {name} | {told(interval(column))} |")
@@ -95,7 +98,8 @@ def harmonize(options: argparse.Namespace) -> None:
     change = paired(after, before, higher_is_better=False)
     how = f"{options.method}, steps {options.steps}, draws {options.draws}"
     how += f", worked at {options.resolution} px" if options.resolution else ""
-    print(f"{how}, 256 px, background composite's, n = {len(rows)} photos\n")
+    print(f"{how}, 256 px, background composite's, n = {len(rows)} photos")
+    print(f"Intervals: {measured.told(len(rows))}\n")
     print("| figure | value [95 % interval] |\n|---|---|")
     print(f"| fMSE of the composite | {told(interval(before))} |\n| fMSE of the harmonized | {told(interval(after))} |")
     print(f"| change of fMSE | {told(change.difference)} |\n| photos improved | {change.wins:.1%} |")

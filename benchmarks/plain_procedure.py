@@ -43,6 +43,7 @@ class PlainProcedure:
         from harmonygen.models.checkpoints import locate
         from harmonygen.models.classifier import HarmonyResNet
         from harmonygen.models.denoiser import Denoiser
+        from harmonygen.records import ReadOptions
 
         self.options, self.out, self.seconds = options, out, Counter[str]()
         self.device, dtype = options.device, getattr(torch, options.dtype)
@@ -52,7 +53,7 @@ class PlainProcedure:
         self.classifier = HarmonyResNet.from_pretrained(locate(weights["classifier"], "classifier"), self.device, dtype)
         encoder = CLIPTextModel(CLIPTextConfig()).to(self.device, dtype).eval() if options.size == "sd15" else None
         self.text_encoder, self.batch = encoder, options.batch
-        self.pairs = list(read_pairs(options.data, limit=options.limit))
+        self.pairs = list(read_pairs(options.data, limit=options.limit, reading=ReadOptions(allow_outside=True)))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Figures of the starter weights on held-out photos, each with n and a bootstrap 95 % interval over photos.
+"""Figures of the starter weights on held-out photos, each with n and a 95 % interval over photos.
 
     harmonygen synthesize --data study.csv --k 10 --out study-run      (a table of paths: real,mask,subset)
     python benchmarks/starter_figures.py candidates study-run
@@ -22,18 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-Statistic = Callable[[npt.NDArray[np.float64]], float]
-_RESAMPLES = 2000
+from harmonygen.evaluation import measured
+from harmonygen.evaluation.bootstrap import Interval, interval, intervals_of, medians, shares
+
+Floats = npt.NDArray[np.float64]
 
 
-def interval(per_photo: Sequence[npt.NDArray[np.float64]], statistic: Statistic) -> str:
-    """Return a statistic over all values with a 95 % bootstrap interval over photos."""
-    rng = np.random.default_rng(0)
-    values = statistic(np.concatenate(per_photo))
-    draws = rng.integers(len(per_photo), size=(_RESAMPLES, len(per_photo)))
-    resampled = [statistic(np.concatenate([per_photo[i] for i in draw])) for draw in draws]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return f"{values:.4g} [{low:.4g}, {high:.4g}]"
+def told(found: Interval) -> str:
+    """Return a value with its 95 % interval, as text."""
+    return f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
 
 
 def spread(rows: Sequence[dict[str, float]]) -> float:
@@ -55,14 +52,17 @@ def candidates(run: Path) -> None:
         name: [np.array([row[name] for row in rows]) for rows in photos]
         for name in ("fmse", "structure", "p_composite")
     }
-    print(f"{run}: {len(photos)} pairs, {sum(map(len, photos))} candidates; value [95 % interval]\n")
+    of_pair = [pair for pair, rows in enumerate(photos) for _ in rows]
+    fmse, structure = (np.concatenate(column[name])[:, None] for name in ("fmse", "structure"))
+    print(f"{run}: {len(photos)} pairs, {sum(map(len, photos))} candidates; value [95 % interval]")
+    print(f"Intervals: {measured.told(len(photos))}\n")
     print("| figure | value |\n|---|---|")
-    print(f"| median fMSE | {interval(column['fmse'], lambda v: float(np.median(v)))} |")
-    low, high = np.percentile(np.concatenate(column["fmse"]), [5, 95])
+    print(f"| median fMSE | {told(medians(fmse, groups=of_pair)[0])} |")
+    low, high = np.percentile(fmse, [5, 95])
     print(f"| fMSE, 5th to 95th percentile | {low:.0f} to {high:.0f} |")
-    print(f"| median structure | {interval(column['structure'], lambda v: float(np.median(v)))} |")
-    print(f"| share with structure under 0.85 | {interval(column['structure'], lambda v: float((v < 0.85).mean()))} |")
-    print(f"| spread | {interval([np.array([spread(rows)]) for rows in photos], lambda v: float(v.mean()))} |")
+    print(f"| median structure | {told(medians(structure, groups=of_pair)[0])} |")
+    print(f"| share with structure under 0.85 | {told(shares(structure < 0.85, groups=of_pair)[0])} |")
+    print(f"| spread | {told(interval([spread(rows) for rows in photos]))} |")
     quartiles = ", ".join(f"{v:.3f}" for v in np.percentile(np.concatenate(column["p_composite"]), [25, 50, 75]))
     print(f"| P(composite): quartiles | {quartiles} |")
 
@@ -74,6 +74,7 @@ def classifier(data: str, split_file: Path, name: str) -> None:
     from harmonygen.data import read_pairs
     from harmonygen.models.checkpoints import locate
     from harmonygen.models.classifier import HarmonyResNet
+    from harmonygen.records import ReadOptions
     from harmonygen.training.classifier import auc, both, ece
     from harmonygen.training.composites import OnTheFlyComposites
     from harmonygen.training.data_sets import select_split
@@ -83,18 +84,22 @@ def classifier(data: str, split_file: Path, name: str) -> None:
 
     model = HarmonyResNet.from_pretrained(locate(name, "classifier"))
     settings = ClassifierTraining(resolution=model.spec.input_size, random_flip=False)
-    photos, _ = load_photos(select_split(read_pairs(data), split_file, "study"), settings.resolution)
+    photos, _ = load_photos(
+        select_split(read_pairs(data, reading=ReadOptions(allow_outside=True)), split_file, "study"),
+        settings.resolution,
+    )
     composites = OnTheFlyComposites(photos, settings, "figures", augment=False)
-    scores, labels = [], []
+    scores, labels, of_photo = [], [], []
     with torch.no_grad():
         for start in range(0, len(photos), 32):
-            images, masks, label = both(collate([composites[i] for i in range(start, min(start + 32, len(photos)))]))
+            batch = range(start, min(start + 32, len(photos)))
+            images, masks, label = both(collate([composites[i] for i in batch]))
+            of_photo += [*batch, *batch]
             scores.append(model.p_composite(images, masks).double().numpy())
             labels.append(label.numpy().astype(bool))
     p, y = np.concatenate(scores), np.concatenate(labels)
-    rng = np.random.default_rng(0)
     print(f"{name}: {len(photos)} composites and as many draws of real photos, split study; value [95 % interval]\n")
-    figures: dict[str, Callable[[npt.NDArray[np.float64], npt.NDArray[np.bool_]], float]] = {
+    figures: dict[str, Callable[[Floats, npt.NDArray[np.bool_]], float]] = {
         "AUC": auc,
         "accuracy": lambda p, y: float(((p >= 0.5) == y).mean()),
         "ECE": ece,
@@ -103,10 +108,14 @@ def classifier(data: str, split_file: Path, name: str) -> None:
     for label, chosen in (("photos", p[~y]), ("composites", p[y])):
         quartiles = ", ".join(f"{value:.3f}" for value in np.percentile(chosen, [25, 50, 75]))
         print(f"| P(composite) of {label}: quartiles | {quartiles} |")
-    draws = rng.integers(len(p), size=(500, len(p)))
-    for label, figure in figures.items():
-        low, high = np.percentile([figure(p[draw], y[draw]) for draw in draws], [2.5, 97.5])
-        print(f"| {label} | {figure(p, y):.3f} [{low:.3f}, {high:.3f}] |")
+    all_figures = intervals_of(
+        np.stack([p, y], axis=1),
+        lambda rows: np.array([figure(rows[:, 0], rows[:, 1] > 0.5) for figure in figures.values()]),
+        n=500,
+        groups=of_photo,
+    )
+    for label, found in zip(figures, all_figures, strict=True):
+        print(f"| {label} | {told(found)} |")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of all workers together")
     options = parser.parse_args()
-    arguments = ["--data", options.data, "--limit", str(options.limit), "--k", str(options.k)]
+    arguments = ["--allow-outside", "--data", options.data, "--limit", str(options.limit), "--k", str(options.k)]
     arguments += ["--resolution", str(options.resolution), "--shard-size", str(max(1, options.limit // 8))]
     print(f"{options.limit} pairs, K = {options.k}, {options.resolution} px, {options.threads} threads in all\n")
     print("| workers | threads each | seconds | candidates/s | times | largest pixel difference |")

@@ -19,7 +19,8 @@ from harmonygen.harmonization.settings import Method
 from harmonygen.models.device import Device, Sampling
 from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
-from harmonygen.pictures.masks import check_mask, to_mask
+from harmonygen.pictures.mask_values import to_mask, understand_array
+from harmonygen.pictures.masks import check_mask
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
@@ -213,7 +214,7 @@ def as_image_u8(image: Any) -> ImageU8:
 
 
 def as_mask(mask: Any) -> Mask:
-    """Return any accepted mask as (H, W) bool; values at or above half are foreground."""
+    """Return any accepted mask as (H, W) bool: pictures and whole numbers by their values, fractions from 0.5 on."""
     if isinstance(mask, Image.Image):
         return to_mask(mask)
     array = np.squeeze(mask.detach().cpu().numpy() if hasattr(mask, "detach") else np.asarray(mask))
@@ -221,5 +222,6 @@ def as_mask(mask: Any) -> Mask:
         raise UsageError(f"a mask has shape {array.shape}: (H, W) is needed")
     if array.dtype == np.bool_:
         return array
-    half = 127.5 if np.issubdtype(array.dtype, np.integer) and array.max(initial=0) > 1 else 0.5
-    return np.asarray(array >= half)
+    if np.issubdtype(array.dtype, np.integer):
+        return understand_array(array)[0]
+    return np.asarray(array >= 0.5)

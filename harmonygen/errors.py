@@ -6,6 +6,7 @@ at the edge of the command line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -44,6 +45,34 @@ class StorageError(HarmonygenError):
 
 
 _SHOWN = 5  # ids in a message
+_TOLD = 160  # characters of another library's error
+
+
+def told(error: BaseException, most: int = _TOLD) -> str:
+    r"""Return what another library's error says, for a message of ours: its first sentence, printable and short.
+
+    What follows is advice for those who call that library, such as switches that turn a check off.
+
+    >>> told(ValueError("bad \x1b[31mheader. Please set check=False"))
+    'bad \\x1b[31mheader'
+    """
+    first, *others = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = f"{first} {others[0]}" if first.endswith(":") and others else first
+    return printable(_SENTENCE.split(line)[0].rstrip(". "))[:most]
+
+
+def printable(text: str) -> str:
+    r"""Return text in which nothing can steer a terminal: control characters are written as escapes, line ends stay.
+
+    >>> printable("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\nc'
+    """
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+NOT_FINITE = "the model made NaN or infinite values of this photo: compute in float32, or choose other weights"
+_SENTENCE = re.compile(r"[.!] (?=[A-Z`'])")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def shown(ids: Iterable[str], of: str = "", most: int = _SHOWN) -> str:

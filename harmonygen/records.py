@@ -5,20 +5,67 @@ Frozen and typed: paths, ids and numbers only, no pixels and no tensors. Pixels 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 from harmonygen.errors import InputError
+
+Orientation = Literal["auto", "stored", "upright"]
+_VALUE_KINDS = (r"[0-9]{1,10}", r"#[0-9a-f]{6}", r">=[0-9]{1,10}")
+
+
+def parse_mask_values(text: str) -> tuple[str, ...]:
+    """Split what ``--mask-values`` was given: ids, colours, or one threshold.
+
+    Raises:
+        ValueError: something else, or a mixture.
+
+    >>> parse_mask_values("1, 7"), parse_mask_values("#FF0000,#00ff00"), parse_mask_values(">= 128")
+    (('1', '7'), ('#ff0000', '#00ff00'), ('>=128',))
+    """
+    values = tuple(value for part in text.lower().split(",") if (value := "".join(part.split())))
+    ids, colours, threshold = (all(re.fullmatch(kind, value) for value in values) for kind in _VALUE_KINDS)
+    if (not values and text) or not (ids or colours or (threshold and len(values) == 1)):
+        raise ValueError(
+            f"mask_values is {text!r}: give ids (1,7), colours (#ff0000,#00ff00) or one threshold (>=128), no mixture"
+        )
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """How a mask is read: which ``values`` are foreground, and whether it follows its photo's ``orientation``.
+
+    ``values`` are ids (``1``), colours (``#ff0000``) or one threshold (``>=128``), by the stated rule if there are none
+    (:mod:`harmonygen.pictures.mask_values`). ``orientation`` counts where a photo has an EXIF orientation and its
+    mask's size does not tell: ``stored`` is turned with the photo, ``upright`` is not, ``auto`` means that nobody knows
+    and upright is assumed.
+    """
+
+    values: tuple[str, ...] = ()
+    orientation: Orientation = "auto"
+
+
+AS_STATED = MaskRule()
+"""The rule of a mask of which nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache."""
+    """An image file on disk; ``url`` is where it was copied from, if ``path`` is a copy in the cache.
+
+    Of a mask, ``rule`` says how it is read; it travels here, so that whoever decodes a mask reads it so.
+    ``within`` is the folder that the file must lie in once links are followed (None: anywhere): that of the data set
+    which names it, since names in data of others may lead to private files.
+    """
 
     path: Path
     url: str = ""
+    rule: MaskRule = AS_STATED
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.url or str(self.path)
@@ -26,11 +73,16 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
-    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file)."""
+    """An image held in one cell of a Parquet file: ``column`` of row ``row`` (0-based over the whole file).
+
+    ``within`` is the folder that a file must lie in which the cell names instead of holding it (:class:`FileSource`).
+    """
 
     path: Path
     column: str
     row: int
+    rule: MaskRule = AS_STATED
+    within: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}[{self.column}, row {self.row}]"
@@ -44,6 +96,7 @@ class SegmentSource:
     height: int
     width: int
     name: str
+    rule: MaskRule = AS_STATED
 
     def __str__(self) -> str:
         return self.name
@@ -157,6 +210,25 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How data are read, as :class:`harmonygen.settings.ReadSettings` says it: one argument for every reader.
+
+    ``layout`` names the reader; None finds it out. ``allow_outside`` lets tables and cells name files outside the
+    data's folder. ``mask_values`` and ``mask_orientation`` make the masks' :class:`MaskRule`.
+    """
+
+    layout: str | None = None
+    allow_outside: bool = False
+    mask_values: str = ""
+    mask_orientation: Orientation = "auto"
+
+    @property
+    def mask_rule(self) -> MaskRule:
+        """The rule that the masks are read by; raises ValueError for values that say nothing."""
+        return MaskRule(parse_mask_values(self.mask_values), self.mask_orientation)
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """An input that could not be used: its id, the stage it failed at, the error's kind and its message."""
 
@@ -187,7 +259,8 @@ class PairSet(Sequence[Pair]):
     ``table``, ``parquet``, ``imaterialist`` or ``sample``. ``left_out`` names photos that nothing is wrong with but
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
     lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
-    ``notes`` are sentences about how the data were understood that a user should know of.
+    ``notes`` are sentences about how the data were understood that a user should know of. ``split`` is the split that
+    is read, if the data have several.
     """
 
     pairs: tuple[Pair, ...]
@@ -198,6 +271,7 @@ class PairSet(Sequence[Pair]):
     lists: tuple[Path, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     notes: tuple[str, ...] = ()
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -17,10 +17,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("storage", "pictures", "recolor"),
     ("data", "models", "runs"),
     ("report",),
+    ("inspection",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing"),
-    ("human_harmony", "evaluation"),
+    ("human_harmony", "evaluation", "trainers"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),
+    ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted([*(ROOT / "harmonygen").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
@@ -86,6 +88,7 @@ NEIGHBOURS = {
     ("recipes", "errors"),
     ("settings", "errors"),
     ("settings", "recipes"),
+    ("settings", "records"),
     ("records", "errors"),
     ("pictures", "storage"),
     ("pictures", "recolor"),
@@ -170,8 +173,8 @@ def class_homonyms() -> dict[str, list[str]]:
 
 
 def root_modules() -> list[str]:
-    """Return the modules that lie right below harmonygen."""
-    return sorted(path.stem for path in (ROOT / "harmonygen").glob("*.py"))
+    """Return the modules that lie right below harmonygen, but for the door of `python -m harmonygen`."""
+    return sorted(path.stem for path in (ROOT / "harmonygen").glob("*.py") if path.stem != "__main__")
 
 
 def figures() -> dict[str, object]:

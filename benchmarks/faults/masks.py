@@ -135,7 +135,7 @@ def misfits() -> tuple[int, list[str]]:
     """Read mask pictures that do not fit their photo; return how many, and those that were not refused."""
     from harmonygen.errors import InputError
     from harmonygen.pictures.images import Decoded
-    from harmonygen.pictures.masks import check_mask, fit_mask, to_mask
+    from harmonygen.pictures.masks import check_mask, fit_mask, understand
 
     from PIL import Image  # isort: skip
 
@@ -148,13 +148,13 @@ def misfits() -> tuple[int, list[str]]:
         "one pixel": whole[:1, :1],
         "empty": np.zeros_like(whole),
         "full": np.ones_like(whole),
-        "dim": whole.astype(np.uint8) * 127,
+        "dim": whole.astype(np.uint8) * np.arange(90, 90 + whole.shape[1], dtype=np.uint8) + 1,
     }
     wrong = []
     for name, mask in pictures.items():
         image = Image.fromarray(np.ascontiguousarray(mask.astype(np.uint8) * 255 if mask.dtype == bool else mask))
         try:
-            check_mask(fit_mask(to_mask(image), photo, "here", "refuse"), "here")
+            check_mask(fit_mask(understand(image, name="here")[0], photo, "here", "refuse"), "here")
             wrong.append(name)
         except InputError as error:
             wrong += [] if "here" in str(error) else [name]

@@ -26,12 +26,12 @@ def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
     from harmonygen.augmentation import augment as workflow
 
     if dry_run:
-        plan = workflow.dry_run(settings)
+        plan = workflow.dry_run(settings, reporter.line)
         _print_plan(reporter, plan)
         reporter.result({"dry_run": True, **workflow.gamma_json(plan)})
         return
     with reporter.progress("augment", "files") as advance:
-        result = workflow.augment(settings, advance)
+        result = workflow.augment(settings, advance, reporter.line)
     _print_plan(reporter, result.gamma)
     _print_result(reporter, result)
     reporter.result(result.as_json())
@@ -60,6 +60,8 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
         reporter.line(f"{len(result.short_pairs)} pairs got fewer than gamma asks for: no more passed the gates")
     if result.gated or result.unused:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
+    if result.test_candidates:
+        reporter.line(f"{result.test_candidates} candidates of test photos were passed over")
     reporter.line(f"leak guard: {result.leak_guard}")
     done = "finished before, nothing written" if result.finished_before else f"{result.seconds:.1f} s"
     total = result.originals + result.new

@@ -26,12 +26,14 @@ def build_human_harmony(typed: Typed[HumanHarmonySettings], dry_run: DryRun = Fa
     settings = typed.settings()
     from harmonygen.human_harmony.build import build_human_harmony as run
 
-    _tell(typed.reporter, run(settings, dry_run=dry_run, stages=typed.reporter.progress))
+    result = run(settings, dry_run=dry_run, stages=typed.reporter.progress, say=typed.reporter.line)
+    _tell(typed.reporter, result)
 
 
 def _tell(reporter: Reporter, result: BuildResult) -> None:
     (_show_plan if result.dry_run else _show)(reporter, result)
-    reporter.result({name: getattr(result, name) for name in _TOLD})
+    inputs = {"inputs": result.inputs} if result.dry_run else {}
+    reporter.result({**{name: getattr(result, name) for name in _TOLD}, **inputs})
 
 
 def _show_plan(reporter: Reporter, result: BuildResult) -> None:

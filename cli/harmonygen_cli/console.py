@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from harmonygen.errors import printable
 
 
 class Reporter:
@@ -28,7 +31,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Print one line on stderr."""
         if not self.quiet:
-            self._console().print(text)
+            self._console().print(printable(text))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table on stderr; numbers are right-aligned."""
@@ -36,51 +39,64 @@ class Reporter:
             return
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", header_style="bold")
+        table = Table(title=printable(title), title_justify="left", header_style="bold")
         for index, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+            table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else printable(str(cell)) for cell in row))
         self._console().print(table)
 
     @contextmanager
     def progress(self, label: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
-        """Yield ``advance(done, total)``: a bar with rate and ETA on a terminal, plain lines elsewhere."""
+        """Yield ``advance(done, total)``: a bar on a terminal, plain lines elsewhere, with times and rate."""
         if self.quiet:
             yield lambda _done, _total: None
         elif sys.stderr.isatty():
             with self._bar(label, unit) as advance:
                 yield advance
         else:
-            yield _plain(label, unit)
+            yield Lines(label, unit)
 
     @contextmanager
     def _bar(self, label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         name, rate = (TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[rate]"))
-        columns = (name, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+        left = TextColumn("left", markup=False)
+        columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rate, TimeRemainingColumn(), left)
         with Progress(*columns, console=self._console()) as bars:
             task = bars.add_task(label, total=None, rate="")
 
             def advance(done: int, total: int) -> None:
                 speed = bars.tasks[0].speed
-                bars.update(task, completed=done, total=total, rate=f"{speed:.2f} {unit}/s" if speed else "")
+                bars.update(task, completed=done, total=total, rate=f"{pace(speed)} {unit}" if speed else "")
 
             yield advance
 
     def result(self, values: Mapping[str, Any]) -> None:
         """Print the command's result as one JSON object on stdout, if asked to."""
         if self.json_output:
-            print(json.dumps(values, ensure_ascii=False, default=str))
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            print(text.encode("utf-8", "backslashreplace").decode())  # a name that is not UTF-8 becomes JSON's escape
 
     def error(self, message: str, code: int) -> None:
         """Print what ended the command, on stderr, and as JSON on stdout if asked to."""
+        self.fault(message)
+        self.result({"error": message, "exit_code": code})
+
+    def fault(self, message: str) -> None:
+        """Print what is wrong on stderr, be it quiet or not."""
         from rich.text import Text
 
-        self._console().print(Text.assemble(("error: ", "bold red"), message))
-        self.result({"error": message, "exit_code": code})
+        self._console().print(Text.assemble(("error: ", "bold red"), printable(message)))
 
 
 class _Lines(logging.Handler):
@@ -102,19 +118,42 @@ def warnings_as_lines(quiet: bool = False) -> Iterator[None]:
         logger.removeHandler(lines)
 
 
-def _plain(label: str, unit: str) -> Callable[[int, int], None]:
-    import time
+class Lines:
+    """Progress as plain lines on stderr: one at once, one within a second or two, then one every five seconds."""
 
-    began = last = time.monotonic()
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, f" {unit}" if unit else ""
+        self._began = self._due = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when work was first told of, and what was done by then
 
-    def advance(done: int, total: int) -> None:
-        nonlocal last
+    def __call__(self, done: int, total: int) -> None:
+        """Print a line if one is due."""
         now = time.monotonic()
-        if now - last < 5 and done < total:
+        if now < self._due and done < total:
             return
-        last = now
-        rate = done / max(now - began, 1e-9)
-        left = (total - done) / rate if rate else 0.0
-        print(f"{label}: {done}/{total} {unit}, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+        self._due = now + (5.0 if self._first else 1.0)
+        since, before = self._first = self._first or (now, done)
+        speed = (done - before) / (now - since) if now > since else 0.0
+        left = f", {pace(speed)}, {clock((total - done) / speed)} left" if speed else ""
+        said = f"{self._label}: {done}/{total}{self._unit}, {clock(now - self._began)} elapsed{left}"
+        print(said, file=sys.stderr, flush=True)
 
-    return advance
+
+def clock(seconds: float) -> str:
+    """Return a length of time in hours, minutes and seconds.
+
+    >>> clock(65.4), clock(3600 * 30)
+    ('1:05', '30:00:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def pace(speed: float) -> str:
+    """Return a rate per second in the unit of time that suits it.
+
+    >>> pace(12.34), pace(0.25)
+    ('12.3/s', '15.0/min')
+    """
+    return f"{speed:.3g}/s" if speed >= 1 else f"{60 * speed:.1f}/min"

@@ -9,8 +9,9 @@ import typer
 
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.settings import EvaluateSettings
+from harmonygen.settings import PUBLISHED
 from harmonygen_cli.from_settings import Typed, command
-from harmonygen_cli.options import Small
+from harmonygen_cli.options import Paper, Small
 
 Predictions = Annotated[
     list[str] | None, typer.Option(metavar="[NAME=]DIR", help="Folder of predictions; repeat to compare several.")
@@ -26,7 +27,11 @@ _OF_MODEL = ("method", "refine", "resolution", "draws", "seeds")
     EvaluateSettings, spellings={"list_file": ("--list-file", "--list")}, nested={"methods": ("match", *_OF_MODEL)}
 )
 def evaluate(
-    typed: Typed[EvaluateSettings], predictions: Predictions = None, model: Model = None, small: Small = False
+    typed: Typed[EvaluateSettings],
+    predictions: Predictions = None,
+    model: Model = None,
+    paper: Paper = False,
+    small: Small = False,
 ) -> None:
     """Score predictions, or models run on the fly: PSNR, MSE, fMSE, SSIM, by subset and foreground ratio.
 
@@ -34,11 +39,11 @@ def evaluate(
 
     The paper's tables: `harmonygen evaluate --recipe paper/table1 --small`
     """
-    settings, reporter = settings_of(typed, predictions or (), model or (), small), typed.reporter
+    settings, reporter = settings_of(typed, predictions or (), model or (), small, paper), typed.reporter
     from harmonygen.evaluation.evaluate import evaluate as run
 
     with reporter.progress("evaluate", "images") as progress:
-        result = run(settings, progress)
+        result = run(settings, progress, reporter.line)
     for note in result.notes:
         reporter.line(note)
     for made in result.shown:
@@ -49,14 +54,18 @@ def evaluate(
 
 
 def settings_of(
-    typed: Typed[EvaluateSettings], predictions: Sequence[str], models: Sequence[str], small: bool
+    typed: Typed[EvaluateSettings], predictions: Sequence[str], models: Sequence[str], small: bool, paper: bool = False
 ) -> EvaluateSettings:
     """Return the settings: the recipe, its small form, what was typed; a method for each prediction and model."""
     from harmonygen.recipes import load
 
     given: dict[str, Any] = typed.options.pop("methods", {})
     of_folder = {"match": given.pop("match")} if "match" in given else {}
-    of_model = given | {key: typed.options[key] for key in ("seed",) if key in typed.options}
+    if paper and not models:
+        raise UsageError("--paper is how a --model is run: name one, or drop it")
+    of_model = (
+        (PUBLISHED if paper else {}) | given | {key: typed.options[key] for key in ("seed",) if key in typed.options}
+    )
     methods = [*named(predictions, "predictions", of_folder), *named(models, "model", of_model)]
     changed: dict[str, Any] = load(typed.recipe).get("small", {}) if typed.recipe and small else {}
     if small and not changed:

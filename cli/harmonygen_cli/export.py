@@ -1,19 +1,36 @@
-"""`harmonygen export`: write a run as a harmonization dataset in iHarmony4 layout."""
+"""`harmonygen export`: write a run as a harmonization dataset, or as an edit-model trainer's folder."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harmonygen.augmentation.settings import ExportSettings
+from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import RunFolder
 
+if TYPE_CHECKING:
+    from harmonygen.augmentation.export import ExportResult
 
-@command(ExportSettings)
+_TREE = ("folder", "pairs", "composites", "gated", "renamed", "converted", "mean_levels", "most_levels")
+_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command")
+
+
+@command(ExportSettings, spellings={"trainer": ("--for",)})
 def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
-    """Write a run's composites with their photos and masks as an iHarmony4 tree, ready for any trainer or `augment`.
+    """Write a run's composites with their photos and masks for other people's trainers.
+
+    Without `--for`, an iHarmony4 tree that every harmonization trainer and `augment` read. With it, the folder, the
+    words and the config of an edit-model trainer.
 
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
+
+    Example: `harmonygen export outputs/synthesize --for ai-toolkit --out pairs`
     """
     settings, reporter = typed.settings(run=run), typed.reporter
+    if settings.trainer is not None:
+        _for_trainer(settings, reporter)
+        return
     from harmonygen.augmentation.export import export as workflow
 
     with reporter.progress("export", "composites") as advance:
@@ -23,4 +40,31 @@ def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
         f"{result.composites} composites of {result.pairs} pairs in '{result.folder}'{done}; "
         f"{result.gated} that failed a gate were left out"
     )
-    reporter.result({name: getattr(result, name) for name in ("folder", "pairs", "composites", "gated")})
+    _print_changes(reporter, result)
+    reporter.result({name: getattr(result, name) for name in _TREE})
+
+
+def _print_changes(reporter: Reporter, result: ExportResult) -> None:
+    if result.renamed:
+        reporter.line(f"{result.renamed} pairs have other names than in the run: see manifest.parquet")
+    if result.most_levels:
+        reporter.line(
+            f"{result.converted} photos became JPEG: {result.mean_levels:.2f} levels off in the mean, "
+            f"{result.most_levels} at most (--photos png is lossless)"
+        )
+
+
+def _for_trainer(settings: ExportSettings, reporter: Reporter) -> None:
+    from harmonygen.trainers.export import export_for
+
+    with reporter.progress("export", "rows") as advance:
+        result = export_for(settings, advance)
+    done = " (finished before, nothing written)" if result.finished_before else ""
+    reporter.line(
+        f"{result.rows} rows of {result.pairs} pairs for {result.trainer} in '{result.folder}'{done}; "
+        f"{result.gated} candidates that failed a gate were left out"
+    )
+    if result.unchanged:
+        reporter.line(f"{result.unchanged} rows change too little to be put into words, and say so")
+    reporter.line(f"train with: {result.command}")
+    reporter.result({name: getattr(result, name) for name in _ROWS})

@@ -26,7 +26,8 @@ def gain(typed: Typed[GainSettings], small: Small = False, dry_run: DryRun = Fal
 
     settings = workflow.smaller(settings, typed.options) if small else settings
     if dry_run:
-        reporter.result({"dry_run": True, "arms": _print_plan(reporter, settings)})
+        inputs = workflow.foresee_study(settings, reporter.line)
+        reporter.result({"dry_run": True, "arms": _print_plan(reporter, settings), "inputs": inputs})
         return
     result = workflow.gain(settings, reporter.line)
     _print_result(reporter, result.result)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harmonygen.harmonization.settings import HarmonizeSettings
+from harmonygen.settings import PUBLISHED
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import Paper
@@ -20,7 +21,6 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[IMAGE] [KEY=VALUE]...", help="One composite, with --mask; settings to override."),
 ]
-_PAPER = {"fit": "square", "detail": "decode"}
 _OF_ZERO_SHOT = (
     *("foreground", "background", "captions", "describer", "describer_model"),
     *("classifier", "iterations", "low_memory"),
@@ -39,7 +39,7 @@ def harmonize(typed: Typed[HarmonizeSettings], overrides: Words = None, paper: P
     --foreground 'girl, sunny' --background 'dark, night'`
     """
     image, typed.overrides = split_words(overrides or ())
-    settings = typed.settings(image=image, **(_PAPER if paper else {}))
+    settings = typed.settings(image=image, **(PUBLISHED if paper else {}))
     from harmonygen.harmonization.harmonize import harmonize as run
     from harmonygen.harmonization.load import method_of
 

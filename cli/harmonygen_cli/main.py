@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType, ModuleType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +22,7 @@ _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
+    "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
     "synthesize": "Make, score and select candidate composites of photos.",
     "score": "Score a finished run by another classifier.",
     "select": "Select among a finished run's candidates again.",
@@ -41,6 +42,23 @@ VERBS = {
 """Each verb is the module of its name (``-`` as ``_``), which holds the command, or an ``app``, of its name."""
 
 
+COMPLETING = "_HARMONYGEN_COMPLETE"
+"""The environment variable by which a shell asks for completions."""
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from harmonygen import __version__
+
+        print(f"harmonygen {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and end.")
+]
+
+
 class Terminated(BaseException):
     """SIGTERM was received: unwind, keep the state, end with 143."""
 
@@ -50,13 +68,12 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="harmonygen",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: half the time
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(help="Make, curate and measure training data for image harmonization.")(lambda: None)
-    asked = next((argument for argument in arguments if not argument.startswith("-")), "")
+    app.callback(help="Make, curate and measure training data for image harmonization.")(_of_all_verbs)
+    asked = next((argument for argument in arguments or _being_completed() if not argument.startswith("-")), "")
     if asked not in VERBS:
         for verb, summary in VERBS.items():
             app.command(verb, help=summary)(lambda: None)
@@ -65,6 +82,16 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     else:
         app.command(asked)(getattr(module, asked.replace("-", "_")))
     return app
+
+
+def _of_all_verbs(version: Version = False) -> None:
+    """Take the options that stand before a verb."""
+
+
+def _being_completed() -> list[str]:
+    """Return the words after the program's name that a shell asks to have completed."""
+    typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    return typed.split()[1:] if COMPLETING in os.environ else []
 
 
 def verb_module(verb: str) -> ModuleType:
@@ -101,8 +128,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, f"stopped by the keyboard: {_resuming(arguments)}", EXIT_INTERRUPTED)
     except Terminated:
         return _failed(arguments, f"stopped by SIGTERM: {_resuming(arguments)}", EXIT_TERMINATED)
-    except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit
-        return EXIT_STORAGE
+    except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit, and ends a completion by it
+        return 0 if COMPLETING in os.environ else EXIT_STORAGE
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         message = f"{error.strerror or error}{where}: free space or fix permissions, then repeat the command"

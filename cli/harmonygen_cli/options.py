@@ -21,7 +21,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print only errors and the 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove the old run in --out first.")]
 Paper = Annotated[
-    bool, typer.Option("--paper", help="Work as published: squeeze photos to a square, keep the decoder's pixels.")
+    bool,
+    typer.Option("--paper", help="Work as published: photos squeezed to a square, sampled latents, decoded pixels."),
 ]
 Small = Annotated[bool, typer.Option("--small", help="Use the small form of the recipe, which takes little time.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished synthesize run.")]

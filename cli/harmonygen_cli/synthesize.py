@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmonygen.settings import PUBLISHED
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
@@ -13,7 +14,7 @@ from harmonygen_cli.options import DryRun, Overwrite, Paper
 if TYPE_CHECKING:
     from harmonygen.synthesis.synthesize import SynthesizeResult
 
-_PAPER = {"fit": "square", "detail": "decode", "decoded": "whole"}
+_PAPER = {**PUBLISHED, "decoded": "whole"}
 
 
 @command(SynthesizeSettings, without=("remote",))
@@ -28,7 +29,7 @@ def synthesize(
     from harmonygen.synthesis.synthesize import synthesize as run
 
     with typed.reporter.progress("synthesize", "pairs") as progress:
-        result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress)
+        result = run(settings, overwrite=overwrite, dry_run=dry_run, progress=progress, say=typed.reporter.line)
     tell(typed.reporter, result, settings)
 
 
@@ -43,7 +44,8 @@ def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSetti
         show(reporter, result.out, result.summary, result.shards_run, result.url)
     counts = {"pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}
     values = {"out": result.url or result.out, **counts, "dry_run": result.dry_run}
-    reporter.result({**values, "summary": result.summary})
+    inputs = {"inputs": result.inputs} if result.dry_run else {}
+    reporter.result({**values, **inputs, "summary": result.summary})
 
 
 def show(reporter: Reporter, out: Path, summary: dict[str, Any], shards_run: int, url: str = "") -> None:

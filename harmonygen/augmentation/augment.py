@@ -19,6 +19,8 @@ from harmonygen.augmentation import pick as picks
 from harmonygen.augmentation.gamma import GammaPlan, count_pairs, plan_gamma
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.augmentation.write import Mix, write_mix, writes
+from harmonygen.inspection.inspect import Say, glance
+from harmonygen.records import PairSet
 from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.job_folder import SUMMARY, JobPlan, is_resumed, job_folder
 from harmonygen.runs.read import Run
@@ -36,6 +38,7 @@ class AugmentResult:
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
     candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
+    ``test_candidates`` are of test photos and were passed over (``skip_test_photos``); they are part of ``unused``.
     ``compared`` photos were hashed by the leak guard; ``leak_guard`` says in words what it compared.
     ``finished_before`` is true when the folder was whole already and nothing was written.
     """
@@ -49,6 +52,7 @@ class AugmentResult:
     skipped_pairs: tuple[str, ...]
     unused: int
     short_pairs: tuple[str, ...]
+    test_candidates: int
     compared: int
     leak_guard: str
     seconds: float
@@ -66,6 +70,7 @@ class AugmentResult:
             "skipped_pairs": list(self.skipped_pairs),
             "unused": self.unused,
             "short_pairs": list(self.short_pairs),
+            "test_candidates": self.test_candidates,
             "compared": self.compared,
             "leak_guard": self.leak_guard,
             "seconds": round(self.seconds, 3),
@@ -89,28 +94,39 @@ def gamma_json(plan: GammaPlan) -> dict[str, Any]:
     return {"gamma": plan.gamma, "per_subset": plan.per_subset, "subsets": rows, "needed_k": plan.needed_k}
 
 
-def dry_run(settings: AugmentSettings) -> GammaPlan:
-    """Work out the arithmetic from names alone: no run, no images, nothing written.
+def dry_run(settings: AugmentSettings, say: Say | None = None) -> GammaPlan:
+    """Work out the arithmetic from names alone: no run, nothing written; images are looked at if they are there.
 
     Raises:
         UsageError: no such data, list or subset, or a gamma that is no number.
+        StorageError: some images are there and others are missing, which ends the job itself.
     """
     data = _data_folder(settings.data)
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
+    if any(originals.photo_path(pair).is_file() for pair in dataset.train):
+        originals.refuse_missing(dataset)
+        _glance(settings, dataset, say)
+    elif say:
+        say(f"iharmony4: {len(dataset.train):,} pairs by their names alone, none of whose images is there")
     return _arithmetic(settings, dataset)
 
 
-def augment(settings: AugmentSettings, progress: Progress | None = None) -> AugmentResult:
-    """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all).
+def _glance(settings: AugmentSettings, dataset: originals.Originals, say: Say | None) -> None:
+    glance(PairSet(dataset.train, "iharmony4", dataset.root), settings, say)
+
+
+def augment(settings: AugmentSettings, progress: Progress | None = None, say: Say | None = None) -> AugmentResult:
+    """Write the augmented dataset to ``settings.out``; ``progress`` gets (files done, files in all), ``say`` a line.
 
     Raises:
-        UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split,
-            or of photos and masks that changed; composites of another size than their photo; a folder of other
-            options; another run at work.
+        UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split
+            (unless they are passed over), or of photos and masks that changed; composites of another size than their
+            photo; a folder of other options; another run at work.
         StorageError: files missing, hard links across disks, disk full: rerun the same command to resume.
     """
     began = time.monotonic()
     mix = plan_mix(settings, _data_folder(settings.data))
+    _glance(settings, mix.dataset, say)
     plan, whole = _plan(settings, mix), (settings.out / SUMMARY).is_file
     compared = 0 if is_resumed(settings.out, plan) and whole() else _guard_hashes(settings, mix)
     with job_folder(settings.out, plan, writes(mix), finished=whole) as job:
@@ -133,6 +149,7 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
         skipped_pairs=mix.picks.skipped_pairs,
         unused=mix.picks.unused,
         short_pairs=mix.picks.short_pairs,
+        test_candidates=_of_test_photos(mix.run, mix.dataset),
         compared=compared,
         leak_guard=leak_guard.told(mix.dataset.guarded, compared),
         seconds=seconds,
@@ -160,7 +177,7 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     gamma = _arithmetic(settings, dataset)
     run = Run.open(settings.candidates)
-    _guard_ids(run, dataset)
+    _guard_ids(run, dataset, settings.skip_test_photos)
     needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
     chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
     originals.refuse_missing(dataset)
@@ -170,7 +187,9 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     if settings.format == "iharmony4":
         converted = originals.refuse_other_sizes(dataset.train, chosen.by_pair)
     link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
-    return Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, converted, asked(settings))
+    photos = settings.photos if settings.format == "iharmony4" else "own"
+    options = {name: value for name, value in asked(settings).items() if (name, value) != ("skip_test_photos", False)}
+    return Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, converted, options, photos)
 
 
 def _refuse_changed(run: Run, dataset: originals.Originals, chosen: picks.Picks) -> None:
@@ -179,10 +198,15 @@ def _refuse_changed(run: Run, dataset: originals.Originals, chosen: picks.Picks)
     refuse_changed(noted, of_pairs(dataset.train), f"'{run.folder}'")
 
 
-def _guard_ids(run: Run, dataset: originals.Originals) -> None:
-    made_of = run.real_ids()
+def _guard_ids(run: Run, dataset: originals.Originals, skip_test_photos: bool) -> None:
+    made_of = run.real_ids() - (dataset.guarded.photos if skip_test_photos else frozenset())
     leak_guard.refuse_test_ids(made_of | {pair.real_id for pair in dataset.train}, dataset.guarded)
     leak_guard.refuse_other_photos(made_of, dataset.real_ids, str(run.folder))
+
+
+def _of_test_photos(run: Run, dataset: originals.Originals) -> int:
+    """Return how many candidates are of test photos, which no pair takes."""
+    return sum(real_id in dataset.guarded.photos for real_id in run.rows()["real_id"].to_pylist())
 
 
 def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:

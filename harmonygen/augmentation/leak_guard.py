@@ -1,6 +1,7 @@
 """The leak guard: no photo of the test split feeds the training split (DESIGN guarantee 7).
 
-By the photo's id, from names alone; and by perceptual hash, which finds the same photo under another name.
+By the photo's id, from names alone; and by its pixels, which find the same photo under another name: a perceptual hash
+for re-encoded and resized photos, and descriptions of parts for mirrored, cropped, framed and slightly turned ones.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from harmonygen.data.lists import HeldOut
-from harmonygen.data.split import leaks
+from harmonygen.data.split import Leak, leaks
 from harmonygen.errors import UsageError, shown
-from harmonygen.pictures import phash
+from harmonygen.pictures.copies import copies, look_at
 from harmonygen.records import ImageSource
 
 Progress = Callable[[int, int], None]
@@ -28,13 +29,13 @@ def refuse_test_ids(train: Iterable[str], test: HeldOut) -> None:
         raise UsageError(
             f"{len(leaked)} photos are in the test list '{named}' and would feed the training split: "
             f"{shown(leaked, 'photos')}: synthesize from the training list (--list-file IHD_train.txt), "
-            "or correct the list"
+            "correct the list, or pass over candidates of test photos (augment --skip-test-photos)"
         )
 
 
 def told(test: HeldOut, compared: int) -> str:
     """Say in words what the guard compared; ``compared`` photos were hashed."""
-    return f"{test.told}; {compared} photos compared by hash" if compared else test.told
+    return f"{test.told}; {compared} photos compared by hash and by parts" if compared else test.told
 
 
 def refuse_other_photos(candidates: Iterable[str], dataset: Iterable[str], run: str) -> None:
@@ -54,24 +55,34 @@ def refuse_other_photos(candidates: Iterable[str], dataset: Iterable[str], run: 
 def refuse_near_duplicates(
     train: Mapping[str, ImageSource], test: Mapping[str, ImageSource], progress: Progress | None = None
 ) -> int:
-    """Refuse training photos whose perceptual hash is within 4 bits of a test photo's; return photos compared.
-
-    Images that cannot be read are left out: their names have been compared already.
+    """Refuse training photos that are copies of test photos (:func:`same_photos`); return photos compared.
 
     Raises:
         UsageError: naming the pairs of photos.
     """
-    names = [*train, *test]
-    hashes, readable = phash.hash_sources([*train.values(), *test.values()], progress)
-    known = {row: int(hashes[row]) for row in range(len(names)) if readable[row]}
-    near = leaks(
-        {names[row]: value for row, value in known.items() if row < len(train)},
-        {names[row]: value for row, value in known.items() if row >= len(train)},
-    )
+    near, compared = same_photos(train, test, progress)
     if near:
         raise UsageError(
-            f"{len(near)} training photos look like test photos (training = test, bits of 64 that differ): "
-            f"{shown(map(str, near), 'pairs')}: take them out of the training list, "
+            f"{len(near)} training photos look like test photos (training = test, bits of 64 that differ or kind of "
+            f"copy): {shown(map(str, near), 'pairs')}: take them out of the training list, "
             "or pass --leak-guard ids if they are different photos"
         )
-    return len(known)
+    return compared
+
+
+def same_photos(
+    photos: Mapping[str, ImageSource], tests: Mapping[str, ImageSource], progress: Progress | None = None
+) -> tuple[list[Leak], int]:
+    """Return photos that are test photos, by id, by hash (4 bits of 64) or as a copy, and how many were compared.
+
+    Images that cannot be read are left out: their names have been compared already.
+    """
+    names, sources = [*photos, *tests], [*photos.values(), *tests.values()]
+    looks, first = look_at(sources, progress), len(photos)
+    hashes = [int(value) if seen else None for value, seen in zip(looks.hashes, looks.readable, strict=True)]
+    found = leaks(dict(zip(photos, hashes[:first], strict=True)), dict(zip(tests, hashes[first:], strict=True)))
+    known = {(leak.photo, leak.test) for leak in found}
+    for copy in copies(looks[:first], looks[first:], sources[:first], sources[first:]):
+        pair = names[copy.left], names[first + copy.right]
+        found += [Leak(*pair, kind=copy.kind)] if pair not in known else []
+    return found, int(looks.readable.sum())

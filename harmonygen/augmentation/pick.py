@@ -79,7 +79,7 @@ def pick_all(
     eligible = {pair_id: [row for row in rows[pair_id] if passed[row]] for pair_id in wanted if pair_id in rows}
     short = tuple(pair_id for pair_id, own in eligible.items() if len(own) < wanted[pair_id])
     if not allow_fewer:
-        _refuse_short(short, eligible, rows, wanted, gamma)
+        _refuse_short(run, short, eligible, rows, wanted, gamma)
     by_pair = {}
     for pair_id, own in eligible.items():
         chosen = pick([scores[row] for row in own], wanted[pair_id], rule, seed, pair_id)
@@ -104,6 +104,7 @@ def _refuse_without(run: Run, missing: Collection[str]) -> None:
 
 
 def _refuse_short(
+    run: Run,
     short: Collection[str],
     eligible: Mapping[str, Sequence[int]],
     rows: Mapping[str, Sequence[int]],
@@ -113,16 +114,29 @@ def _refuse_short(
     if not short:
         return
     most = max(needed[pair_id] for pair_id in short)
-    few_made = [pair_id for pair_id in short if len(rows[pair_id]) < needed[pair_id]]
-    if few_made:
-        found = max(len(rows[pair_id]) for pair_id in few_made)
+    counted = {pair_id: (len(eligible[pair_id]), len(rows[pair_id])) for pair_id in short} | _made(run, short)
+    few = [name for name, (passed, made) in counted.items() if made < needed[name] or passed >= needed[name]]
+    if few:
+        found = max(len(rows[pair_id]) for pair_id in few)
         raise UsageError(
-            f"gamma {gamma:g} needs K >= {most}, found {found} for {len(few_made)} pairs: {shown(few_made, 'pairs')}: "
+            f"gamma {gamma:g} needs K >= {most}, found {found} for {len(few)} pairs: {shown(few, 'pairs')}: "
             f"synthesize with --k {most} or more (and --keep all), or lower --gamma"
         )
-    worst = [f"{pair_id} ({len(eligible[pair_id])} of {len(rows[pair_id])})" for pair_id in short]
+    worst = [f"{pair_id} ({passed} of {made} passed the gates)" for pair_id, (passed, made) in counted.items()]
     raise UsageError(
         f"gamma {gamma:g} needs {most} candidates a pair that pass the gates; {len(short)} pairs have fewer: "
-        f"{shown(worst, 'pairs')}: synthesize with --k over {most}, loosen the gates with harmonygen select, "
+        f"{shown(worst, 'pairs')}: loosen the gates with harmonygen select, make more candidates with a larger --k, "
         "lower --gamma, or pass --allow-fewer to take what passed (--pick selected: harmonygen select --count)"
     )
+
+
+def _made(run: Run, short: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Return how many candidates passed the gates, and how many were made, of pairs of a run that keeps not all."""
+    if run.plan["settings"].get("keep") == "all":
+        return {}
+    found: dict[str, tuple[int, int]] = {}
+    for part in range(len(run.parts)):
+        for pair_id, scores in run.pair_scores(part).items():
+            if pair_id in short:
+                found[pair_id] = (sum(not score["gate"] for score in scores), len(scores))
+    return found

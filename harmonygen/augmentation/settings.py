@@ -5,7 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import model_validator
+
 from harmonygen.settings import HOW, LeakGuard, Link, Seed, Settings, setting
+
+Photos = Annotated[
+    Literal["jpg", "png", "own"],
+    setting(
+        ...,
+        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
+    ),
+]
+Trainer = Literal[
+    "ai-toolkit",
+    "musubi-tuner",
+    "simpletuner",
+    "diffsynth",
+    "diffusers-instruct-pix2pix",
+    "diffusers-kontext",
+    "diffusers-controlnet",
+    "imagefolder",
+    "webdataset",
+    "zip-pairs",
+]
+Direction = Literal["harmonize", "inverse"]
 
 
 class AugmentSettings(Settings):
@@ -26,6 +49,10 @@ class AugmentSettings(Settings):
     test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the dataset's own")
     leak_guard: Annotated[LeakGuard, HOW] = "hash"
     allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
+    photos: Photos = "jpg"
+    skip_test_photos: bool = setting(
+        False, "Pass over candidates of test photos, and count them, instead of refusing the run."
+    )
     seed: Seed = 0
 
 
@@ -36,3 +63,29 @@ class ExportSettings(Settings):
     out: Annotated[Path, HOW] = setting(Path("outputs/dataset"), "Folder of the new dataset.")
     which: Literal["all", "selected"] = setting("all", "Write all candidates that passed the gates, or those selected.")
     link: Link = "hard"
+    photos: Literal["jpg", "png", "own"] | None = setting(
+        None,
+        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
+        unset="jpg for a tree, png with --for",
+    )
+    trainer: Trainer | None = setting(
+        None, "Write pairs, masks, words and the config of this trainer.", unset="a harmonization tree"
+    )
+    direction: Direction = setting(
+        "harmonize", "What --for trains: composite to photo (harmonize) or photo to composite (inverse)."
+    )
+    caption: str = setting(
+        "measured",
+        "Words of --for: measured from the pictures, none, or a JSONL file with pair_id (or real_id) and text.",
+    )
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _refuse_what_a_tree_does_not_use(self) -> ExportSettings:
+        used = {"direction": "harmonize", "caption": "measured", "seed": 0}
+        given = [f"--{name}" for name, default in used.items() if getattr(self, name) != default]
+        if self.trainer is None and given:
+            raise ValueError(f"{' and '.join(given)} belong to --for NAME, which is not given: name a trainer")
+        if self.trainer is not None and self.photos == "own":
+            raise ValueError("--photos own is for harmonization trees: give jpg or png with --for")
+        return self

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from posixpath import dirname, splitext
+from posixpath import basename, dirname, splitext
 from typing import Any, Literal
 
 from harmonygen.augmentation import pick as picks
@@ -21,10 +21,13 @@ from harmonygen.augmentation.gamma import GammaPlan
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
 from harmonygen.data.lists import read_lines
+from harmonygen.data.plain_names import PairName, plain_pairs
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, card_metadata, write_readme
 from harmonygen.errors import StorageError
 from harmonygen.pictures.images import encode, read_image
-from harmonygen.records import ImageSource, Pair
+from harmonygen.pictures.masks import read_mask
+from harmonygen.pictures.stored import PhotoForm, convert
+from harmonygen.records import Pair
 from harmonygen.runs.read import PairImages, Run, in_file_order
 from harmonygen.storage import shards
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
@@ -40,7 +43,7 @@ PARQUET_COLUMNS = {
     "mask": IMAGE,
     "composite": IMAGE,
     "name": "string",
-    **{name: kind for name, kind in tree.MANIFEST.items() if name not in ("real", "mask", "composite")},
+    **{name: kind for name, kind in tree.MANIFEST.items() if name not in ("real", "mask", "composite", *tree.WAY_BACK)},
 }
 """Columns of the Parquet dataset: the triplet, then the manifest's (``name`` is the composite's path there)."""
 
@@ -51,6 +54,7 @@ class Mix:
 
     ``converted`` are the photos (their ids) that a tree gets as PNG of the pixels that the composites were made from,
     since plain decoding of their files gives others. ``options`` are the settings that decide what comes out.
+    ``photos`` is the form of a tree's photos and names; ``own`` leaves those of the dataset.
     """
 
     out: Path
@@ -63,13 +67,15 @@ class Mix:
     picks: picks.Picks
     converted: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
+    photos: Literal["jpg", "png", "own"] = "own"
 
     @cached_property
     def digest(self) -> str:
         """The digest of the options, the run, and every composite that is written, in order (32 hex digits)."""
-        digest = hashlib.blake2b(
-            json.dumps([self.options, self.run.plan_digest], sort_keys=True).encode(), digest_size=16
-        )
+        options = dict(self.options)
+        if all(name == target for name, target in self.targets.items()):
+            options.pop("photos", None)  # nothing depends on it
+        digest = hashlib.blake2b(json.dumps([options, self.run.plan_digest], sort_keys=True).encode(), digest_size=16)
         for pair in self.dataset.train:
             for name in pair.originals:
                 digest.update(json.dumps([name, pair.pair_id, None, None]).encode())
@@ -95,20 +101,38 @@ class Mix:
         return {pair.pair_id: pair for pair in self.dataset.train}
 
     @cached_property
+    def targets(self) -> dict[str, str]:
+        """Return what each file of the dataset that comes along is called in the new one, both relative to the root."""
+        pairs = (*self.dataset.train, *self.test)
+        if self.photos == "own":
+            named = {name: name for name in self.dataset.files(pairs)}
+            return named | {name: str(PurePosixPath(name).with_suffix(".png")) for name in self._to_convert}
+        return plain_targets(self.dataset, pairs, self.photos, self._to_convert)
+
+    @cached_property
     def inside(self) -> dict[str, tuple[str, str]]:
-        """Photo and mask of each pair, by its id, relative to the dataset's root: asked for several times a file."""
+        """Photo and mask of each pair, by its id, relative to the new root: asked for several times a file."""
         return {pair.pair_id: self._inside(pair) for pair in (*self.dataset.train, *self.test)}
 
     def _inside(self, pair: Pair) -> tuple[str, str]:
         photo, mask = self.dataset.inside(pair)
-        return str(PurePosixPath(photo).with_suffix(".png")) if pair.real_id in self.converted else photo, mask
+        return self.targets[photo], self.targets[mask]
 
     @cached_property
-    def converted_photos(self) -> dict[str, ImageSource]:
-        """The photos that are converted, by the file in the dataset, relative to its root."""
-        return {
-            self.dataset.inside(pair)[0]: pair.real for pair in self.dataset.train if pair.real_id in self.converted
-        }
+    def _to_convert(self) -> frozenset[str]:
+        """The photos that have to be written converted, by their file in the dataset, relative to its root."""
+        return frozenset(self.dataset.inside(pair)[0] for pair in self.dataset.train if pair.real_id in self.converted)
+
+    @cached_property
+    def rewritten(self) -> dict[str, Pair]:
+        """The photos and masks that are written anew and not linked, by their file in the dataset, with their pair."""
+        found: dict[str, Pair] = {}
+        for pair in (*self.dataset.train, *self.test):
+            photo, mask = self.dataset.inside(pair)
+            for name in (photo, mask):
+                if name in self._to_convert or not _same_kind(name, self.targets[name]):
+                    found[name] = pair
+        return found
 
     @cached_property
     def new_names(self) -> list[str]:
@@ -123,13 +147,15 @@ class Mix:
         """Yield the manifest's row of every original composite."""
         for pair in pairs:
             for name in pair.originals:
-                yield {**self._row(pair, name), "source": "original"}
+                way_back = {"real_id": pair.real_id, "named_before": name}
+                yield {**self._row(pair, self.targets[name]), **way_back, "source": "original"}
 
     def new_row(self, picked: Mapping[str, Any], name: str) -> Row:
         """Return the manifest's row of a picked candidate that gets this name."""
         row = self._row(self.pairs[picked["pair_id"]], name)
         provenance = {name: picked[name] for name in _PROVENANCE}
-        return {**row, "source": "harmonygen", "run": self.run.plan_digest, **provenance}
+        way_back = {"real_id": picked["real_id"]}
+        return {**row, **way_back, "source": "harmonygen", "run": self.run.plan_digest, **provenance}
 
     def manifest(self) -> Iterator[Row]:
         """Yield the manifest's rows: originals, then new composites."""
@@ -138,7 +164,53 @@ class Mix:
 
     def _row(self, pair: Pair, composite: str) -> Row:
         real, mask = self.inside[pair.pair_id]
-        return {"composite": composite, "real": real, "mask": mask, "subset": pair.subset, "pair_id": pair.pair_id}
+        subset = dirname(dirname(mask))
+        return {"composite": composite, "real": real, "mask": mask, "subset": subset, "pair_id": pair.pair_id}
+
+
+_JPEG = (".jpg", ".jpeg")
+
+
+def _same_kind(name: str, target: str) -> bool:
+    """Tell whether a file may have the target's name with its own bytes."""
+    before, after = (splitext(each)[1].lower() for each in (name, target))
+    return before == after or {before, after} <= set(_JPEG)
+
+
+def plain_targets(
+    dataset: Originals, pairs: Sequence[Pair], form: PhotoForm, to_convert: Collection[str]
+) -> dict[str, str]:
+    """Return the names that a dataset's files get in a tree that every loader reads, by their names in the dataset.
+
+    Photos in ``to_convert``, and those of other formats than the form's, get its suffix; masks get ``.png``. Data that
+    keep the rule keep their names.
+    """
+    given = {pair.pair_id: _given(dataset, pair) for pair in pairs}
+    named = plain_pairs(given.items())
+    targets: dict[str, str] = {}
+    for pair in pairs:
+        (photo, mask), before, after = dataset.inside(pair), given[pair.pair_id], named[pair.pair_id]
+        home = f"{after.subset}/" if before.subset else ""
+        stem = f"{after.photo}_{after.mask}"
+        suffix = "" if photo in to_convert else _suffix_of(photo, form)
+        targets[photo] = f"{home}{tree.REALS}/{after.photo}{suffix or f'.{form}'}"
+        targets[mask] = f"{home}{tree.MASKS}/{stem}.png"
+        cut = len(f"{before.photo}_{before.mask}")
+        for name in pair.originals:
+            targets[name] = f"{home}{tree.COMPOSITES}/{stem}{basename(name)[cut:]}"
+    return targets
+
+
+def _given(dataset: Originals, pair: Pair) -> PairName:
+    """Return the names of a pair as its files bear them."""
+    photo, mask = dataset.inside(pair)
+    stem = splitext(basename(photo))[0]
+    return PairName(dirname(dirname(mask)), stem, splitext(basename(mask))[0][len(stem) + 1 :])
+
+
+def _suffix_of(photo: str, form: PhotoForm) -> str:
+    suffix = splitext(photo)[1].lower()
+    return ".jpg" if suffix in _JPEG else suffix if suffix == f".{form}" else ""
 
 
 def write_mix(mix: Mix, progress: Progress | None = None) -> None:
@@ -152,7 +224,8 @@ def writes(mix: Mix) -> list[str]:
     if mix.format == "parquet":
         return ["README.md", manifest.NAME]
     pairs = (*mix.dataset.train, *mix.test)
-    return [*tree.summed_up(pair.subset for pair in pairs), *mix.dataset.files(pairs), *mix.new_names]
+    subsets = (dirname(dirname(mix.inside[pair.pair_id][1])) for pair in pairs)
+    return [*tree.summed_up(subsets), *mix.targets.values(), *mix.new_names]
 
 
 def write_tree(mix: Mix, progress: Progress | None = None) -> None:
@@ -163,11 +236,11 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
     """
     sources = mix.dataset.files((*mix.dataset.train, *mix.test))
     total, done = len(sources) + len(mix.picked), 0
-    made = [shards.make_folder(mix.out / folder) for folder in sorted(set(map(dirname, sources)))]
+    made = [shards.make_folder(mix.out / folder) for folder in sorted(set(map(dirname, mix.targets.values())))]
     for done, name in enumerate(sources, 1):
-        target = mix.out / name
-        if photo := mix.converted_photos.get(name):
-            shards.write_bytes(target.with_suffix(".png"), encode(read_image(photo).image_u8))
+        target = mix.out / mix.targets[name]
+        if pair := mix.rewritten.get(name):
+            shards.write_bytes(target, _rewritten(pair, name == mix.dataset.inside(pair)[0], target))
         else:
             tree.place(mix.dataset.root / name, target, mix.link)
         if progress is not None:
@@ -179,6 +252,15 @@ def write_tree(mix: Mix, progress: Progress | None = None) -> None:
             progress(len(sources) + done, total)
     _write_lists(mix)
     tree.write_manifest(mix.out, list(mix.manifest()), mix.digest)
+
+
+def _rewritten(pair: Pair, is_photo: bool, target: Path) -> bytes:
+    """Return a photo, or the mask, of a pair in the format of the target's suffix."""
+    photo = read_image(pair.real)
+    if not is_photo:
+        mask: Any = read_mask(pair.mask, photo)
+        return encode(mask)
+    return convert(photo.image_u8, "jpg" if target.suffix in _JPEG else "png", str(pair.real)).encoded
 
 
 def _write_composites(mix: Mix) -> Iterator[int]:
@@ -210,16 +292,22 @@ def _write_composite(target: Path, encoded: bytes) -> None:
 
 
 def _write_lists(mix: Mix) -> None:
-    originals = [name for pair in mix.dataset.train for name in pair.originals]
-    tree.write_lists(mix.out, [*originals, *mix.new_names], "train")
+    originals = [mix.targets[name] for pair in mix.dataset.train for name in pair.originals]
+    _write_all_lists(mix, [*originals, *mix.new_names], "train")
     if not mix.test:
         return
-    composites = [name for pair in mix.test for name in pair.originals]
-    tree.write_lists(mix.out, composites, "test")
+    composites = [mix.targets[name] for pair in mix.test for name in pair.originals]
+    _write_all_lists(mix, composites, "test")
     if len(mix.dataset.test_lists) == 1 and mix.dataset.test_lists[0].suffix == ".txt":
         (listed,) = mix.dataset.test_lists
         if sorted(read_lines(listed)) == sorted(composites):  # of these very paths: kept in the order that it has
             tree.place(listed, mix.out / "IHD_test.txt", "copy")
+
+
+def _write_all_lists(mix: Mix, composites: Sequence[str], split: str) -> None:
+    tree.write_lists(mix.out, composites, split)
+    if mix.photos != "own":
+        tree.write_plain_lists(mix.out, composites, split)
 
 
 def write_parquet(mix: Mix, progress: Progress | None = None) -> None:

@@ -9,23 +9,28 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from harmonygen.data.categories import Categories, to_categories
-from harmonygen.data.files import bad, entries
+from harmonygen.data.files import OnDisk, bad, entries, subfolders
+from harmonygen.data.headers import turned_photos
 from harmonygen.data.ids import refuse_unsafe, safe_id
+from harmonygen.data.orientation import canvas, chosen_way, decide, shows_segment
 from harmonygen.data.photo_masks import NO_SEGMENT, Unions
-from harmonygen.errors import InputError, StorageError, UsageError
+from harmonygen.data.splits import Split, choose, note, passed, split_of, split_of_folder
+from harmonygen.errors import InputError, StorageError, UsageError, listed
 from harmonygen.pictures.images import MAX_PIXELS
 from harmonygen.pictures.masks import to_rle
-from harmonygen.records import FileSource, Pair, PairSet, Quarantined, SegmentSource
+from harmonygen.records import FileSource, Orientation, Pair, PairSet, PassedOver, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")
-PHOTO_FOLDERS = ("images", "photos", "train", "val", "test", "data")
+PHOTO_FOLDERS = ("images", "photos", "train", "val", "test", "data", "valid", "validation", "img", "JPEGImages")
 _PROBED = 50  # photos looked for to choose the folder
 
 
@@ -36,6 +41,7 @@ class Instances:
     path: Path
     images: Mapping[Any, Mapping[str, Any]]
     categories: Categories
+    notes: tuple[str, ...] = ()
 
     def annotations(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each annotation with its label: its ``name`` if it has one (the sample's have), else its ``id``."""
@@ -52,15 +58,41 @@ class Instances:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a path is a COCO instances file, or holds exactly one (also in ``annotations/``)."""
-    return len(instance_files(path)) == 1
+    """Tell whether a path is a COCO instances file, or holds exactly one of the split that is read."""
+    try:
+        return len(instance_parts(path)[0]) == 1
+    except UsageError:  # several splits and none to train on: the reader says so
+        return False
+
+
+def instance_parts(path: Path, split: Split = "train") -> tuple[list[Path], list[Path]]:
+    """Return the instances files of a split, and those of others; ``instances_*`` goes before other names.
+
+    Raises:
+        UsageError: several splits, none of them for training.
+    """
+    found = instance_files(path)
+    kept, others = choose(found, _split_of, split, str(path)) if len(found) > 1 else (found, [])
+    called = [file for file in kept if file.name.lower().startswith("instances")]
+    return (called, [*(file for file in kept if file not in called), *others]) if len(called) == 1 else (kept, others)
+
+
+def _split_of(file: Path) -> Split:
+    """Return the split of an instances file: by its name, else by its folder's (Roboflow's ``valid/``)."""
+    return split_of(file.name) or split_of_folder(file.parent.name)
 
 
 def instance_files(path: Path) -> list[Path]:
-    """Return the JSON files that ``path`` is or holds, there or in ``annotations/``, with COCO's keys."""
+    """Return the JSON files with COCO's keys that ``path`` is or holds.
+
+    Looked at: the folder, its ``annotations/``, and folders in it that are called by splits, as Roboflow's are.
+    """
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _has_keys(path) else []
-    folders = [folder for folder in (path, path / "annotations") if folder.is_dir()]
+    if not path.is_dir():
+        return []
+    splits = [folder for folder in subfolders(path) if split_of_folder(folder.name)]
+    folders = [folder for folder in (path, path / "annotations", *splits) if folder.is_dir()]
     files = [folder / entry.name for folder in folders for entry in entries(folder) if entry.is_file()]
     return [file for file in files if file.suffix.lower() == ".json" and _has_keys(file)]
 
@@ -75,49 +107,97 @@ def _has_keys(path: Path) -> bool:
         return False
 
 
-def read_coco(data: Path, photos: Path | None = None) -> PairSet:
+def read_coco(data: Path, photos: Path | None = None, split: Split = "train") -> PairSet:
     """Read a COCO instances file; annotations of unknown photos or without a mask go to ``PairSet.bad``.
+
+    Photos without an annotation are in ``PairSet.left_out``.
 
     Args:
         data: the JSON file, or a folder that holds one.
         photos: the folder of the photos; looked for if not given.
+        split: which file of a folder is read, where there are several.
 
     Raises:
-        UsageError: not one JSON file with ``images`` and ``annotations``, or no photo is found.
+        UsageError: not one JSON file with ``images`` and ``annotations``, ids twice, or no photo is found.
     """
-    instances, folder = _open(data, photos)
+    instances, folder, others = _open(data, photos, split)
     pairs, faults = pair_instances(instances, folder)
-    return PairSet(tuple(pairs), "coco", instances.path, tuple(faults))
+    paired = {pair.real_id for pair in pairs}
+    unpaired = (name for name in dict.fromkeys(_names(instances)) if safe_id(_photo_id(name)) not in paired)
+    left = tuple(bad(name, f"'{name}' has no annotation that makes a mask", NO_SEGMENT) for name in unpaired)
+    found = PairSet(tuple(pairs), "coco", instances.path, tuple(faults), left)
+    return _told(found, instances, others, (*instances.notes, *_labels_twice(pairs)))
 
 
-def read_coco_unions(data: Path, classes: str = "all") -> PairSet:
+def _told(found: PairSet, instances: Instances, others: Sequence[Path], notes: Sequence[str]) -> PairSet:
+    """Add what is to be said of a file that was read, and of the files that were not."""
+    read = _split_of(instances.path) if others else ""
+    rows: tuple[PassedOver, ...] = tuple(passed(file, _split_of(file), read) for file in others)
+    return replace(found, passed_over=rows, notes=(*note(rows, read), *notes), split=read)
+
+
+def _labels_twice(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Say which annotation ids stand twice, of different photos; of one photo they collide, which is refused."""
+    counts = Counter(pair.mask_id for pair in pairs)
+    twice = [label for label, count in counts.items() if count > 1 and label.isdigit()]
+    if not twice:
+        return ()
+    return (f"{len(twice)} annotation ids stand twice ({listed(twice)}): each is read, with the photo that it names",)
+
+
+def read_coco_unions(data: Path, classes: str = "all", orientation: Orientation = "auto") -> PairSet:
     """Read one pair per photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
 
     Args:
         data: the JSON file, or a folder that holds one.
         classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
+        orientation: what polygons follow where EXIF turns a photo and neither sizes nor polygons tell.
 
     Raises:
         UsageError: not one JSON file with ``images`` and ``annotations``, no photo is found, or unknown classes.
     """
-    instances, folder = _open(data, None)
+    instances, folder, others = _open(data, None)
+    canvases = _canvases(instances, folder, orientation)
     chosen = instances.categories.choose(classes)
     unions, seen = Unions("annotation"), set()
     for label, annotation in instances.annotations():
         name = str((instances.image_of(annotation) or {}).get("file_name", ""))
         seen.add(name)
         try:
-            _unite(unions, label, annotation, instances, chosen)
+            _unite(unions, label, annotation, instances, chosen, canvases)
         except InputError as error:
             unions.lose(name, label, str(error))
-    found = unions.pair_set("coco", instances.path, folder.joinpath, _photo_id)
+    found = unions.pair_set("coco", instances.path, partial(OnDisk().path, folder), _photo_id)
     unseen = [name for name in _names(instances) if name not in seen]
     without = tuple(bad(name, f"'{name}' has no annotation: it has no mask", NO_SEGMENT) for name in unseen)
-    return replace(found, left_out=found.left_out + without)
+    return _told(replace(found, left_out=found.left_out + without), instances, others, instances.notes)
+
+
+def _canvases(instances: Instances, folder: Path, orientation: Orientation) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the (height, width) that the polygons of photos on their side were drawn on, by photo and label."""
+    names = set(_names(instances))
+    heads = turned_photos(FileSource(folder / name) for name in names)
+    turned = {path: head for path, head in heads.items() if head.on_its_side}
+    if not turned:
+        return {}
+    found = []
+    for label, annotation in instances.annotations():
+        image = instances.image_of(annotation) or {}
+        head, name = turned.get(folder / str(image.get("file_name", ""))), str(image.get("file_name", ""))
+        if head is not None and not _fault(annotation, instances):
+            size = image["height"], image["width"]
+            found.append((name, label, size, head, shows_segment(annotation["segmentation"], size, head)))
+    convention = decide([each[-1] for each in found]) if orientation == "auto" else chosen_way(orientation)
+    return {(name, label): canvas(size, head, shown, convention) for name, label, size, head, shown in found}
 
 
 def _unite(
-    unions: Unions, label: str, annotation: Mapping[str, Any], instances: Instances, chosen: frozenset[int] | None
+    unions: Unions,
+    label: str,
+    annotation: Mapping[str, Any],
+    instances: Instances,
+    chosen: frozenset[int] | None,
+    canvases: Mapping[tuple[str, str], tuple[int, int]],
 ) -> None:
     """Check an annotation and add it, if its class is chosen; raise InputError if it is bad."""
     why = _fault(annotation, instances) or _class_fault(annotation, instances.categories, chosen)
@@ -128,7 +208,8 @@ def _unite(
     if chosen is not None and class_id not in chosen:
         unions.pass_over(name, int(annotation["category_id"]))
         return
-    rle = to_rle(annotation["segmentation"], image["height"], image["width"], f"{name}, annotation {label}")
+    height, width = canvases.get((name, label), (image["height"], image["width"]))
+    rle = to_rle(annotation["segmentation"], height, width, f"{name}, annotation {label}")
     unions.add(name, label, rle, class_id, annotation.get("attribute_ids") or ())
 
 
@@ -144,13 +225,13 @@ def _class_fault(annotation: Mapping[str, Any], categories: Categories, chosen: 
     return f"cannot be told: {why}" if why else ""
 
 
-def _open(data: Path, photos: Path | None) -> tuple[Instances, Path]:
-    found = instance_files(data)
+def _open(data: Path, photos: Path | None, split: Split = "train") -> tuple[Instances, Path, list[Path]]:
+    found, others = instance_parts(data, split)
     if len(found) != 1:
         named = ", ".join(f"'{file}'" for file in found) or "none"
         raise UsageError(f"'{data}' is not one COCO instances file (found {named}): name one .json")
     instances = load_instances(found[0])
-    return instances, photos or _photo_folder(found[0], _names(instances))
+    return instances, photos or _photo_folder(found[0], _names(instances)), others
 
 
 def _names(instances: Instances) -> list[str]:
@@ -161,19 +242,54 @@ def load_instances(path: Path) -> Instances:
     """Load a COCO file's images and categories.
 
     Raises:
-        UsageError: not JSON, or images without ``id`` and ``file_name``.
+        UsageError: not JSON, images without ``id`` and ``file_name``, or ids that stand for two images or categories.
         StorageError: it cannot be read.
     """
     arrays: dict[str, list[Any]] = {}
     with _json_errors(path):
         for key, elements in read_arrays(path):
             arrays[key] = list(elements) if key in ("images", "categories") else []
-        images = {image["id"]: image for image in arrays["images"]}
+        images = _by_id(arrays["images"], "image", path)
         names = [str(image["file_name"]) for image in images.values()]
         arrays["annotations"]  # to have them at all
+        _by_id(arrays.get("categories", []), "category", path)
         categories = to_categories(arrays.get("categories", []), str(path))
     refuse_unsafe((_photo_id(name) for name in names), "photo name")
-    return Instances(path, images, categories)
+    return Instances(path, images, categories, _photos_twice(images, path))
+
+
+def _by_id(elements: Sequence[Mapping[str, Any]], what: str, path: Path) -> dict[Any, Mapping[str, Any]]:
+    """Return images or categories by id; raise UsageError if an id stands for two that differ."""
+    found: dict[Any, Mapping[str, Any]] = {}
+    twice = [each["id"] for each in elements if found.setdefault(each["id"], each) != each]
+    if twice:
+        raise UsageError(
+            f"{len(set(twice))} {what} ids of '{path}' stand for several: {listed([repr(each) for each in twice])}: "
+            "whose annotations are whose cannot be told; give each its own id (a merge of two files has to renumber)"
+        )
+    return found
+
+
+def _photos_twice(images: Mapping[Any, Mapping[str, Any]], path: Path) -> tuple[str, ...]:
+    """Say which photos stand under two ids; raise UsageError if what the file says of the two differs."""
+    first: dict[str, Mapping[str, Any]] = {}
+    twice: list[str] = []
+    unlike: list[str] = []
+    for image in images.values():
+        name = str(image["file_name"])
+        other = first.setdefault(name, image)
+        if other is not image:
+            (twice if _same_photo(image, other) else unlike).append(name)
+    if unlike:
+        raise UsageError(
+            f"{len(unlike)} file names of '{path}' stand for photos of different sizes or sources: {listed(unlike)}: "
+            "photos of two folders were merged; write the folder into file_name"
+        )
+    return (f"{len(twice)} photos are listed twice ({listed(twice)}): they are one photo each",) if twice else ()
+
+
+def _same_photo(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other.get(key) for key in ("height", "width", "coco_url", "flickr_url"))
 
 
 @contextmanager
@@ -199,7 +315,8 @@ def _photo_folder(path: Path, names: list[str]) -> Path:
     split = path.stem.rpartition("_")[2]  # instances_train2017.json -> train2017
     above = [path.parent, path.parent.parent] if path.parent.name == "annotations" else [path.parent]
     places = [base / inner for base in above for inner in ("", *PHOTO_FOLDERS, split, f"images/{split}")]
-    hits = {place: sum((place / name).is_file() for name in names[:_PROBED]) for place in places if place.is_dir()}
+    disk, probed = OnDisk(), names[:_PROBED]
+    hits = {place: sum(disk.path(place, name).is_file() for name in probed) for place in places if place.is_dir()}
     best = max(hits, key=lambda place: hits[place])
     if names and not hits[best]:
         looked = ", ".join(f"'{place}'" for place in hits)
@@ -209,13 +326,14 @@ def _photo_folder(path: Path, names: list[str]) -> Path:
 
 def pair_instances(instances: Instances, photos: Path) -> tuple[list[Pair], list[Quarantined]]:
     """Make a pair of each annotation, sorted by id; return those that cannot be one beside them."""
-    pairs, faults = [], []
+    pairs, faults, disk = [], [], OnDisk()
     for label, annotation in instances.annotations():
         why = _fault(annotation, instances)
         if why:
             faults.append(bad(f"annotation {label}", f"annotation {label} {why}: fix or drop it"))
         else:
-            pairs.append(_pair(instances.images[annotation["image_id"]], annotation, label, photos))
+            image = instances.images[annotation["image_id"]]
+            pairs.append(_pair(image, annotation, label, disk.path(photos, str(image["file_name"]))))
     return sorted(pairs, key=lambda pair: pair.pair_id), faults
 
 
@@ -233,7 +351,7 @@ def _fault(annotation: Mapping[str, Any], instances: Instances) -> str:
     return ""
 
 
-def _pair(image: Mapping[str, Any], annotation: Mapping[str, Any], label: str, photos: Path) -> Pair:
+def _pair(image: Mapping[str, Any], annotation: Mapping[str, Any], label: str, photo: Path) -> Pair:
     file_name = str(image["file_name"])
     real_id, mask_id = safe_id(_photo_id(file_name)), safe_id(label).replace("_", "-")
     segmentation = json.dumps(annotation["segmentation"])
@@ -241,7 +359,7 @@ def _pair(image: Mapping[str, Any], annotation: Mapping[str, Any], label: str, p
         pair_id=f"{real_id}_{mask_id}",
         real_id=real_id,
         mask_id=mask_id,
-        real=FileSource(photos / file_name),
+        real=FileSource(photo),
         mask=SegmentSource(segmentation, image["height"], image["width"], f"{file_name}, annotation {label}"),
         extra={"category_id": str(annotation["category_id"])} if "category_id" in annotation else {},
     )

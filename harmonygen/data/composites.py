@@ -15,11 +15,14 @@ from harmonygen.data.files import bad
 from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
-from harmonygen.data.lists import HeldOut, Role, held_out, place_of, split_of
-from harmonygen.data.parquet import download, parquet_files, read_rows, read_schema
+from harmonygen.data.links import keep_inside
+from harmonygen.data.lists import HeldOut, Role, held_out, place_of
+from harmonygen.data.orientation import with_mask_rule
+from harmonygen.data.parquet import bounds, download, parquet_parts, read_rows, read_schema
 from harmonygen.data.sample import cached_sample
+from harmonygen.data.splits import note, passed, split_of_file
 from harmonygen.errors import UsageError
-from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import CellSource, Composite, FileSource, Pair, PairSet, PassedOver, Quarantined, ReadOptions
 from harmonygen.runs.read import Run, is_run
 from harmonygen.storage.remote import cache_folder
 
@@ -30,13 +33,19 @@ _REMEDY = "name the two folders with --composites and --masks, or give an iHarmo
 
 @dataclass(frozen=True)
 class CompositeSet:
-    """Composites, the layout they came in, the dataset's root, the rows that name none, and what chose them."""
+    """Composites, the layout they came in, the dataset's root, the rows that name none, and what chose them.
+
+    ``notes`` are sentences about how the data were understood, and ``passed_over`` is what is not read, as those of
+    :class:`harmonygen.records.PairSet`.
+    """
 
     composites: tuple[Composite, ...]
     layout: str
     root: Path
     bad: tuple[Quarantined, ...] = ()
     chosen_by: str = "every row"
+    notes: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __len__(self) -> int:
         return len(self.composites)
@@ -46,7 +55,26 @@ class CompositeSet:
 
     def as_pairs(self) -> PairSet:
         """Return the pairs that a harmonizer works on (:meth:`harmonygen.records.Composite.as_pair`)."""
-        return PairSet(tuple(each.as_pair() for each in self), self.layout, self.root, self.bad)
+        pairs = tuple(each.as_pair() for each in self)
+        return PairSet(pairs, self.layout, self.root, self.bad, passed_over=self.passed_over, notes=self.notes)
+
+    def with_mask_rule(self, reading: ReadOptions) -> CompositeSet:
+        """Return the composites with the rule that their masks are read by.
+
+        Raises:
+            UsageError: values were chosen for a run, whose masks were read when it was made.
+        """
+        if self.layout == RUN:
+            if reading.mask_values:
+                raise UsageError(f"'{self.root}' is a run, whose masks were read when it was made: drop --mask-values")
+            return self
+        pairs = self.as_pairs()
+        ruled = with_mask_rule(pairs, pairs.pairs, reading)
+        masks = (pair.mask for pair in ruled)
+        known = tuple(
+            each if each.mask is mask else replace(each, mask=mask) for each, mask in zip(self, masks, strict=True)
+        )
+        return replace(self, composites=known, notes=ruled.notes)
 
     def by_name(self, subset: str | None = None, limit: int | None = None) -> CompositeSet:
         """Return the composites of a subset, or the first ``limit`` of them, sorted by name.
@@ -69,6 +97,7 @@ def read_composites(
     list_file: str | Path | None = None,
     subset: str | None = None,
     limit: int | None = None,
+    reading: ReadOptions | None = None,
 ) -> CompositeSet:
     """Read the composites of a dataset, sorted by name (:func:`composites_of`, :meth:`CompositeSet.by_name`).
 
@@ -78,7 +107,7 @@ def read_composites(
     >>> [each.name for each in read_composites("sample", limit=2)]
     ['Sample/astronaut_flag_1', 'Sample/astronaut_flag_2']
     """
-    return composites_of(data, list_file=list_file, subset=subset).by_name(subset, limit)
+    return composites_of(data, list_file=list_file, subset=subset, reading=reading).by_name(subset, limit)
 
 
 def composites_of(
@@ -89,6 +118,7 @@ def composites_of(
     subset: str | None = None,
     role: Role = "train",
     remedy: str = _REMEDY,
+    reading: ReadOptions | None = None,
 ) -> CompositeSet:
     """Read the composites of a dataset in its own order, and the rows or lines that name none.
 
@@ -103,30 +133,34 @@ def composites_of(
         subset: read this subset alone, where the layout knows it before reading.
         role: which lists, or files of a Parquet dataset, are read where none is named.
         remedy: how the message goes on if the layout has no composites.
+        reading: how the data are read, as for :func:`harmonygen.data.read_pairs`.
 
     Raises:
         UsageError: another layout, no composite column, or nothing to read.
     """
-    layout = layout or (RUN if is_run(data) else detect_layout(data))
+    reading = reading or ReadOptions(allow_outside=True)  # a tree of this program's own
+    layout = layout or reading.layout or (RUN if is_run(data) else detect_layout(data))
     if list_file is not None and layout not in ("iharmony4", SAMPLE):
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")
     if layout in ("iharmony4", SAMPLE):
-        found = _of_tree(data, layout, list_file, subset, role)
+        found = _of_tree(data, layout, list_file, subset, role, reading.allow_outside)
     elif layout == RUN:
         found = _of_run(Path(data))
     elif layout == "parquet":
-        found = _of_parquet(data, role)
+        found = _of_parquet(data, role, reading)
     elif layout == "table":
-        found = _of_table(read_pairs(data, layout=layout))
+        found = _of_table(read_pairs(data, layout=layout, reading=reading))
     else:
         raise UsageError(f"'{data}' is in layout '{layout}', which holds no composites: {remedy}")
     if not found.composites:
         first = f", the first: {found.bad[0].message}" if found.bad else ""
         raise UsageError(f"'{data}' holds no composite ({layout}; {len(found.bad)} bad rows{first}): check --data")
-    return found
+    return found.with_mask_rule(reading)
 
 
-def read_composite_folders(composites: Path, masks: Path, limit: int | None = None) -> CompositeSet:
+def read_composite_folders(
+    composites: Path, masks: Path, limit: int | None = None, reading: ReadOptions | None = None
+) -> CompositeSet:
     """Read a folder of composites with a folder of masks named alike (``a.jpg`` with ``a.png``, or ``a_1.png`` ...).
 
     A result is named by the mask, with the folder it lies in: so it is named by the composite, where it has one mask.
@@ -141,7 +175,8 @@ def read_composite_folders(composites: Path, masks: Path, limit: int | None = No
         )
         for pair in found
     ]
-    return CompositeSet(tuple(named), found.layout, found.root, found.bad).by_name(None, limit)
+    read = CompositeSet(tuple(named), found.layout, found.root, found.bad).by_name(None, limit)
+    return read.with_mask_rule(reading or ReadOptions())
 
 
 def _stem(path: str) -> str:
@@ -152,16 +187,18 @@ def _stem(path: str) -> str:
 def _of_pair(pair: Pair, path: Path) -> Composite:
     """Return the composite of a pair that lies in a file."""
     name = f"{pair.subset}/{path.stem}" if pair.subset else path.stem
-    return Composite(name, pair.subset, pair.real_id, FileSource(path), pair.real, pair.mask, pair.extra)
+    composite = FileSource(path, within=pair.real.within)
+    return Composite(name, pair.subset, pair.real_id, composite, pair.real, pair.mask, pair.extra)
 
 
 def _of_tree(
-    data: str | Path, layout: str, list_file: str | Path | None, subset: str | None, role: Role
+    data: str | Path, layout: str, list_file: str | Path | None, subset: str | None, role: Role, anywhere: bool
 ) -> CompositeSet:
-    pairs = checked(read_iharmony4(dataset_folder(data), list_file, subset, role), subset, None)
+    pairs = keep_inside(read_iharmony4(dataset_folder(data), list_file, subset, role), anywhere)
+    pairs = checked(pairs, subset, None)
     chosen = ", ".join(path.name for path in pairs.lists) or "every composite on disk"
     found = (_of_pair(pair, pairs.root / name) for pair in pairs for name in pair.originals)
-    return CompositeSet(tuple(found), layout, pairs.root, pairs.bad, chosen)
+    return CompositeSet(tuple(found), layout, pairs.root, pairs.bad, chosen, pairs.notes, pairs.passed_over)
 
 
 def _of_table(pairs: PairSet) -> CompositeSet:
@@ -177,30 +214,34 @@ def _of_table(pairs: PairSet) -> CompositeSet:
         else:
             message = f"'{pair.pair_id}' has no path in column {COMPOSITE}: fill it or drop the row"
             faults.append(bad(pair.pair_id, message))
-    return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults))
+    chosen = "every row"
+    return CompositeSet(tuple(found), pairs.layout, pairs.root, tuple(faults), chosen, pairs.notes, pairs.passed_over)
 
 
-def _of_parquet(data: str | Path, role: Role) -> CompositeSet:
-    files = parquet_files(download(str(data)) if str(data).startswith(HUB) else Path(data), role)
+def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> CompositeSet:
+    root = download(str(data)) if str(data).startswith(HUB) else Path(data)
+    files, others = parquet_parts(root, role)
     found: list[Composite] = []
     faults: list[Quarantined] = []
     for file in files:
         columns = read_schema(file).names
         if COMPOSITE not in columns:
             raise UsageError(f"'{file}' has no column '{COMPOSITE}' (found {', '.join(columns)}): rename the column")
-        for row in read_rows(file):
+        for row in read_rows(file, bounds(root, reading)):
             if isinstance(row, Quarantined):
                 faults.append(row)
             else:
                 found.append(_of_row(row))
-    split = split_of(files[0].name) if files else ""
-    return CompositeSet(tuple(found), "parquet", Path(data), tuple(faults), f"split {split}" if split else "every row")
+    split = split_of_file(files[0]) if files else ""
+    rows = tuple(passed(file, split_of_file(file), split) for file in others)
+    chosen = f"split {split}" if split else "every row"
+    return CompositeSet(tuple(found), "parquet", Path(data), tuple(faults), chosen, note(rows, split), rows)
 
 
 def _of_row(pair: Pair) -> Composite:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
-    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row)
+    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, within=pair.real.within)
     return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
 
 

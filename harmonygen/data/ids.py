@@ -19,6 +19,7 @@ MAX_BYTES = 200  # a file name holds 255; the rest is for `_<mask>_<variant>` an
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CLEANED = re.compile(r"[^\w.+=@,()-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
 
 
 def fault(text: str) -> str:
@@ -29,8 +30,10 @@ def fault(text: str) -> str:
     """
     if _PLAIN.fullmatch(text) and ".." not in text and len(text) <= MAX_BYTES:
         return ""
-    if not text or not _clean(text):
+    if not text or not (_clean(text) or _NOT_UTF8.search(text)):
         return "has no character that a file name may hold"
+    if _NOT_UTF8.search(text):
+        return "is not UTF-8"
     for piece in ("..", "/", "\\"):
         if piece in text:
             return f"holds {piece!r}"

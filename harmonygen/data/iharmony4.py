@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harmonygen.data.composite_names import COMPOSITES, MASKS, REALS, CompositeName, parse_lines
-from harmonygen.data.files import Listing, is_image, subfolders
-from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.lists import Role, default_lists, is_list, list_at, place_of, read_lists, subset_folders
+from harmonygen.data.files import Listing, bad, is_image, not_read, passed_over, subfolders
+from harmonygen.data.ids import fault, refuse_unsafe, safe_id
+from harmonygen.data.lists import (
+    ListFile,
+    Role,
+    default_lists,
+    find_lists,
+    is_list,
+    list_at,
+    place_of,
+    read_lists,
+    subset_folders,
+)
 from harmonygen.errors import UsageError
-from harmonygen.records import FileSource, Pair, PairSet, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, PassedOver, Quarantined
 
 Locate = Callable[[str, str, str], Path]
 """(subset, ``masks`` or ``real_images``, stem) -> path of that image."""
@@ -50,11 +60,50 @@ def read_iharmony4(
     if data.is_file():
         data, list_file = data.parent, list_file or data.absolute()
     lists = [list_at(_find_list(root, data, list_file), root)] if list_file else default_lists(root, role, subset)
-    names, faults = read_lists(lists) if lists else _on_disk(root, subset)
+    names, faults, rows = (*read_lists(lists), ()) if lists else _on_disk(root, subset)
     kept = [name for name in names if subset is None or name.subset == subset]
     paths = tuple(listed.path for listed in lists)
     _refuse_nothing(kept, names, faults, subset, ", ".join(f"'{path}'" for path in paths) or f"'{root}'")
-    return PairSet(pairs_on_disk(kept, root), "iharmony4", root, tuple(faults), lists=paths)
+    notes: tuple[str, ...] = ()
+    if lists and not list_file:
+        alone = _not_listed(root, names, subset)
+        rows, notes = (*_other_lists(root, lists, role), *alone), _notes(root, paths, role, alone)
+    return PairSet(pairs_on_disk(kept, root), "iharmony4", root, tuple(faults), (), paths, rows, notes)
+
+
+def _other_lists(root: Path, lists: Sequence[ListFile], role: Role) -> tuple[PassedOver, ...]:
+    """Return the lists of the other role, which are not read."""
+    other: Role = "test" if role == "train" else "train"
+    read = {listed.path for listed in lists}
+    found = (listed.path for listed in find_lists(root, other))
+    return tuple(
+        passed_over(path, "split", f"is a {other} list: what it names alone is not read; name it to read it")
+        for path in found
+        if path not in read
+    )
+
+
+def _not_listed(root: Path, names: Iterable[CompositeName], subset: str | None) -> tuple[PassedOver, ...]:
+    """Return the subsets on disk of which no list names a composite."""
+    listed = {name.subset for name in names}
+    return tuple(
+        passed_over(folder, "no list", "has composites that no list names: write a list of them, or name the subset")
+        for folder in subset_folders(root)
+        if folder.name not in listed and subset in (None, folder.name)
+    )
+
+
+def _notes(root: Path, lists: Sequence[Path], role: Role, alone: Sequence[PassedOver]) -> tuple[str, ...]:
+    """Say which subsets no list names, and that test lists are read where there is no other."""
+    said = []
+    tested = {listed.path for listed in find_lists(root, "test")}
+    if role == "train" and tested.issuperset(lists):
+        said.append(f"there is no training list: the test list {', '.join(path.name for path in lists)} is read")
+    if alone:
+        named = ", ".join(f"'{Path(row.name).name}'" for row in alone)
+        read = ", ".join(f"'{path.name}'" for path in lists)
+        said.append(f"the composites of {named} are in no list that is read ({read}): they are left out")
+    return tuple(said)
 
 
 def pairs_on_disk(names: Iterable[CompositeName], root: Path) -> tuple[Pair, ...]:
@@ -87,15 +136,22 @@ def _find_list(root: Path, data: Path, list_file: str | Path) -> Path:
     raise UsageError(f"list '{list_file}' is not a file (looked at {looked}): name it relative to the dataset's root")
 
 
-def _on_disk(root: Path, subset: str | None) -> tuple[list[CompositeName], list[Quarantined]]:
-    lines = [
-        f"{folder.name}/{COMPOSITES}/{name}"
-        for folder in subset_folders(root)
-        if subset in (None, folder.name)
-        for name in sorted(os.listdir(folder / COMPOSITES))
-        if is_image(name)
-    ]
-    return parse_lines(lines, "")
+def _on_disk(root: Path, subset: str | None) -> tuple[list[CompositeName], list[Quarantined], tuple[PassedOver, ...]]:
+    """Return the composites on disk, those that cannot be read, and the files among them that are no images."""
+    lines: list[str] = []
+    faults: list[Quarantined] = []
+    others: list[PassedOver] = []
+    for folder in subset_folders(root):
+        for name in sorted(os.listdir(folder / COMPOSITES)) if subset in (None, folder.name) else ():
+            if not is_image(name):
+                others.append(not_read(folder / COMPOSITES / name))
+            elif why := fault(name):
+                path = str(folder / COMPOSITES / name)
+                faults.append(bad(path, f"the name of '{path}' {why}: rename it"))
+            else:
+                lines.append(f"{folder.name}/{COMPOSITES}/{name}")
+    names, wrong = parse_lines(lines, "")
+    return names, faults + wrong, tuple(others)
 
 
 def _refuse_nothing(

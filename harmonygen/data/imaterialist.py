@@ -16,12 +16,14 @@ from pathlib import Path
 from harmonygen.data.categories import Categories, read_labels
 from harmonygen.data.files import Listing, bad, is_image
 from harmonygen.data.photo_masks import NO_SEGMENT, Unions
-from harmonygen.errors import InputError, UsageError
+from harmonygen.data.splits import passed
+from harmonygen.errors import InputError, UsageError, shown
 from harmonygen.pictures.images import MAX_PIXELS
 from harmonygen.pictures.masks import Rle, runs_to_rle
 from harmonygen.records import PairSet, Quarantined
 
 TABLE, PHOTOS = "train.csv", "train"
+_TEST = ("test",)  # photos of the contest that have no masks
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")
 ATTRIBUTES = "AttributesIds"
 MAX_LINE = 16 * 2**20  # bytes; a garment of 5,000 px a side with a ragged border takes 1
@@ -64,7 +66,7 @@ def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
         UsageError: no ``train.csv`` with the columns, classes that are not there, or ids that cannot name files.
     """
     if not matches(data):
-        raise UsageError(f"'{data}' has no {TABLE} with columns {', '.join(COLUMNS)}: name the contest's folder")
+        raise UsageError(_why_not(data))
     labels = read_labels(data)
     chosen = labels.choose(classes)
     unions, seen = Unions("row"), set()
@@ -78,7 +80,19 @@ def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
             _unite(unions, number, segment)
     photos = Listing(data / PHOTOS, (".jpg", ".jpeg", ".png"))
     found = unions.pair_set("imaterialist", data, photos.path)
-    return replace(found, left_out=found.left_out + _without_rows(photos, seen))
+    rows = photos.passed_over() + tuple(
+        passed(data / each, "test", "train") for each in _TEST if (data / each).is_dir()
+    )
+    return replace(found, left_out=found.left_out + _without_rows(photos, seen), passed_over=rows)
+
+
+def _why_not(data: Path) -> str:
+    """Say what the contest's folder lacks."""
+    lacks = f"'{data}' has no {TABLE} with columns {', '.join(COLUMNS)}"
+    found = _header(data / TABLE) if (data / TABLE).is_file() else []
+    if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
+        return f"{lacks}: its columns are not parted by commas (found {found[0][:80]!r}): save it with commas"
+    return f"{lacks}{f' (found {shown(found)})' if found else ''}: name the contest's folder"
 
 
 def _unite(unions: Unions, number: int, segment: Segment) -> None:

@@ -22,7 +22,6 @@ from harmonygen.errors import UsageError, shown
 from harmonygen.records import Quarantined
 
 Role = Literal["train", "test"]
-Split = Literal["train", "test", "validation", ""]
 
 ENDINGS = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 """What the name of a list ends with, the preferred spelling first."""
@@ -246,26 +245,3 @@ def held_out(root: Path, lists: Sequence[ListFile] | None = None) -> HeldOut:
         names.update(dict.fromkeys(name for part, _ in found for name in part))
         faults += found[0][1]
     return HeldOut(root, tuple(lists), tuple(names), tuple(faults))
-
-
-_SPLITS: dict[Split, frozenset[str]] = {
-    "test": frozenset({"test", "testing", "eval", "evaluation"}),
-    "validation": frozenset({"validation", "valid", "val", "dev"}),
-    "train": frozenset({"train", "training"}),
-}
-"""The words by which the Hugging Face Hub knows the split of a file."""
-
-
-def split_of(name: str) -> Split:
-    """Return the split that a Parquet file's name bears, by the Hub's words between dots, dashes, ``_`` and digits.
-
-    >>> split_of("train-00000-of-00002.parquet"), split_of("my_dev.parquet"), split_of("people-00000-of-00001.parquet")
-    ('train', 'validation', '')
-    """
-    words = set(re.split(r"[-._ 0-9]+", Path(name).stem.lower()))
-    return next((split for split, known in _SPLITS.items() if words & known), "")
-
-
-def is_held_out(path: Path) -> bool:
-    """Tell whether a path is named as a Parquet file of a split that a model never trains on: test or validation."""
-    return path.suffix.lower() == ".parquet" and split_of(path.name) in ("test", "validation")

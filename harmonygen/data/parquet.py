@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.data.files import bad, entries
+from harmonygen.data.files import MAX_TEXT, bad, entries, subfolders
 from harmonygen.data.ids import refuse_unsafe, safe_id
-from harmonygen.data.lists import Split, split_of
-from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import CellSource, Pair, PairSet, Quarantined
+from harmonygen.data.splits import Split, choose, note, passed, split_of_file, split_of_folder
+from harmonygen.errors import StorageError, UsageError, told
+from harmonygen.records import CellSource, Pair, PairSet, Quarantined, ReadOptions
 from harmonygen.runs.job_folder import QUARANTINE
 
 IMAGE_COLUMNS = ("real", "mask")
 ID_COLUMNS = ("pair_id", "real_id", "mask_id", "subset")
 NO_MASK_ID = "0"
+MAX_ROWS = 10_000_000  # rows of one file: each becomes a record in memory
 _HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<inside>.+?))?/?")
 
 
@@ -37,19 +39,24 @@ def matches(path: Path) -> bool:
 def parquet_files(path: Path, split: Split = "train") -> list[Path]:
     """Return the Parquet files of a path: itself, or those of a split in the folder or its ``data`` folder, sorted.
 
-    Names bear splits as the Hub spells them (:func:`harmonygen.data.lists.split_of`). For ``train``, test and
-    validation files are left out, as the test list is in the iHarmony4 layout; so are files of no split beside training
-    files. For ``test``, the test files are taken, else the validation files, else those that ``train`` gives. Where
-    that leaves none, all are returned: name a file to read another split.
+    Names, or the folders that files lie in, bear splits as the Hub spells them
+    (:func:`harmonygen.data.splits.choose`). For ``train``, test and validation files are left out, as the test list is
+    in the iHarmony4 layout; so are files of no split beside training files. For ``test``, the test files are taken,
+    else the validation files, else those that ``train`` gives. Name a file to read another split.
     """
+    return parquet_parts(path, split)[0]
+
+
+def parquet_parts(path: Path, split: Split) -> tuple[list[Path], list[Path]]:
+    """Return the Parquet files that are read, and those of other splits."""
     found = all_parquet_files(path)
-    wanted: tuple[Split, ...] = ("train", "") if split == "train" else ("test", "validation", "train", "")
-    chosen = ([file for file in found if split_of(file.name) == word] for word in wanted)
-    return found if path.is_file() else next((files for files in chosen if files), found)
+    return (found, []) if path.is_file() else choose(found, split_of_file, split, str(path))
 
 
 def all_parquet_files(path: Path) -> list[Path]:
     """Return the Parquet files of a path, of whatever split: itself, or those in the folder or its ``data`` folder.
+
+    Where there is none, those in the folders that are called by splits (``train/0000.parquet``, ``default/train/``).
 
     A build's ``quarantine.parquet`` lies beside its dataset and is none.
     """
@@ -57,11 +64,20 @@ def all_parquet_files(path: Path) -> list[Path]:
         return [path] if path.suffix.lower() == ".parquet" else []
     for folder in (path, path / "data"):
         if folder.is_dir():
-            names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
-            found = [folder / name for name in names if name.lower().endswith(".parquet")]
+            found = _parquet_in(folder)
+            if found:
+                return found
+    for folder in (path, path / "data", path / "default"):
+        if folder.is_dir():
+            found = [file for inner in subfolders(folder) if split_of_folder(inner.name) for file in _parquet_in(inner)]
             if found:
                 return found
     return []
+
+
+def _parquet_in(folder: Path) -> list[Path]:
+    names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
+    return [folder / name for name in names if name.lower().endswith(".parquet")]
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -71,47 +87,76 @@ def read_schema(path: Path) -> pa.Schema:
     except OSError as error:
         raise StorageError(f"cannot read '{path}': {error}: check the path and permissions") from error
     except pa.ArrowException as error:
-        raise UsageError(f"'{path}' is not a whole Parquet file ({error}): export or download it again") from error
+        raise UsageError(
+            f"'{path}' is not a whole Parquet file ({told(error)}): export or download it again"
+        ) from error
 
 
 def _is_image(schema: pa.Schema, column: str) -> bool:
-    if column not in schema.names:
+    """Tell whether a column holds images: binary, or a struct whose ``bytes`` are binary and whose ``path`` is text."""
+    if schema.names.count(column) != 1:
         return False
     kind = schema.field(column).type
     if pa.types.is_struct(kind):
-        return {"bytes", "path"} <= {kind.field(index).name for index in range(kind.num_fields)}
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        parts = {part.name: part.type for part in kind}
+        return {"bytes", "path"} <= parts.keys() and _is_binary(parts["bytes"], True) and is_text(parts["path"], True)
+    return _is_binary(kind)
 
 
-def read_parquet(data: str | Path, split: Split = "train") -> PairSet:
+def _is_binary(kind: pa.DataType, or_null: bool = False) -> bool:
+    known = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in known) or (or_null and pa.types.is_null(kind))
+
+
+def is_text(kind: pa.DataType, or_null: bool = False) -> bool:
+    """Tell whether a column's type is text, also where each text is kept once; ``or_null``: or nothing at all."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    known = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(kind) for test in known) or (or_null and pa.types.is_null(kind))
+
+
+def read_parquet(data: str | Path, split: Split = "train", reading: ReadOptions | None = None) -> PairSet:
     """Read pairs whose photo and mask are cells of Parquet files.
 
     Args:
         data: a file, a folder (or its ``data`` folder), or ``hf://datasets/<user>/<name>[@revision][/folder]``.
         split: which files of a folder are read (:func:`parquet_files`).
+        reading: ``allow_outside`` lets cells name files outside the folder.
 
     Raises:
         UsageError: no Parquet file, no image columns, or ids that are refused.
         StorageError: the Hub cannot be reached, or a file cannot be read.
     """
     root = download(str(data)) if str(data).startswith("hf://") else Path(data)
-    files = parquet_files(root, split)
+    files, others = parquet_parts(root, split)
     if not files:
         raise UsageError(f"'{data}' has no .parquet file, there or in data/: name the folder that holds them")
     pairs: list[Pair] = []
     faults: list[Quarantined] = []
     seen: set[tuple[str, str, str]] = set()
     for file in files:
-        for found in read_rows(file):
+        for found in read_rows(file, bounds(root, reading)):
             if isinstance(found, Quarantined):
                 faults.append(found)
             elif _first_of_its_ids(found, seen):
                 pairs.append(found)
-    return PairSet(tuple(pairs), "parquet", root, tuple(faults))
+    read = split_of_file(files[0]) if others else ""
+    rows = tuple(passed(file, split_of_file(file), read) for file in others)
+    return PairSet(tuple(pairs), "parquet", root, tuple(faults), passed_over=rows, notes=note(rows, read), split=read)
 
 
-def read_rows(file: Path) -> Iterator[Pair | Quarantined]:
+def bounds(root: Path, reading: ReadOptions | None) -> Path | None:
+    """Return the folder in which files must lie that data name: theirs, or None if any is allowed."""
+    if reading is not None and reading.allow_outside:
+        return None
+    return (root if root.is_dir() else root.parent).absolute()
+
+
+def read_rows(file: Path, within: Path | None = None) -> Iterator[Pair | Quarantined]:
     """Yield every row of a Parquet file as a pair, or as a quarantine row if its id is empty.
+
+    ``within`` is the folder in which the files must lie that cells name (:func:`bounds`).
 
     Raises:
         UsageError: image columns are missing, or ids are refused.
@@ -125,18 +170,50 @@ def read_rows(file: Path) -> Iterator[Pair | Quarantined]:
             "rename or convert the columns"
         )
     ids = [column for column in ID_COLUMNS if column in schema.names]
-    rows = read_texts(file, ids) if ids else [{}] * pq.read_metadata(file).num_rows
+    _refuse_odd_ids(schema, ids, file)
+    rows = read_texts(file, ids) if ids else [{}] * _row_count(file)
     for number, row in enumerate(rows):
-        yield _pair(file.absolute(), number, {key: str(value) for key, value in row.items() if value is not None})
+        named_by = {key: str(value) for key, value in row.items() if value is not None}
+        yield _pair(file.absolute(), number, named_by, within)
 
 
-def read_texts(file: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Read the rows of a Parquet file's columns (None: all); raise UsageError if what they hold is damaged."""
+def _refuse_odd_ids(schema: pa.Schema, ids: list[str], file: Path) -> None:
+    for column in ids:
+        kind = schema.field(column).type
+        if not (is_text(kind, True) or pa.types.is_integer(kind)):
+            raise UsageError(f"column {column} of '{file}' holds {kind}: ids are text or whole numbers: convert it")
+
+
+def _row_count(file: Path) -> int:
+    count = pq.read_metadata(file).num_rows
+    if count > MAX_ROWS:
+        raise UsageError(f"'{file}' has {count} rows, over the limit of {MAX_ROWS}: cut it into several")
+    return int(count)
+
+
+def read_texts(file: Path, columns: list[str]) -> list[dict[str, Any]]:
+    """Read the rows of a Parquet file's columns of text and numbers.
+
+    Raises:
+        UsageError: damaged, over :data:`MAX_ROWS` rows, or over ``MAX_TEXT`` bytes of text.
+    """
+    _row_count(file)
     try:
-        rows: list[dict[str, Any]] = pq.read_table(file, columns=columns).to_pylist()
+        table = pq.read_table(file, columns=columns, read_dictionary=columns)  # a text that repeats is kept once
+        if (held := sum(map(_text_bytes, table.columns))) > MAX_TEXT:
+            raise UsageError(f"'{file}' holds {held} bytes of text, over the limit of {MAX_TEXT}: cut it into several")
+        rows: list[dict[str, Any]] = table.to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
-        raise UsageError(f"'{file}' is damaged ({error}): export or download it again") from error
+        raise UsageError(f"'{file}' is damaged ({told(error)}): export or download it again") from error
     return rows
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """Return how many bytes a column of text would hold if each row held its own."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks)
+    return sum(int(pc.sum(each).as_py() or 0) for each in lengths)
 
 
 def _first_of_its_ids(pair: Pair, seen: set[tuple[str, str, str]]) -> bool:
@@ -147,7 +224,7 @@ def _first_of_its_ids(pair: Pair, seen: set[tuple[str, str, str]]) -> bool:
     return not repeated
 
 
-def _pair(file: Path, number: int, ids: dict[str, str]) -> Pair | Quarantined:
+def _pair(file: Path, number: int, ids: dict[str, str], within: Path | None) -> Pair | Quarantined:
     name = f"{file.stem}-{number:06d}"
     if "pair_id" in ids and not ids["pair_id"]:
         return bad(name, f"row {number} of '{file}' has an empty pair_id: fill it or drop the column")
@@ -156,8 +233,8 @@ def _pair(file: Path, number: int, ids: dict[str, str]) -> Pair | Quarantined:
         pair_id=pair_id,
         real_id=named(ids.get("real_id") or pair_id, "photo id"),
         mask_id=safe_id(ids.get("mask_id") or NO_MASK_ID),
-        real=CellSource(file, "real", number),
-        mask=CellSource(file, "mask", number),
+        real=CellSource(file, "real", number, within=within),
+        mask=CellSource(file, "mask", number, within=within),
         subset=safe_id(ids["subset"]) if ids.get("subset") else "",
     )
 
@@ -195,14 +272,10 @@ def download(address: str) -> Path:
             allow_patterns=[inside if inside.endswith(".parquet") else f"{inside}*.parquet"],
         )
     except refused as error:
-        raise UsageError(f"'{address}' cannot be read: {_first_line(error)}: check the name, or log in") from error
+        raise UsageError(f"'{address}' cannot be read: {told(error)}: check the name, or log in") from error
     except Exception as error:  # httpx, requests and huggingface_hub each have their own network errors
         raise StorageError(
-            f"'{address}' cannot be downloaded ({_first_line(error)}): check the network and repeat the command, "
+            f"'{address}' cannot be downloaded ({told(error)}): check the network and repeat the command, "
             "or download the dataset and give its folder"
         ) from error
     return Path(folder) / inside
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,13 +11,17 @@ from pathlib import Path
 
 from harmonygen.data import SAMPLE, checked, detect_layout, read_pairs
 from harmonygen.data.categories import ALL
+from harmonygen.data.links import keep_inside
+from harmonygen.data.orientation import with_mask_rule
 from harmonygen.errors import StorageError, UsageError
-from harmonygen.records import Pair, PairSet
+from harmonygen.records import Pair, PairSet, ReadOptions
 
 SEGMENTED = ("imaterialist", "coco")
 
 
-def read_segmentations(data: str | Path = SAMPLE, classes: str = ALL, limit: int | None = None) -> PairSet:
+def read_segmentations(
+    data: str | Path = SAMPLE, classes: str = ALL, limit: int | None = None, reading: ReadOptions | None = None
+) -> PairSet:
     """Read one pair per photo, its mask the union of its valid segments of the chosen classes.
 
     ``Pair.extra`` has the strings ``class_ids`` (separated by blanks, sorted), ``attributes`` (a JSON list of ids,
@@ -28,6 +32,7 @@ def read_segmentations(data: str | Path = SAMPLE, classes: str = ALL, limit: int
         data: a contest folder, COCO instances JSON, ``sample``, or any other layout that ``read_pairs`` reads.
         classes: ``all``; ``garments``; or ids, names or supercategories separated by commas.
         limit: keep the first ``limit`` pairs.
+        reading: how the data are read, as for ``read_pairs``.
 
     Raises:
         UsageError: no layout fits, nothing can be read, classes are not there, or ids are refused or collide.
@@ -39,17 +44,19 @@ def read_segmentations(data: str | Path = SAMPLE, classes: str = ALL, limit: int
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be 1 or more")
     try:
-        return checked(_read(data, classes), None, limit)
+        reading = reading or ReadOptions()
+        found = keep_inside(_read(data, classes, reading), reading.allow_outside)
+        return with_mask_rule(checked(found, None, limit), found.pairs, reading)
     except OSError as error:
         raise StorageError(
             f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
         ) from error
 
 
-def _read(data: str | Path, classes: str) -> PairSet:
+def _read(data: str | Path, classes: str, reading: ReadOptions) -> PairSet:
     from harmonygen.data.imaterialist import read_imaterialist
 
-    layout = detect_layout(data)
+    layout = reading.layout or detect_layout(data)
     if layout == SAMPLE:
         from harmonygen.data.sample import cached_sample
         from harmonygen.storage.remote import cache_folder
@@ -60,13 +67,13 @@ def _read(data: str | Path, classes: str) -> PairSet:
     if layout == "coco":
         from harmonygen.data.coco import read_coco_unions
 
-        return read_coco_unions(Path(data), classes)
+        return read_coco_unions(Path(data), classes, reading.mask_orientation)
     if classes.strip().casefold() != ALL:
         raise UsageError(
             f"classes {classes!r} were given but '{data}' is in layout '{layout}', which has no classes: "
             f"leave them {ALL}, or give one of the layouts {', '.join(SEGMENTED)}"
         )
-    found = read_pairs(data, layout=layout)
+    found = read_pairs(data, layout=layout, reading=reading)
     return replace(found, pairs=tuple(map(_of_one_segment, found.pairs)))
 
 

@@ -21,11 +21,14 @@ TEST_FRACTION = 7404 / 73146
 _BLOCK = 256  # rows compared at a time: 256 x 45,000 distances, 12 MB, and their matches
 
 
-def near_duplicate_groups(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> list[int]:
+def near_duplicate_groups(
+    hashes: Hashes, max_distance: int = MAX_DISTANCE, linked: Iterable[tuple[int, int]] = ()
+) -> list[int]:
     """Return a group id for each hash (N,): photos linked by hashes at most ``max_distance`` bits apart share one.
 
-    Links chain: of a~b and b~c all three are one group. Ids count from 0 in order of first appearance. Equal hashes
-    are joined before any are compared, a block at a time: 45,000 hashes take seconds and tens of megabytes.
+    ``linked`` are places of photos that are one for another reason. Links chain: of a~b and b~c all three are one
+    group. Ids count from 0 in order of first appearance. Equal hashes are joined before any are compared, a block at a
+    time: 45,000 hashes take seconds and tens of megabytes.
 
     >>> near_duplicate_groups(np.array([0b1, 0xFFFF00, 0b11], np.uint64))
     [0, 1, 0]
@@ -35,6 +38,8 @@ def near_duplicate_groups(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> l
     for start in range(0, len(unique), _BLOCK):
         for row, column, _ in near_pairs(unique[start : start + _BLOCK], unique[start:], max_distance):
             _join(parents, start + row, start + column)
+    for one, other in linked:
+        _join(parents, int(places[one]), int(places[other]))
     numbers: dict[int, int] = {}
     return [numbers.setdefault(_root(parents, place), len(numbers)) for place in places.tolist()]
 
@@ -169,14 +174,15 @@ def read_split(train: Path | None, test: Path | None) -> dict[str, Split]:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A photo that is also a test photo: by its id (``bits`` None), or by hashes that differ in ``bits`` of 64."""
+    """A photo that is also a test photo: by id, by hashes that differ in ``bits`` of 64, or as a ``kind`` of copy."""
 
     photo: str
     test: str
-    bits: int | None
+    bits: int | None = None
+    kind: str = "same id"
 
     def __str__(self) -> str:
-        return f"{self.photo} = {self.test} ({'same id' if self.bits is None else f'{self.bits} bits'})"
+        return f"{self.photo} = {self.test} ({self.kind if self.bits is None else f'{self.bits} bits'})"
 
 
 def leaks(
@@ -192,7 +198,7 @@ def leaks(
     >>> [str(leak) for leak in leaks({"a": 7, "b": 7, "c": None}, {"c": None, "x": 6})]
     ['c = c (same id)', 'a = x (1 bits)', 'b = x (1 bits)']
     """
-    found = [Leak(name, name, None) for name in photos if name in tests]
+    found = [Leak(name, name) for name in photos if name in tests]
     names, hashes = _hashed(photos.items())
     test_names, test_hashes = _hashed(tests.items())
     near = near_pairs(hashes, test_hashes, max_distance)

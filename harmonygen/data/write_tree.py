@@ -8,6 +8,7 @@ one composite path a line, and each subset's list of bare names in its own folde
 from __future__ import annotations
 
 import errno
+import json
 import os
 import posixpath
 import re
@@ -40,8 +41,16 @@ MANIFEST: dict[str, str] = {
     "fmse": "float64",
     "structure": "float64",
     "drift": "float64",
+    "real_id": "string",
+    "named_before": "string",
 }
-"""Columns of ``manifest.parquet``, one row a composite; those after ``source`` are null for originals."""
+"""Columns of ``manifest.parquet``, one row a composite; those from ``k`` to ``drift`` are null for originals.
+
+``pair_id`` and ``real_id`` are the ids in the run or dataset that the tree is made from, and ``named_before`` is the
+path of an original composite there: the way back from the tree's names.
+"""
+
+WAY_BACK = ("real_id", "named_before")
 
 _IMAGE_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
@@ -140,10 +149,19 @@ def write_lists(root: Path, composites: Sequence[str], split: str) -> None:
         shards.write_bytes(root / subset / f"{posixpath.basename(subset) or 'all'}_{split}.txt", _lines(names))
 
 
+def write_plain_lists(root: Path, composites: Sequence[str], split: str) -> None:
+    """Write the spellings of ``IHD_<split>.txt`` that some trainers read: ``<split>.txt`` and ``<split>.jsonl``."""
+    shards.write_bytes(root / f"{split}.txt", _lines(composites))
+    rows = (json.dumps({"file_name": name, "text": ""}, ensure_ascii=False) for name in composites)
+    shards.write_bytes(root / f"{split}.jsonl", _lines(rows))
+
+
 def summed_up(subsets: Iterable[str]) -> list[str]:
     """Return the names, relative to the root, of the manifest and of the lists that a tree with these subsets has."""
     stems = ["IHD", *(f"{subset}/{subset}" if subset else "all" for subset in sorted(set(subsets)))]
-    return ["manifest.parquet", *(f"{stem}_{split}.txt" for stem in stems for split in ("train", "test"))]
+    splits = ("train", "test")
+    plain = [f"{split}.{ending}" for split in splits for ending in ("txt", "jsonl")]
+    return ["manifest.parquet", *plain, *(f"{stem}_{split}.txt" for stem in stems for split in splits)]
 
 
 def _lines(names: Iterable[str]) -> bytes:

@@ -1,7 +1,9 @@
-"""Bootstrap intervals of means, and of the paired difference of two methods.
+"""Intervals of means, of shares, and of the difference of two methods: every interval of harmonygen is made here.
 
 What is resampled is images or, with ``groups``, whole groups of them: composites of one photo are not independent.
-Values that are not finite are left out, and ``n`` says how many were not.
+Values that are not finite are left out, and ``n`` says how many were not. Means and differences have bootstrap-t
+intervals (:mod:`harmonygen.evaluation.pivots`), shares have Wilson's, medians and other statistics percentiles. How
+often each holds is in :mod:`harmonygen.evaluation.measured`.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import UsageError
+from harmonygen.evaluation.pivots import Floats, normal, pivots, student
 
-Floats = npt.NDArray[np.float64]
 RESAMPLES, LEVEL = 10_000, 0.95
-_CELLS = 4_000_000  # of the weights in memory at a time
+METHOD = "bootstrap-t over photos, wider where tails are heavy"
+"""What the intervals of means and differences are, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def interval(
     level: float = LEVEL,
     groups: Sequence[Any] | None = None,
 ) -> Interval:
-    """Return the mean of ``values`` with its percentile bootstrap interval over ``n`` resamples.
+    """Return the mean of ``values`` with its bootstrap-t interval over ``n`` resamples.
 
     >>> found = interval([1.0, 2.0, 3.0, 4.0])
     >>> found.mean, found.low < 2.5 < found.high
@@ -68,19 +71,70 @@ def intervals(
     Raises:
         UsageError: no resamples, or a level outside (0, 1).
     """
+    sums, counts = _per_group(columns, groups)
+    return _ratios(sums, counts, np.isfinite(columns).sum(axis=0), seed, n, level)
+
+
+def relative_changes(
+    after: Floats,
+    before: Floats,
+    seed: int = 0,
+    n: int = RESAMPLES,
+    level: float = LEVEL,
+    groups: Sequence[Any] | None = None,
+) -> list[Interval]:
+    """Return the relative change of the mean of each column (N, C) of errors of 0 or more, on the same images.
+
+    Raises:
+        UsageError: different numbers of values, no resamples, or a level outside (0, 1).
+
+    >>> found = relative_changes(np.array([[2.0], [3.0]]), np.array([[4.0], [6.0]]))[0]
+    >>> found.mean, found.low, found.high
+    (-0.5, -0.5, -0.5)
+    """
+    _refuse_unlike(after, before)
+    both = np.isfinite(after) & np.isfinite(before)
+    (new, _), (old, _) = (_per_group(np.where(both, values, np.nan), groups) for values in (after, before))
+    found = _ratios(new, old, both.sum(axis=0), seed, n, level)
+    return [Interval(one.mean - 1, max(one.low - 1, -1.0), one.high - 1, one.n) for one in found]
+
+
+def _ratios(
+    sums: Floats, counts: Floats, used: npt.NDArray[np.intp], seed: int, n: int, level: float
+) -> list[Interval]:
+    """Return the intervals of ratios of sums (G, C); ``used`` values count in each column."""
     if n < 1 or not 0 < level < 1:
         raise UsageError(
             f"a bootstrap of {n} resamples at level {level} is none: take 1 or more, and a level in (0, 1)"
         )
-    sums, counts = _per_group(columns, groups)
-    used = counts.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = sums.sum(axis=0) / used
-    tails = [50 * (1 - level), 50 * (1 + level)]
-    bounds = np.full((2, columns.shape[1]), math.nan)
-    if len(sums) > 1:
-        bounds = _percentiles(_resampled(sums, counts, seed, n), tails)
-    return [Interval(float(means[c]), float(bounds[0, c]), float(bounds[1, c]), int(used[c])) for c in range(len(used))]
+    found = pivots(sums, counts, seed, n, level)
+    low, high = found.bounds
+    return [Interval(float(found.value[c]), float(low[c]), float(high[c]), int(used[c])) for c in range(len(used))]
+
+
+def shares(flags: npt.NDArray[np.bool_], level: float = LEVEL, groups: Sequence[Any] | None = None) -> list[Interval]:
+    """Return the share of true values in each column of (N, C), with Wilson's interval.
+
+    The number of values that it is of is that of independent ones: what the spread between groups allows.
+
+    Raises:
+        UsageError: no rows.
+
+    >>> found = shares(np.ones((10, 1), dtype=bool))[0]
+    >>> found.mean, round(found.low, 2), found.high
+    (1.0, 0.72, 1.0)
+    """
+    if not len(flags):
+        raise UsageError("a share needs at least one row, found none")
+    sums, counts = _per_group(flags.astype(np.float64), groups)
+    share, squared = sums.sum(axis=0) / counts.sum(axis=0), normal(level) ** 2
+    spread = ((sums - share * counts) ** 2).sum(axis=0) / counts.sum(axis=0) ** 2
+    independent = np.where(spread > 0, share * (1 - share) / np.where(spread > 0, spread, 1), len(sums))
+    middle = (share + squared / (2 * independent)) / (1 + squared / independent)
+    half = np.sqrt(squared * (share * (1 - share) / independent + squared / (4 * independent**2)))
+    half /= 1 + squared / independent
+    bounds = zip(share, np.maximum(middle - half, 0), np.minimum(middle + half, 1), strict=True)
+    return [Interval(float(value), float(low), float(high), len(flags)) for value, low, high in bounds]
 
 
 def intervals_of(
@@ -136,30 +190,6 @@ def _per_group(columns: Floats, groups: Sequence[Any] | None) -> tuple[Floats, F
     return sums, counts
 
 
-def _resampled(sums: Floats, counts: Floats, seed: int, n: int) -> Floats:
-    """Return the means (n, C) of ``n`` resamples of the groups: weights times sums, over weights times counts."""
-    rng, size = np.random.default_rng(seed), len(sums)
-    step = max(1, _CELLS // size)
-    means = []
-    for start in range(0, n, step):
-        rows = min(step, n - start)
-        drawn = rng.integers(size, size=(rows, size)) + np.arange(rows)[:, None] * size
-        weights = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means.append((weights @ sums) / (weights @ counts))
-    return np.concatenate(means)
-
-
-def _percentiles(means: Floats, tails: Sequence[float]) -> Floats:
-    """Return percentiles of each column; resamples that hold no finite value of it do not count."""
-    found = np.full((2, means.shape[1]), math.nan)
-    for column in range(means.shape[1]):
-        finite = means[np.isfinite(means[:, column]), column]
-        if finite.size:
-            found[:, column] = np.percentile(finite, tails)
-    return found
-
-
 def paired(
     a: Sequence[float] | Floats,
     b: Sequence[float] | Floats,
@@ -191,8 +221,7 @@ def paired_columns(
     groups: Sequence[Any] | None = None,
 ) -> list[Paired]:
     """Return the :func:`paired` comparison of each column of (N, C), all from the same resamples."""
-    if a.shape != b.shape:
-        raise UsageError(f"{len(a)} values against {len(b)}: a paired comparison needs the same images")
+    _refuse_unlike(a, b)
     with np.errstate(invalid="ignore"):
         differences = a - b
     found = []
@@ -205,13 +234,29 @@ def paired_columns(
     return found
 
 
+def _refuse_unlike(a: Floats, b: Floats) -> None:
+    if a.shape != b.shape:
+        raise UsageError(f"{len(a)} values against {len(b)}: a paired comparison needs the same images")
+
+
 def crossed_interval(
     values: Floats, photos: Sequence[str], seed: int = 0, n: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """Return the mean of ``values`` (images, seeds) with its percentile interval over ``n`` resamples.
+    """Return the interval of one figure ``values`` (images, seeds) (:func:`crossed_intervals`)."""
+    return crossed_intervals(values[..., None], photos, seed, n, level)[0]
+
+
+def crossed_intervals(
+    values: Floats, photos: Sequence[str], seed: int = 0, n: int = RESAMPLES, level: float = LEVEL
+) -> list[Interval]:
+    """Return the mean of each column of ``values`` (images, seeds, C), with an interval over photos and seeds.
+
+    Photos are resampled (bootstrap-t). What seeds add is their variance beyond chance, with Student's t: three seeds
+    tell little of how much seeds differ, and the interval is that much wider. With one seed it is over photos alone:
+    of this one training.
 
     Args:
-        values: a figure of each image under each seed; an image with a value that is not finite is left out.
+        values: figures of each image under each seed; an image with a value that is not finite is left out of a column.
         photos: the photo of each image.
         seed: of the resampling.
         n: resamples.
@@ -220,34 +265,35 @@ def crossed_interval(
     Raises:
         UsageError: sizes that do not fit.
 
-    >>> found = crossed_interval(np.array([[1.0, 3.0], [2.0, 4.0]]), ["a", "b"])
-    >>> found.mean, found.low, found.high, found.n
-    (2.5, 1.0, 4.0, 2)
+    >>> values = np.arange(6.0)[:, None, None] + np.array([0.0, 0.1])[None, :, None]
+    >>> found = crossed_intervals(values, list("abcdef"))[0]
+    >>> round(found.mean, 2), found.low < 2.0, found.high > 3.0, found.n
+    (2.55, True, True, 6)
     """
-    if values.ndim != 2 or len(photos) != len(values):
-        raise UsageError(f"values are {values.shape} for {len(photos)} photos: (images, seeds) is needed")
+    if values.ndim != 3 or len(photos) != len(values):
+        raise UsageError(f"values are {values.shape} for {len(photos)} photos: (images, seeds, figures) is needed")
     known = np.isfinite(values).all(axis=1)
-    used = values[known]
-    if not len(used):
-        return Interval(math.nan, math.nan, math.nan, 0)
-    _, places = np.unique(np.asarray(photos)[known], return_inverse=True)
-    sums = np.zeros((int(places.max()) + 1, values.shape[1]))
-    np.add.at(sums, places, used)
-    counts = np.bincount(places).astype(np.float64)
-    low, high = math.nan, math.nan
-    if len(sums) > 1 or values.shape[1] > 1:
-        means = _resampled_both(sums, counts, seed, n)
-        low, high = (float(bound) for bound in np.percentile(means, [50 * (1 - level), 50 * (1 + level)]))
-    return Interval(float(used.mean()), low, high, len(used))
+    sums = np.stack([_per_group(np.where(known, column, np.nan), photos)[0] for column in values.swapaxes(0, 1)])
+    counts = _per_group(np.where(known, 1.0, np.nan), photos)[0]
+    found = pivots(sums.mean(axis=0), counts, seed, n, level)
+    below, above = (_with_seeds(reach, found.error, sums, counts, level) for reach in (found.below, found.above))
+    bounds = zip(found.value, found.value - below, found.value + above, known.sum(axis=0), strict=True)
+    return [Interval(float(mean), float(low), float(high), int(used)) for mean, low, high, used in bounds]
 
 
-def _resampled_both(sums: Floats, counts: Floats, seed: int, n: int) -> Floats:
-    """Return the means (n,) of resamples of the rows and the columns of ``sums`` (photos, seeds)."""
-    rng, (photos, seeds) = np.random.default_rng(seed), sums.shape
-    means, step = [], max(1, _CELLS // photos)
-    for start in range(0, n, step):
-        rows = min(step, n - start)
-        weights = rng.multinomial(photos, np.full(photos, 1 / photos), size=rows).astype(np.float64)
-        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=rows) / seeds
-        means.append(((weights @ sums) * drawn).sum(axis=1) / (weights @ counts))
-    return np.concatenate(means)
+def _with_seeds(reach: Floats, error: Floats, sums: Floats, counts: Floats, level: float) -> Floats:
+    """Return how far bounds lie from the means (C,): ``reach`` standard errors over photos, and what seeds add.
+
+    ``sums`` is (seeds, photos, C), ``counts`` (photos, C). Half widths of independent parts add in squares (Zou and
+    Donner 2008). ``of_chance`` is what the seeds' means would differ by if photos met seeds by chance alone.
+    """
+    seeds, photos = len(sums), (counts != 0).sum(axis=0)
+    if seeds == 1:
+        return reach * error
+    total = np.maximum(counts.sum(axis=0), 1)
+    means = sums.sum(axis=1) / total
+    chance = sums - sums.mean(axis=0) - counts * (means - means.mean(axis=0))[:, None]
+    of_seeds, pairs = means.var(axis=0, ddof=1) / seeds, np.maximum((photos - 1) * (seeds - 1), 1)
+    of_chance = (chance**2).sum(axis=(0, 1)) / pairs * photos / (seeds * total**2)
+    added = student(seeds - 1, level) ** 2 * np.maximum(of_seeds - of_chance, 0)
+    return np.asarray(np.sqrt((reach * error) ** 2 + added))

@@ -14,7 +14,7 @@ from harmonygen.evaluation.protocols import ProtocolRules, Target
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
 from harmonygen.pictures.images import MAX_PIXELS, ImageU8, read_image
 from harmonygen.pictures.masks import load_mask
-from harmonygen.records import Composite
+from harmonygen.records import Composite, ReadOptions
 
 _REMEDY = "give an iHarmony4 tree or list, a table or Parquet with a column composite, or a run folder"
 
@@ -25,6 +25,7 @@ def read_cases(
     list_file: str | Path | None = None,
     subset: str | None = None,
     limit: int | None = None,
+    reading: ReadOptions | None = None,
 ) -> CompositeSet:
     """Read the composites of a dataset with their photos, sorted by name.
 
@@ -36,7 +37,7 @@ def read_cases(
     Raises:
         UsageError: no layout fits, no composites, a bad line or row (they are named), or names that collide.
     """
-    found = composites_of(data, list_file=list_file, subset=subset, role="test", remedy=_REMEDY)
+    found = composites_of(data, list_file=list_file, subset=subset, role="test", remedy=_REMEDY, reading=reading)
     if found.bad:
         named = "; ".join(fault.message for fault in found.bad[:3])
         raise UsageError(f"{len(found.bad)} lines or rows of '{data}' name no composite: {named}: mend or drop them")
@@ -116,5 +117,5 @@ def load_case(case: Composite, max_pixels: int = MAX_PIXELS) -> Loaded:
         InputError: a file that cannot be read, or a mask of another size than its composite.
     """
     composite = read_image(case.composite, max_pixels)
-    mask = load_mask(case.mask, composite, "refuse", max_pixels)
+    mask = load_mask(case.mask, composite, max_pixels=max_pixels)
     return Loaded(case, composite, read_image(case.photo, max_pixels).image_u8, mask)

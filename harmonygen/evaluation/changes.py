@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.color import rgb2lab
 
-from harmonygen.evaluation.bootstrap import Interval, intervals, medians
+from harmonygen.evaluation.bootstrap import Interval, medians, shares
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.structure import StructureMeter
 from harmonygen.recolor.cubic import apply_cubic, fit_cubic
@@ -122,15 +122,15 @@ class ChangeSummary:
 
 
 def summarise_changes(changes: Sequence[Change], photos: Sequence[Any] | None = None) -> ChangeSummary:
-    """Return medians with bootstrap intervals over ``photos`` (the photo of each change; each its own by default).
+    """Return medians and shares with intervals over ``photos`` (the photo of each change; each its own by default).
 
     Raises:
         UsageError: no changes.
     """
     columns = np.array([astuple(change) for change in changes], dtype=np.float64)
     found = medians(columns, groups=photos)
-    flags = np.array([[change.clips_much, change.structure < LITTLE_STRUCTURE] for change in changes], np.float64)
-    clips, little = intervals(flags, groups=photos)
+    flags = np.array([[change.clips_much, change.structure < LITTLE_STRUCTURE] for change in changes], np.bool_)
+    clips, little = shares(flags, groups=photos)
     names = [field.name for field in fields(Change)]
-    shares = {"newly clipped over 5 %": clips, f"structure under {LITTLE_STRUCTURE}": little}
-    return ChangeSummary(dict(zip(names, found, strict=True)), shares)
+    notable = {"newly clipped over 5 %": clips, f"structure under {LITTLE_STRUCTURE}": little}
+    return ChangeSummary(dict(zip(names, found, strict=True)), notable)

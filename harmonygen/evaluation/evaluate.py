@@ -17,8 +17,10 @@ from typing import Any
 
 from harmonygen.data.composites import CompositeSet
 from harmonygen.data.files import photo_sizes
-from harmonygen.errors import InputError, listed
+from harmonygen.errors import InputError, UsageError, listed
+from harmonygen.evaluation.bootstrap import METHOD
 from harmonygen.evaluation.cases import read_cases, score_triplets
+from harmonygen.evaluation.measured import told, told_of_few
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.evaluation.predictors import Models, expanded
@@ -27,6 +29,7 @@ from harmonygen.evaluation.scores import COMPOSITE, Scores, gather
 from harmonygen.evaluation.settings import EvaluateSettings
 from harmonygen.evaluation.summary import comparisons, foreground, group_figures, over_seeds
 from harmonygen.evaluation.tables import PAIRED, Table, latex, markdown, tables
+from harmonygen.inspection.inspect import Say, glance
 from harmonygen.pictures.images import open_checked, read_bytes
 from harmonygen.records import FileSource, ImageSource
 from harmonygen.runs.job_folder import SUMMARY, JobPlan, digest_of, job_folder, versions
@@ -61,10 +64,11 @@ class EvaluateResult:
         return (self.tables[0], *(table for table in self.tables[1:] if table.title == PAIRED))
 
 
-def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> EvaluateResult:
+def evaluate(settings: EvaluateSettings, progress: Progress | None = None, say: Say | None = None) -> EvaluateResult:
     """Score every method on every composite of ``settings.data``; the raw composite is always the first.
 
-    A stopped run resumes with the parts that are missing; a finished one is left as it is.
+    A stopped run resumes with the parts that are missing; a finished one is left as it is. ``say`` is told in a line
+    what is read.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
@@ -73,8 +77,16 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
     """
     began = time.monotonic()
     rules = ProtocolRules(settings.protocol, settings.background, settings.compat_floor, settings.resize_predictions)
-    found = read_cases(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    found = read_cases(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
+    glance(found.as_pairs(), settings, say)
     methods, bases = expanded(settings.methods)
+    _refuse_idle_floor(settings)
     job = _job(settings, found, methods, rules)
     check_sizes(job)
     models = job.models()
@@ -100,6 +112,15 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> Ev
         _write_all(settings, job, predictors, scores, table, summary)
         whole = held.finish({**summary, "shown_digest": shown})
     return _result(settings, whole, scored, len(found.composites) - scored)
+
+
+def _refuse_idle_floor(settings: EvaluateSettings) -> None:
+    """Raise UsageError if there are no decoded pixels that could be floored."""
+    if settings.compat_floor and not any(spec.model and spec.detail == "decode" for spec in settings.methods):
+        raise UsageError(
+            "--compat-floor floors what a model decodes, and no method is a model with detail decode (files of "
+            "predictions are 8-bit already): drop it, or add --paper to --model"
+        )
 
 
 def _shown() -> tuple[str, ...]:
@@ -164,7 +185,7 @@ def check_sizes(job: ScoringJob) -> None:
 def _size(source: ImageSource) -> tuple[int, int]:
     """Return the (height, width) of a picture, upright, from its header."""
     if isinstance(source, FileSource):
-        return photo_sizes(source.path)[-1]
+        return photo_sizes(source.path, source.within)[-1]
     width, height = open_checked(read_bytes(source), str(source)).size
     return height, width
 
@@ -206,6 +227,8 @@ def _run(
     """
     workers = settings.workers or (1 if job.on_the_fly() else cores())  # a model uses all cores by itself
     total, done, faults = sum(shard.stop - shard.start for shard in waiting), 0, []
+    if progress and waiting:
+        progress(0, total)
     for shard, wrong in run_parts(job, predictors, waiting, workers):
         done += shard.stop - shard.start
         faults += wrong
@@ -245,7 +268,13 @@ def _summarise(
         "foreground": foreground(scores),
         "flagged": [{"name": name, "method": method, "flag": flag} for name, method, flag in scores.flags],
         "published": [row.model_dump(mode="json") for row in settings.published],
-        "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "photo", "seed": settings.seed},
+        "bootstrap": {
+            "interval": METHOD,
+            "resamples": settings.resamples,
+            "level": 0.95,
+            "unit": "photo",
+            "seed": settings.seed,
+        },
         "seconds": round(seconds, 3),
         "images_per_second": round(scored / seconds, 3) if scored else None,
         "versions": versions(),
@@ -258,9 +287,12 @@ def notes_of(summary: dict[str, Any]) -> tuple[str, ...]:
     notes = [
         *title,
         f"{summary['stated']}; {summary['images']} images of {summary['photos']} photos ({summary['data']}, "
-        f"{summary['chosen_by']}); mean over images [95 % bootstrap interval over photos, "
+        f"{summary['chosen_by']}); mean over images [95 % interval: {METHOD}, "
         f"{summary['bootstrap']['resamples']} resamples].",
+        f"Intervals: {told(summary['photos'])}.",
     ]
+    few = told_of_few({name: group["photos"] for name, group in summary["groups"].items()})
+    notes += [f"Intervals: {few}."] if few else []
     flags: dict[tuple[str, str], int] = {}
     for row in summary["flagged"]:
         flags[row["method"], row["flag"]] = flags.get((row["method"], row["flag"]), 0) + 1

@@ -51,7 +51,7 @@ class ScoringJob:
 
     def models(self) -> Models:
         """Return the loader of the on-the-fly methods' models."""
-        return Models(self.device, self.dtype, self.batch_size, self.rules.compat_floor)
+        return Models(self.device, self.dtype, self.batch_size, self.rules)
 
     def predictors(self, models: Models) -> dict[str, Predictor]:
         """Return the predictor of each method."""

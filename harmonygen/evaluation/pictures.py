@@ -120,7 +120,7 @@ def fg_ratios(data: str, max_pixels: int) -> list[float]:
         raise UsageError(f"beside '{data}' is a run: name the data set that it was made from")
 
     def ratio(pair: Pair) -> float:
-        mask = load_mask(pair.mask, read_image(pair.real, max_pixels), "refuse", max_pixels)
+        mask = load_mask(pair.mask, read_image(pair.real, max_pixels), max_pixels=max_pixels)
         return float(resize_mask(mask, SIDE, SIDE).mean())
 
     with ThreadPoolExecutor(2) as threads:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE
 from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_image
@@ -63,9 +64,9 @@ class Models:
     """The models of on-the-fly methods; those that differ in seed, draws or size alone are loaded once."""
 
     def __init__(
-        self, device: str = "auto", dtype: str = "auto", batch_size: str = "auto", floor: bool = False
+        self, device: str = "auto", dtype: str = "auto", batch_size: str = "auto", rules: ProtocolRules | None = None
     ) -> None:
-        self.device, self.dtype, self.batch_size, self.floor = device, dtype, batch_size, floor
+        self.device, self.dtype, self.batch_size, self.rules = device, dtype, batch_size, rules or ProtocolRules()
         self._loaded: dict[tuple[Any, ...], HarmonizationMethod] = {}
 
     def harmonizer(self, spec: MethodSpec) -> HarmonizationMethod:
@@ -74,7 +75,8 @@ class Models:
         Raises:
             CheckpointError: not there, of another kind, or ``photo_features=false`` without a Harmony-VAE.
         """
-        key = (spec.method, spec.model, spec.refine, spec.steps, spec.sampler, spec.detail, spec.photo_features)
+        how = (spec.steps, spec.sampler, spec.posterior, spec.detail, spec.photo_features)
+        key = (spec.method, spec.model, spec.refine, *how)
         if key not in self._loaded:
             self._loaded[key] = self._load(spec)
         return self._loaded[key]
@@ -84,24 +86,34 @@ class Models:
         from harmonygen.models.device import Device, Sampling
 
         device = Device.pick(self.device, self.dtype, self.batch_size)
-        sampling = Sampling(spec.steps, spec.sampler)
+        sampling = Sampling(spec.steps, spec.sampler, posterior=spec.posterior)
         model = spec.model or ""
         method = spec.method or method_of(model)
-        loaded = load_harmonizer(method, model, spec.refine, device, sampling, spec.detail, floor=self.floor)
+        loaded = load_harmonizer(method, model, spec.refine, device, sampling, spec.detail)
         if not spec.photo_features:
             _drop_features(loaded, spec.name)
         return loaded
 
     def predictor(self, spec: MethodSpec) -> Predictor:
-        """Return the predictor of a model: it makes what ``harmonize`` makes of the composite with the same seed."""
+        """Return the predictor of a model: it makes what ``harmonize`` makes of the composite with the same seed.
+
+        With ``detail`` ``decode`` it gives what the model decodes, nothing pasted, brought to the scored size in one
+        step.
+        """
+        from harmonygen.harmonization.load import DecodingMethod
+
         harmonizer = self.harmonizer(spec)
+        decoding = harmonizer if spec.detail == "decode" and isinstance(harmonizer, DecodingMethod) else None
         resolution = spec.resolution or harmonizer.resolution
-        sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer")
+        sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer", enlarge=spec.enlarge)
 
         def predict(loaded: Loaded) -> ImageU8:
             case = loaded.case
             photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
-            return harmonizer(photo, candidate_seed(spec.seed, case.name, 0), spec.draws)
+            seed, (height, width) = candidate_seed(spec.seed, case.name, 0), loaded.mask.shape
+            if decoding is None:
+                return harmonizer(photo, seed, spec.draws)
+            return self.rules.decoded(decoding.picture(photo, seed, spec.draws)[1], (height, width))
 
         return predict
 

@@ -1,6 +1,7 @@
 """Protocols: how prediction, composite, photo and mask are brought to what is scored (REFERENCE section 7).
 
 ``paper``: everything at 256 x 256, RGB by Pillow's bilinear with antialias, the mask by nearest neighbour.
+What a model decodes goes there in one step from the size that it works at, as in the papers' code.
 ``fullres-fg``: the composite's own size, and error inside the mask only, which is the same as the photo's background
 under the prediction. The background convention is part of every number: as predicted, the composite's or the photo's.
 """
@@ -9,16 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image
-
 from harmonygen.errors import InputError, UsageError
 from harmonygen.evaluation.settings import Background, Protocol
-from harmonygen.pictures.images import ImageU8, Mask, paste, resize
+from harmonygen.pictures.images import ImageU8, Mask, Picture01, paste, resize, to_u8
 from harmonygen.pictures.masks import resize_mask
 
 SIDE = 256
-_SLACK = 1e-3  # Pillow's float arithmetic leaves 199.9999 of 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class ProtocolRules:
 
     def stated(self) -> str:
         """Say in one sentence what the numbers are."""
-        floor = "; predictions floored, not rounded, when resized" if self.compat_floor else "; rounded, not floored"
+        floor = "; models' pixels floored at the size they work at" if self.compat_floor else "; rounded, not floored"
         if self.protocol == "fullres-fg":
             return f"protocol fullres-fg: full resolution, error inside the mask only{floor}"
         backgrounds = {"none": "as predicted", "composite": "the composite's", "real": "the real photo's"}
@@ -89,7 +86,15 @@ class ProtocolRules:
             raise InputError(f"prediction {name} {fault}: predict at that size, or pass --resize-predictions")
         if self.protocol == "fullres-fg":
             return paste(resize(predicted_u8, *target.size), target.real_u8, target.mask)
-        return self.on_background(to_side(predicted_u8, self.compat_floor), target)
+        return self.on_background(to_side(predicted_u8), target)
+
+    def decoded(self, picture01: Picture01, size: tuple[int, int]) -> ImageU8:
+        """Bring what a model decoded (h, w, 3) in [0, 1] to the scored size; ``size`` is the composite's (h, w).
+
+        The pixels become 8 bits at the model's own size, rounded or floored, and are then resized once.
+        """
+        decoded_u8 = to_u8(picture01, self.compat_floor)
+        return resize(decoded_u8, *size) if self.protocol == "fullres-fg" else to_side(decoded_u8)
 
     def on_background(self, image_u8: ImageU8, target: Target) -> ImageU8:
         """Paste an image of the scored size over the background that the protocol wants."""
@@ -106,17 +111,6 @@ class ProtocolRules:
         return f"is {found[1]}x{found[0]} but its composite is {wanted[1]}x{wanted[0]}{allowed}"
 
 
-def to_side(image_u8: ImageU8, floor: bool = False) -> ImageU8:
-    """Resize (H, W, 3) uint8 to 256 x 256 by Pillow's bilinear with antialias, rounded (or floored, as old code did).
-
-    >>> to_side(np.full((300, 200, 3), 200, np.uint8), floor=True)[0, 0].tolist()
-    [200, 200, 200]
-    """
-    if image_u8.shape[:2] == (SIDE, SIDE):
-        return image_u8
-    how = Image.Resampling.BILINEAR
-    if not floor:
-        return np.asarray(Image.fromarray(image_u8).resize((SIDE, SIDE), how))
-    channels = [Image.fromarray(image_u8[..., c].astype(np.float32)).resize((SIDE, SIDE), how) for c in range(3)]
-    values = np.stack([np.asarray(channel) for channel in channels], axis=2)
-    return np.clip(np.floor(values + _SLACK), 0, 255).astype(np.uint8)
+def to_side(image_u8: ImageU8) -> ImageU8:
+    """Resize (H, W, 3) uint8 to 256 x 256 by Pillow's bilinear with antialias, rounded."""
+    return resize(image_u8, SIDE, SIDE, "bilinear")

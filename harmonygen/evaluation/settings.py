@@ -10,13 +10,18 @@ from pydantic import model_validator
 from harmonygen.harmonization.settings import UNSET_METHOD, Draws, MethodChoice, Refiner, SamplerChoice, Steps
 from harmonygen.settings import (
     HOW,
+    MAX_DRAWS,
+    MAX_WORKERS,
     SHOWN,
     BatchSize,
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     MaxPixels,
+    PosteriorChoice,
+    ReadSettings,
     Resolution,
     Seed,
     Settings,
@@ -48,12 +53,14 @@ class MethodSpec(Settings):
     photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
     resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     draws: Annotated[Draws, setting(..., "With a model: number of draws that a result is the mean of.")] = None
     steps: Steps = None
     sampler: SamplerChoice = None
+    posterior: PosteriorChoice = None
     seed: Seed = 0
-    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1)
+    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1, le=MAX_DRAWS)
 
     @model_validator(mode="after")
     def _one_source(self) -> MethodSpec:
@@ -80,7 +87,7 @@ class PublishedRow(Settings):
 Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print beside the measured ones.")]
 
 
-class EvaluateSettings(Settings):
+class EvaluateSettings(ReadSettings):
     """Options of `harmonygen evaluate`. ``small`` is what a recipe changes with ``--small``."""
 
     title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
@@ -91,7 +98,7 @@ class EvaluateSettings(Settings):
     out: Annotated[Path, HOW] = setting(Path("outputs/evaluate"), "Folder of the results.")
     protocol: Protocol = setting("paper", "paper scores 256 x 256 pixels, fullres-fg the foreground at full size.")
     background: BackgroundChoice = "none"
-    compat_floor: bool = setting(False, "Floor pixels to 8 bits, as old code does, instead of rounding.")
+    compat_floor: bool = setting(False, "Floor a model's decoded pixels to 8 bits, as the papers' code does.")
     resize_predictions: bool = setting(False, "Accept predictions of any size and resize them.")
     ssim: bool = setting(True, "Compute SSIM, which takes most of the time.")
     methods: tuple[MethodSpec, ...] = setting((), "Methods to evaluate.")
@@ -106,7 +113,7 @@ class EvaluateSettings(Settings):
     curve: Annotated[bool, SHOWN] = setting(False, "Draw the curve of foreground ratios.")
     beside: Annotated[str | None, SHOWN] = setting(None, "Another data set, whose foreground ratios are drawn beside.")
     workers: Annotated[int | None, HOW] = setting(
-        None, "Number of processes.", unset="the number of cores; 1 for models", ge=1
+        None, "Number of processes.", unset="the number of cores; 1 for models", ge=1, le=MAX_WORKERS
     )
     shard_size: int | None = setting(None, "Number of composites per part.", unset="by the number of composites", ge=1)
     device: Annotated[DeviceName, HOW] = "auto"

@@ -1,4 +1,4 @@
-"""Sum up scores: means with bootstrap intervals for all images, each subset and bin; methods compared in pairs."""
+"""Sum up scores: means with intervals for all images, each subset and bin; methods compared in pairs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from harmonygen.evaluation.bootstrap import Interval, intervals, paired_columns
+from harmonygen.evaluation.measured import held
 from harmonygen.evaluation.scores import FIGURES, HIGHER, Scores, finite
 
 COMPARED = ("psnr", "mse", "fmse", "ssim")
 
 
 def group_figures(scores: Scores, seed: int, resamples: int) -> dict[str, dict[str, Any]]:
-    """Return group -> method -> figure -> ``{mean, low, high, n, left_out}``, and ``images`` of each group."""
+    """Return group -> method -> figure -> ``{mean, low, high, n, left_out}``, and facts of each group.
+
+    They are ``images``, ``photos``, and ``held``: the least and the most percent of the time that such intervals hold.
+    """
     found: dict[str, dict[str, Any]] = {}
     for group, inside in scores.groups():
         columns = scores.values[:, inside].transpose(1, 0, 2).reshape(len(inside), -1)
@@ -24,6 +28,7 @@ def group_figures(scores: Scores, seed: int, resamples: int) -> dict[str, dict[s
         found[group] = {
             "images": len(inside),
             "photos": len(set(photos)),
+            "held": held(len(set(photos))),
             "methods": {
                 method: {figure: as_json(next(each), len(inside)) for figure in FIGURES} for method in scores.methods
             },

@@ -19,14 +19,15 @@ from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.dataset import Originals, photo_path, read_originals
 from harmonygen.augmentation.export import refuse_names, write_pairs_and_composites
 from harmonygen.augmentation.gamma import GammaPlan, per_pair, plan_gamma
+from harmonygen.augmentation.leak_guard import same_photos
 from harmonygen.augmentation.settings import AugmentSettings
 from harmonygen.data import read_pairs
 from harmonygen.data import write_tree as tree
-from harmonygen.data.split import leaks
 from harmonygen.errors import UsageError
 from harmonygen.gain.sets import (
     SUMMARY,
     base_folder,
+    foreseen,
     has_composites,
     link,
     link_tree,
@@ -36,7 +37,6 @@ from harmonygen.gain.sets import (
     write_table,
 )
 from harmonygen.gain.settings import GainSettings
-from harmonygen.pictures import phash
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
 from harmonygen.runs.read import Run, rows_by_pair
@@ -111,7 +111,8 @@ def added(settings: GainSettings, arm: Arm) -> int:
         return 0
     if (base_folder(settings) / SUMMARY).is_file():
         return _plan(settings, arm).added
-    return settings.base_photos * per_pair(arm.gamma, 1, settings.per_photo)
+    masks, composites = foreseen(settings)
+    return masks * per_pair(arm.gamma, masks, composites)
 
 
 def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
@@ -141,6 +142,7 @@ def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
             link="sym",
             leak_guard=settings.leak_guard,
             allow_fewer=True,
+            photos="own",  # as in the base set
             seed=settings.seed,
         )
     )
@@ -152,9 +154,8 @@ def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random
     data, runs, prefix = base_folder(settings), settings.out / "candidates", ""
     if arm.extra:
         data, prefix = write_extra_table(settings), "extra-"
-    inverse = SynthesizeSettings(
-        **settings.candidates.model_dump(), data=str(data), out=runs / f"{prefix}inverse", keep="all"
-    )
+    how = {**settings.candidates.model_dump(), **settings.reading_of_copies()}
+    inverse = SynthesizeSettings(**how, data=str(data), out=runs / f"{prefix}inverse", keep="all")
     if arm.kind == "jitter":
         run = inverse.model_copy(update={"generator": "color-jitter", "out": runs / f"{prefix}jitter"})
         synthesize(run)
@@ -226,7 +227,7 @@ def extra_pairs(settings: GainSettings) -> list[Pair]:
         UsageError: there is none.
     """
     if settings.extra_data:
-        pairs = list(read_pairs(settings.extra_data))
+        pairs = list(read_pairs(settings.extra_data, reading=settings.reading(layout=None)))
     elif has_composites(settings):
         raise UsageError(f"'{settings.data}' has no photos without composites: name some with extra_data=...")
     else:
@@ -269,12 +270,7 @@ def _unlike(pairs: Sequence[Pair], dataset: Originals) -> list[Pair]:
     """Leave out photos that look like one of the dataset's, whatever they are called."""
     photos = {f"{_SUBSET} {pair.real_id}": pair.real for pair in pairs}
     known = {pair.real_id: pair.real for pair in (*dataset.train, *dataset.test)}
-    hashes, readable = phash.hash_sources([*photos.values(), *known.values()])
-    found = [int(value) if seen else None for value, seen in zip(hashes, readable, strict=True)]
-    near = leaks(
-        dict(zip(photos, found[: len(photos)], strict=True)), dict(zip(known, found[len(photos) :], strict=True))
-    )
-    alike = {leak.photo for leak in near}
+    alike = {leak.photo for leak in same_photos(photos, known)[0]}
     left = [pair for pair in pairs if f"{_SUBSET} {pair.real_id}" not in alike]
     if not left:
         raise UsageError("all photos of extra_data look like photos of the base set or the test set: give others")

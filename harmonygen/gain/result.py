@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 import harmonygen
 from harmonygen.data.composites import composites_of
-from harmonygen.evaluation.bootstrap import Interval, crossed_interval
+from harmonygen.evaluation.bootstrap import METHOD, crossed_interval
+from harmonygen.evaluation.measured import held, told
 from harmonygen.evaluation.metrics import fmse
 from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import finite
@@ -56,7 +57,8 @@ def result_of(
         "verb": "gain",
         "title": settings.title,
         "protocol": ProtocolRules(background=settings.background).stated(),
-        "interval": f"95 %, bootstrap of {settings.resamples} resamples over photos and seeds",
+        "interval": _in_words(settings, len(set(own.photos))),
+        "held": held(len(set(own.photos)), settings.seeds),
         "images": len(own.photos),
         "photos": len(set(own.photos)),
         "seeds": list(range(settings.seed, settings.seed + settings.seeds)),
@@ -94,8 +96,14 @@ def _row(name: str, says: str, table: _Table, base: _Table | None, settings: Gai
     return row
 
 
+def _in_words(settings: GainSettings, photos: int) -> str:
+    """Say what the intervals are, and how often such intervals hold."""
+    seeds = f"and over {settings.seeds} seeds" if settings.seeds > 1 else "for this one seed: another may lie outside"
+    return f"95 %, {METHOD}, {seeds}; {settings.resamples} resamples; {told(photos, settings.seeds)}"
+
+
 def _interval(values: Floats, photos: Sequence[str], settings: GainSettings) -> dict[str, Any]:
-    found: Interval = crossed_interval(values, photos, settings.seed, settings.resamples)
+    found = crossed_interval(values, photos, settings.seed, settings.resamples)
     return {"mean": finite(found.mean), "low": finite(found.low), "high": finite(found.high), "n": found.n}
 
 

@@ -26,13 +26,14 @@ from harmonygen.data import write_tree as tree
 from harmonygen.data.split import near_duplicate_groups, split_groups
 from harmonygen.errors import UsageError
 from harmonygen.gain.settings import GainSettings
-from harmonygen.pictures import phash
+from harmonygen.pictures.copies import copies, look_at
 from harmonygen.pictures.images import encode, read_image
 from harmonygen.pictures.masks import read_mask
-from harmonygen.records import FileSource, Pair
+from harmonygen.records import AS_STATED, FileSource, Pair, PairSet
 from harmonygen.runs.job_folder import PLAN
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
+from harmonygen.storage.bounded import check_file
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
@@ -79,11 +80,7 @@ def refuse_changed_runs(settings: GainSettings) -> None:
 
 def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
     """Link the data as its lists have it."""
-    dataset = read_originals(Path(settings.data), settings.list_file, settings.subset, settings.test_list)
-    if not dataset.test:
-        raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
-    both = replace(dataset, train=(*dataset.train, *dataset.test))
-    refuse_missing(both)
+    dataset = _listed(settings)
     train = {pair.real_id: pair.real for pair in dataset.train}
     leak_guard.refuse_test_ids(train, dataset.guarded)
     compared = 0
@@ -94,6 +91,17 @@ def _from_lists(settings: GainSettings, out: Path) -> dict[str, Any]:
     write_tree(Mix(out, "iharmony4", "sym", dataset, dataset.test, gamma, run, nothing))
     counts = {"train": _count(dataset.train), "test": _count(dataset.test), "made": False}
     return {**counts, "leak_guard": leak_guard.told(dataset.guarded, compared)}
+
+
+def _listed(settings: GainSettings) -> Originals:
+    """Read data that have composites, whose files are all there."""
+    if settings.mask_values:
+        raise UsageError(f"--mask-values are for photos with masks; '{settings.data}' has composites: drop them")
+    dataset = read_originals(Path(settings.data), settings.list_file, settings.subset, settings.test_list)
+    if not dataset.test:
+        raise UsageError(f"'{settings.data}' has no test list: name one with test_list=...")
+    refuse_missing(replace(dataset, train=(*dataset.train, *dataset.test)))
+    return dataset
 
 
 def _count(pairs: Sequence[Pair]) -> int:
@@ -125,8 +133,35 @@ def _from_photos(settings: GainSettings, out: Path, say: Say) -> dict[str, Any]:
 
 def transfers(settings: GainSettings, data: Path, out: Path, keep: int, seed: int = 0) -> SynthesizeSettings:
     """Return the settings of a run of colour transfers that selects ``keep`` of each pair."""
-    made = settings.originals.model_dump() | {"seed": settings.originals.seed + seed}
+    made = settings.originals.model_dump() | {"seed": settings.originals.seed + seed} | settings.reading_of_copies()
     return SynthesizeSettings(**made, data=str(data), out=out, keep=str(keep))
+
+
+def study_inputs(settings: GainSettings) -> PairSet:
+    """Read the pairs of a study, of data that have composites those of both lists; no picture is opened.
+
+    Raises:
+        UsageError: no layout fits, no test list, or too few photos.
+        StorageError: files of the lists are missing.
+    """
+    if not has_composites(settings):
+        return study_pairs(settings)
+    dataset = _listed(settings)
+    return PairSet((*dataset.train, *dataset.test), "iharmony4", dataset.root)
+
+
+def foreseen(settings: GainSettings) -> tuple[int, int]:
+    """Return the masks and the composites of the base set before it is made: by the lists, or about.
+
+    Raises:
+        UsageError: as :func:`study_inputs`.
+    """
+    if has_composites(settings):
+        train = _listed(settings).train
+        return len(train), _count(train)
+    pairs = study_pairs(settings)
+    masks = round(settings.base_photos * len(pairs) / len({pair.real_id for pair in pairs}))
+    return masks, masks * settings.per_photo
 
 
 class Sides(NamedTuple):
@@ -145,14 +180,10 @@ def split_pairs(settings: GainSettings) -> Sides:
     Raises:
         UsageError: too few photos.
     """
-    rows = _split_rows(settings)
-    pairs = [p for p in read_pairs(settings.data, layout=settings.layout) if rows is None or _key(p) in rows]
+    rows, pairs = _split_rows(settings), study_pairs(settings)
     photos: dict[str, Pair] = {}
     for pair in pairs:
         photos.setdefault(pair.real_id, pair)
-    needed = settings.base_photos + settings.test_photos
-    if len(photos) < needed:
-        raise UsageError(f"'{settings.data}' has {len(photos)} photos, {needed} are asked for: lower base_photos")
     names = sorted(photos)
     groups = _groups([photos[name] for name in names], rows)
     test = _take(names, groups, settings.test_photos, settings.seed)
@@ -161,6 +192,20 @@ def split_pairs(settings: GainSettings) -> Sides:
     base = _take(rest, [groups[place] for place in places], settings.base_photos, settings.seed + 1)
     left = set(rest) - base
     return Sides(*([pair for pair in pairs if pair.real_id in side] for side in (base, test, left)))
+
+
+def study_pairs(settings: GainSettings) -> PairSet:
+    """Read the photos without composites that a study may take, those of its split.
+
+    Raises:
+        UsageError: too few photos.
+    """
+    rows, found = _split_rows(settings), read_pairs(settings.data, reading=settings.reading())
+    found = replace(found, pairs=tuple(pair for pair in found if rows is None or _key(pair) in rows))
+    photos, needed = len({pair.real_id for pair in found}), settings.base_photos + settings.test_photos
+    if photos < needed:
+        raise UsageError(f"'{settings.data}' has {photos} photos, {needed} are asked for: lower base_photos")
+    return found
 
 
 def _take(names: Sequence[str], groups: Sequence[int], count: int, seed: int) -> set[str]:
@@ -189,9 +234,11 @@ def _split_rows(settings: GainSettings) -> dict[tuple[str, str], str] | None:
 
 
 def _groups(photos: Sequence[Pair], sources: Mapping[tuple[str, str], str] | None) -> list[int]:
-    """Return the group of each photo: near-duplicates by hash, joined with photos of one source."""
-    hashes, _ = phash.hash_sources([pair.real for pair in photos])
-    groups = near_duplicate_groups(np.asarray(hashes))
+    """Return the group of each photo: near-duplicates by hash and copies, joined with photos of one source."""
+    files = [pair.real for pair in photos]
+    looks = look_at(files)
+    linked = [(copy.left, copy.right) for copy in copies(looks, looks, files, files)]
+    groups = near_duplicate_groups(looks.hashes, linked=linked)
     if sources is None:
         return groups
     first: dict[tuple[str, str], int] = {}
@@ -210,6 +257,7 @@ class _Files:
     def photo(self, pair: Pair) -> Path:
         """Return the pair's photo as a file; one inside a table or archive is written out."""
         if isinstance(pair.real, FileSource):
+            check_file(pair.real.path, str(pair.real), pair.real.within)
             return pair.real.path.absolute()
         path = self.folder / "images" / f"{pair.real_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -217,8 +265,9 @@ class _Files:
         return path
 
     def mask(self, pair: Pair) -> Path:
-        """Return the pair's mask as a file."""
-        if isinstance(pair.mask, FileSource):
+        """Return the pair's mask as a file; one that is read by more than the stated rule is written as it was read."""
+        if isinstance(pair.mask, FileSource) and pair.mask.rule == AS_STATED:
+            check_file(pair.mask.path, str(pair.mask), pair.mask.within)
             return pair.mask.path.absolute()
         path = self.folder / "masks" / f"{pair.pair_id.replace('/', '--')}.png"
         if not path.is_file():
@@ -228,7 +277,11 @@ class _Files:
 
 
 def write_table(pairs: Sequence[Pair], folder: Path) -> Path:
-    """Write a table of pairs, which `synthesize` reads, and return its path."""
+    """Write a table of pairs, which `synthesize` reads, and return its path.
+
+    Raises:
+        InputError: a file that the data may not name.
+    """
     for name in ("images", "masks"):
         shards.make_folder(folder / name)
     files, text = _Files(folder), io.StringIO()

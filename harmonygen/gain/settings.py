@@ -11,13 +11,17 @@ from harmonygen import recipes
 from harmonygen.evaluation.settings import BackgroundChoice, Cases, Published, Resamples, SmallForm
 from harmonygen.settings import (
     HOW,
+    MAX_DRAWS,
+    MAX_SIDE,
+    MAX_WORKERS,
     SHOWN,
     DeviceName,
+    LayoutChoice,
     LeakGuard,
+    ReadSettings,
     Rule,
     SamplingSteps,
     Seed,
-    Settings,
     SplitFile,
     Subset,
     setting,
@@ -38,19 +42,19 @@ class OriginalCompositeSettings(CandidateSettings):
     The gates bring their foreground change to that of iHarmony4, whose mean fMSE is 1376 (REFERENCE section 7).
     """
 
-    k: int = setting(16, "Number of candidates per pair.", ge=1)
+    k: int = setting(16, "Number of candidates per pair.", ge=1, le=MAX_DRAWS)
     generator: Generator = "color-transfer"
     references: References = "subset"
     rule: RuleChoice = "random"
     gates: OriginalGates = setting(OriginalGates, "Limits that a candidate has to keep.")
 
 
-class GainSettings(Settings):
+class GainSettings(ReadSettings):
     """Options of `harmonygen gain`. ``small`` is what a recipe changes with ``--small``."""
 
     title: Annotated[str, SHOWN] = setting("", "Title of the page.", unset="by the data")
     data: str = setting("sample", "Photos with masks in any input layout, or an iHarmony4 tree.")
-    layout: str | None = setting(None, "Input layout of the data.", unset="found out")
+    layout: LayoutChoice = None
     list_file: str | None = setting(None, "iHarmony4 list of the training composites.", unset="the tree's own")
     test_list: str | None = setting(None, "iHarmony4 list of the test composites.", unset="the tree's own")
     subset: Subset = None
@@ -85,10 +89,12 @@ class GainSettings(Settings):
     train: dict[str, Any] = setting(dict, "Settings that replace those of the train recipe.")
     steps: int = setting(300, "Number of optimiser steps of each training.", ge=1)
     seed: Seed = 0
-    seeds: Annotated[int, SHOWN] = setting(3, "Number of trainings of each arm, with the seeds from --seed on.", ge=1)
-    resolution: int = setting(128, "Side of the training crops, in pixels.", ge=32)
+    seeds: Annotated[int, SHOWN] = setting(
+        3, "Number of trainings of each arm, with the seeds from --seed on.", ge=1, le=MAX_DRAWS
+    )
+    resolution: int = setting(128, "Side of the training crops, in pixels.", ge=32, le=MAX_SIDE)
     sampling_steps: SamplingSteps = 5
-    draws: int = setting(1, "Number of random draws that a scored picture is the mean of.", ge=1)
+    draws: int = setting(1, "Number of random draws that a scored picture is the mean of.", ge=1, le=MAX_DRAWS)
     background: BackgroundChoice = "none"
     resamples: Annotated[Resamples, SHOWN] = 10_000
     curve_points: int = setting(6, "Number of points on each learning curve.", ge=1)
@@ -96,7 +102,7 @@ class GainSettings(Settings):
     cases: Annotated[Cases, SHOWN] = 6
     published: Annotated[Published, SHOWN] = ()
     workers: Annotated[int, HOW] = setting(
-        1, "Number of trainings side by side, a thread for each if more than one.", ge=1
+        1, "Number of trainings side by side, a thread for each if more than one.", ge=1, le=MAX_WORKERS
     )
     device: Annotated[
         Annotated[DeviceName, setting(..., "Device used for scoring: auto, cpu, cuda, cuda:1 or mps.")], HOW

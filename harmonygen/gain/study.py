@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonygen import recipes
+from harmonygen.data import read_pairs
 from harmonygen.errors import UsageError
 from harmonygen.gain import run as gain_run
 from harmonygen.gain import sets as gain_data
@@ -24,6 +25,8 @@ from harmonygen.gain.page import write_gain_report
 from harmonygen.gain.pool import run_all
 from harmonygen.gain.result import result_of
 from harmonygen.gain.settings import GainSettings
+from harmonygen.inspection.inspect import foresee, glance
+from harmonygen.inspection.told import as_json
 from harmonygen.runs.job_folder import JobPlan, digest_of, is_resumed, job_folder
 from harmonygen.settings import HOW, asked, marked
 from harmonygen.storage import shards
@@ -72,7 +75,7 @@ def smaller(settings: GainSettings, typed: Mapping[str, Any]) -> GainSettings:
 def plan(settings: GainSettings) -> tuple[list[PlannedArm], float | None]:
     """Return the arms with their sizes and steps, and the seconds that are left, if a run has been timed; no writes."""
     done = gain_data.base_folder(settings) / gain_data.SUMMARY
-    made = json.loads(done.read_text())["train"] if done.is_file() else settings.base_photos * settings.per_photo
+    made = json.loads(done.read_text())["train"] if done.is_file() else gain_data.foreseen(settings)[1]
     batch = _batch(settings)
     rows = []
     for arm in arms_of(settings):
@@ -83,6 +86,21 @@ def plan(settings: GainSettings) -> tuple[list[PlannedArm], float | None]:
     timed = [json.loads(path.read_text())["all"] for path in (settings.out / "runs").glob("*/seed-*/seconds.json")]
     left = sum(row.seeds - row.done for row in rows)
     return rows, left * sum(timed) / len(timed) / settings.workers if timed else None
+
+
+def foresee_study(settings: GainSettings, say: Say) -> dict[str, Any]:
+    """Look at the photos and masks that a study would take, and return what was found as JSON.
+
+    Raises:
+        UsageError: no layout fits, or too few photos.
+        TooManyBadInputsError: the study would end with it.
+    """
+    if is_resumed(settings.out, _plan(settings)):
+        return {}
+    seen = foresee(gain_data.study_inputs(settings), settings.originals, say)
+    if settings.extra_data and any(arm.extra for arm in arms_of(settings)):
+        foresee(read_pairs(settings.extra_data, reading=settings.reading(layout=None)), settings.originals, say)
+    return as_json(seen)
 
 
 def _batch(settings: GainSettings) -> int:
@@ -105,7 +123,10 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
     """
     arms, plan = arms_of(settings), _plan(settings)
     out, digest = settings.out, _study_digest(settings, arms)
-    _refuse_early(settings, arms, resumed=is_resumed(out, plan))
+    resumed = is_resumed(out, plan)
+    if not resumed:
+        glance(gain_data.study_inputs(settings), settings.originals, say)
+    _refuse_early(settings, arms, resumed)
     gain_data.refuse_changed_runs(settings)
     with job_folder(out, plan, _writes(out), finished=lambda: bool(_finished(settings, digest))) as job:
         if job.finished:

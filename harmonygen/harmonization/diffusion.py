@@ -12,11 +12,11 @@ from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.device import Device, Sampling
-from harmonygen.models.draw import Picture01, PictureSampler, to_pm1
+from harmonygen.models.draw import PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
 from harmonygen.pictures.detail import Transfer, full_size
-from harmonygen.pictures.images import ImageU8, resize
+from harmonygen.pictures.images import ImageU8, Picture01, resize
 from harmonygen.pictures.photo import Photo, Sizing, model_size, shrink_mask
 from harmonygen.seeds import stable_seed
 from harmonygen.settings import Detail
@@ -36,9 +36,8 @@ class DiffusionHarmonizer:
         digest: str = "",
         detail: Detail = "transfer",
         refiner: RefinementUNet | None = None,
-        floor: bool = False,
     ) -> None:
-        self.draw, self.digest, self.detail, self.refiner, self.floor = draw, digest, detail, refiner, floor
+        self.draw, self.digest, self.detail, self.refiner = draw, digest, detail, refiner
         self.resolution, self.multiple = draw.model.spec.resolution, draw.model.factor
 
     @classmethod
@@ -51,7 +50,6 @@ class DiffusionHarmonizer:
         *,
         refine: str | Path | None = None,
         harmony_vae: bool = False,
-        floor: bool = False,
     ) -> DiffusionHarmonizer:
         """Load ``starter`` or a forward checkpoint folder, and a refiner's.
 
@@ -62,7 +60,6 @@ class DiffusionHarmonizer:
             detail: how the change gets to the composite's own size.
             refine: the refiner's folder.
             harmony_vae: insist on a Harmony-VAE (DiffHarmony++).
-            floor: with ``decode``, floor to 8 bits instead of rounding.
 
         Raises:
             CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.
@@ -79,19 +76,25 @@ class DiffusionHarmonizer:
                 f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
                 "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
             )
-        return cls(PictureSampler(model, sampling, device.batch), digest, detail, refiner, floor)
+        return cls(PictureSampler(model, sampling, device.batch), digest, detail, refiner)
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3) at the composite's own size."""
+        low_u8, picture01 = self.picture(photo, seed, draws)
+        how = Transfer.affine() if self.refiner else self.draw.model.spec.transfer
+        return full_size(photo, low_u8, picture01, self.detail, how)
+
+    def picture(self, photo: Photo, seed: int, draws: int | None = None) -> tuple[ImageU8, Picture01]:
+        """Return what the models make at the size they work at, nothing pasted.
+
+        Returns:
+            The composite (h, w, 3) uint8 at that size, and the harmonized picture (h, w, 3) in [0, 1].
+        """
         draws = draws or self.draw.sampling.draws or self.draw.model.spec.draws
         seeds = [stable_seed("draw", seed, index) for index in range(draws)]
         drawn = self.draw(photo.low_u8, photo.low_mask, seeds)
         mean = np.asarray(sum(drawn) / np.float32(draws))
-        if self.refiner is None:
-            how = self.draw.model.spec.transfer
-            return full_size(photo, photo.low_u8, mean, self.detail, how, self.floor)
-        low_u8, refined = refine_picture(self.refiner, photo, mean)
-        return full_size(photo, low_u8, refined, self.detail, Transfer.affine(), self.floor)
+        return refine_picture(self.refiner, photo, mean) if self.refiner else (photo.low_u8, mean)
 
 
 @torch.no_grad()
@@ -108,7 +111,7 @@ def refine_picture(refiner: RefinementUNet, photo: Photo, harmonized01: Picture0
     stage1 = torch.from_numpy(harmonized01).permute(2, 0, 1)[None].to(device) * 2 - 1
     if stage1.shape[-2:] != (height, width):
         stage1 = functional.interpolate(stage1, (height, width), mode="bilinear", antialias=True)
-    low_u8 = resize(photo.image_u8, height, width)
+    low_u8 = resize(photo.image_u8, height, width, photo.enlarge)
     mask = torch.from_numpy(shrink_mask(photo.mask, height, width)[None, None].astype(np.float32))
     refined = refiner(stage1, mask.to(device), to_pm1(low_u8).to(device))
     return low_u8, ((refined[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()

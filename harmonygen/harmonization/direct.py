@@ -12,7 +12,7 @@ from harmonygen.models.device import Device
 from harmonygen.models.draw import to_pm1
 from harmonygen.models.refiner import RefinementUNet
 from harmonygen.pictures.detail import full_size
-from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.images import ImageU8, Picture01
 from harmonygen.pictures.photo import Photo
 from harmonygen.settings import Detail
 
@@ -20,14 +20,12 @@ from harmonygen.settings import Detail
 class DirectHarmonizer:
     """One pass of a ``direct`` network at its resolution, brought to the composite's own size."""
 
-    def __init__(
-        self, model: RefinementUNet, digest: str = "", detail: Detail = "transfer", floor: bool = False
-    ) -> None:
-        self.model, self.digest, self.detail, self.floor = model, digest, detail, floor
+    def __init__(self, model: RefinementUNet, digest: str = "", detail: Detail = "transfer") -> None:
+        self.model, self.digest, self.detail = model, digest, detail
         self.resolution, self.multiple = model.spec.resolution, model.multiple
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: Device, detail: Detail, floor: bool = False) -> DirectHarmonizer:
+    def from_pretrained(cls, name: str | Path, device: Device, detail: Detail) -> DirectHarmonizer:
         """Load ``starter`` or a checkpoint folder of kind ``direct``.
 
         Raises:
@@ -35,13 +33,21 @@ class DirectHarmonizer:
         """
         folder = locate(name, "direct")
         model = RefinementUNet.from_pretrained(folder, "direct", device.name, device.dtype)
-        return cls(model, weights_digest(folder), detail, floor)
+        return cls(model, weights_digest(folder), detail)
 
-    @torch.no_grad()
     def __call__(self, photo: Photo, seed: int = 0, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture (H, W, 3); it is the same for every seed and number of draws."""
+        low_u8, picture01 = self.picture(photo)
+        return full_size(photo, low_u8, picture01, self.detail)
+
+    @torch.no_grad()
+    def picture(self, photo: Photo, seed: int = 0, draws: int | None = None) -> tuple[ImageU8, Picture01]:
+        """Return what the network makes at its own size, nothing pasted.
+
+        Returns:
+            The composite (h, w, 3) uint8 at that size, and the harmonized picture (h, w, 3) in [0, 1].
+        """
         device = next(self.model.parameters()).device
         mask = torch.from_numpy(photo.low_mask[None, None].astype(np.float32)).to(device)
         harmonized = self.model(to_pm1(photo.low_u8).to(device), mask)
-        picture01 = ((harmonized[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()
-        return full_size(photo, photo.low_u8, picture01, self.detail, floor=self.floor)
+        return photo.low_u8, ((harmonized[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()

@@ -27,6 +27,7 @@ from harmonygen.harmonization.settings import ONE_ANSWER, HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
 from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
+from harmonygen.inspection.inspect import glance
 from harmonygen.models.device import Device, Sampling
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
@@ -56,8 +57,8 @@ def harmonize(
 ) -> HarmonizeResult:
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
-    A stopped run resumes with what is missing; a finished one is left as it is. ``say`` is told what a method
-    that takes minutes a picture needs and does.
+    A stopped run resumes with what is missing; a finished one is left as it is. ``say`` is told what is read,
+    and what a method that takes minutes a picture needs and does.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
@@ -70,6 +71,7 @@ def harmonize(
     if settings.image is not None:
         return _harmonize_one(settings, settings.image, say)
     inputs = _read_inputs(settings)
+    glance(inputs, settings, say)
     refuse_clashes([output_path(settings.out, pair, settings) for pair in inputs], settings)
     harmonizer = load(settings, inputs)
     plan = _plan(settings, inputs, harmonizer)
@@ -106,8 +108,16 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
 
 def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     if settings.composites is not None and settings.masks is not None:
-        return read_composite_folders(settings.composites, settings.masks, settings.limit).as_pairs()
-    found = read_composites(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+        return read_composite_folders(
+            settings.composites, settings.masks, settings.limit, settings.reading()
+        ).as_pairs()
+    found = read_composites(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
     return found.as_pairs()
 
 
@@ -116,7 +126,7 @@ def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizati
     device = Device.pick(settings.device, settings.dtype, settings.batch_size)
     if settings.method == "zero-shot":
         return zero_shot.load_zero_shot(settings, composites, device)
-    sampling = Sampling(settings.steps, settings.sampler)
+    sampling = Sampling(settings.steps, settings.sampler, posterior=settings.posterior)
     assert settings.method is not None  # harmonize() found it out
     return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
 
@@ -131,13 +141,15 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> S
         max_side=settings.max_side,
         mask_resize=settings.mask_resize,
         max_pixels=settings.max_pixels,
+        enlarge=settings.enlarge,
     )
 
 
 def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
     """Write one picture again each time."""
     target = target_of(settings, image)
-    composite = Pair(image.stem, image.stem, "0", FileSource(image), FileSource(Path(settings.mask or "")))
+    mask = FileSource(Path(settings.mask or ""), rule=settings.reading().mask_rule)
+    composite = Pair(image.stem, image.stem, "0", FileSource(image), mask)
     harmonizer = load(settings, [composite])
     sizing = sizing_of(settings, harmonizer)
     photo = load_photo(composite, sizing)
@@ -222,6 +234,8 @@ def _harmonize_all(
     allowed, out = allowance(settings.max_bad_fraction, total), settings.out
     check_bad(bad, allowed, total, out)
     writing: deque[Future[None]] = deque()
+    if progress and waiting:
+        progress(0, len(waiting))
     with ThreadPoolExecutor(_THREADS) as threads:
         for done, (pair, loaded) in enumerate(load_ahead(waiting, sizing_of(settings, harmonizer), threads), 1):
             path = output_path(out, pair, settings)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.settings import ONE_ANSWER, Method
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json
 from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
-from harmonygen.pictures.images import ImageU8
+from harmonygen.pictures.images import ImageU8, Picture01
 from harmonygen.pictures.photo import Photo
 from harmonygen.settings import Detail
 
@@ -23,6 +23,14 @@ class HarmonizationMethod(Protocol):
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
         """Return the harmonized picture: the mean of ``draws`` results (what the checkpoint states if not given)."""
+
+
+@runtime_checkable
+class DecodingMethod(HarmonizationMethod, Protocol):
+    """A method whose network makes pixels at a size of its own."""
+
+    def picture(self, photo: Photo, seed: int, draws: int | None = None) -> tuple[ImageU8, Picture01]:
+        """Return the composite (h, w, 3) uint8 at that size, and the picture in [0, 1] that the network makes there."""
 
 
 def method_of(model: str | Path) -> Method:
@@ -45,12 +53,8 @@ def load_harmonizer(
     device: Device,
     sampling: Sampling = AS_STATED,
     detail: Detail = "transfer",
-    *,
-    floor: bool = False,
 ) -> HarmonizationMethod:
     """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
-
-    ``floor`` floors the pixels of ``detail="decode"`` to 8 bits instead of rounding them, as the authors' code does.
 
     Raises:
         UsageError: a method that is no single model, or a refiner for a method that takes none.
@@ -70,11 +74,9 @@ def load_harmonizer(
     if method == "direct":
         from harmonygen.harmonization.direct import DirectHarmonizer
 
-        return DirectHarmonizer.from_pretrained(model, device, detail, floor)
+        return DirectHarmonizer.from_pretrained(model, device, detail)
     from harmonygen.harmonization.diffusion import DiffusionHarmonizer
 
     keep_memory()
     conditional = method == "diffharmony++"
-    return DiffusionHarmonizer.from_pretrained(
-        model, device, sampling, detail, refine=refine, harmony_vae=conditional, floor=floor
-    )
+    return DiffusionHarmonizer.from_pretrained(model, device, sampling, detail, refine=refine, harmony_vae=conditional)

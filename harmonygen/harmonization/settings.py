@@ -10,16 +10,22 @@ from pydantic import model_validator
 
 from harmonygen.settings import (
     HOW,
+    MAX_DRAWS,
+    MAX_SIDE,
+    MAX_STEPS,
     BatchSize,
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     ImageFormatChoice,
     ListFile,
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PosteriorChoice,
+    ReadSettings,
     Resolution,
     Sampler,
     Seed,
@@ -38,9 +44,11 @@ MethodChoice = Annotated[Method | None, setting(..., "How composites are harmoni
 Refiner = Annotated[str | None, setting(..., "Folder of the refiner that runs after diffharmony.")]
 Draws = Annotated[
     int | None,
-    setting(..., "Number of draws that a result is the mean of.", unset="the checkpoint's", ge=1),
+    setting(..., "Number of draws that a result is the mean of.", unset="the checkpoint's", ge=1, le=MAX_DRAWS),
 ]
-Steps = Annotated[int | None, setting(..., "Number of sampling steps.", unset="the checkpoint's; zero-shot: 50", ge=1)]
+Steps = Annotated[
+    int | None, setting(..., "Number of sampling steps.", unset="the checkpoint's; zero-shot: 50", ge=1, le=MAX_STEPS)
+]
 SamplerChoice = Annotated[Sampler | None, setting(..., "Sampler of the diffusion model.", unset="the checkpoint's")]
 
 
@@ -51,13 +59,13 @@ class ZeroShotSettings(Settings):
     ``describer_model`` makes it ``model``, where no describer is named.
     """
 
-    iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1)
+    iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1, le=MAX_DRAWS)
     allow_unchanged: bool = setting(False, "Return the untouched composite if no edit scores better.")
     classifier: str = setting("starter", "Zero-shot: folder of the classifier that judges edits, or starter.")
 
     describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: who finds the words.")
     describer_model: str | None = setting(None, "Zero-shot: model that finds the words, a folder or a Hub name.")
-    describer_retries: int = setting(3, "Number of further tries after a reply in another form.", ge=0)
+    describer_retries: int = setting(3, "Number of further tries after a reply in another form.", ge=0, le=MAX_DRAWS)
     foreground: str | None = setting(
         None, "Zero-shot: words of every foreground, such as 'girl, sunny'.", unset="described"
     )
@@ -65,10 +73,10 @@ class ZeroShotSettings(Settings):
         None, "Zero-shot: words of every background, such as 'dark, night'.", unset="described"
     )
     captions: Path | None = setting(None, "Zero-shot: CSV or JSONL file with the words of each composite.")
-    alternatives: int = setting(3, "Number of descriptions asked for; the second serves a restart.", ge=1)
+    alternatives: int = setting(3, "Number of descriptions asked for; the second serves a restart.", ge=1, le=MAX_DRAWS)
     prompt_subject: str = setting("object", "Word for the foreground where no description names it.", min_length=1)
 
-    inversion_steps: int = setting(50, "Number of DDIM steps of the inversion and of the edit.", ge=1)
+    inversion_steps: int = setting(50, "Number of DDIM steps of the inversion and of the edit.", ge=1, le=MAX_STEPS)
     guidance: float = setting(2.5, "Classifier-free guidance of the edit.", ge=0)
     refine_learning_rate: float = setting(5e-4, "Learning rate of the words' token embeddings.", gt=0)
     refine_inner: int = setting(2, "Number of optimiser steps per timestep on the token embeddings.", ge=0)
@@ -122,7 +130,7 @@ class ZeroShotSettings(Settings):
         return self
 
 
-class HarmonizeSettings(Settings):
+class HarmonizeSettings(ReadSettings):
     """Options of `harmonygen harmonize`. ``image`` with ``mask`` is one composite."""
 
     image: Path | None = setting(None, "One composite, with its mask.")
@@ -141,10 +149,14 @@ class HarmonizeSettings(Settings):
     draws: Draws = None
     steps: Steps = None
     sampler: SamplerChoice = None
+    posterior: PosteriorChoice = None
     resolution: Resolution = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
-    max_side: int | None = setting(None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32)
+    max_side: int | None = setting(
+        None, "Longest side of the results, in pixels.", unset="the composite's own", ge=32, le=4 * MAX_SIDE
+    )
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ from harmonygen.human_harmony.products import ListFilter, load_product_filter
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.verdict import ProductFilter
+from harmonygen.inspection.inspect import Say, foresee, glance
+from harmonygen.inspection.told import as_json
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.decisions import read_decisions
-from harmonygen.runs.inputs import allowance, check_bad
+from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
 from harmonygen.runs.job_folder import JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
-from harmonygen.settings import asked
+from harmonygen.settings import ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
@@ -74,12 +76,13 @@ class BuildResult:
     summary: dict[str, Any] = field(default_factory=dict)
     finished_before: bool = False
     dry_run: bool = False
+    inputs: dict[str, Any] = field(default_factory=dict)
 
 
 def build_human_harmony(
-    settings: HumanHarmonySettings, *, dry_run: bool = False, stages: Stages | None = None
+    settings: HumanHarmonySettings, *, dry_run: bool = False, stages: Stages | None = None, say: Say | None = None
 ) -> BuildResult:
-    """Build the dataset in ``settings.out``; what is done already is left as it is.
+    """Build the dataset in ``settings.out``; what is done already is left as it is. ``say`` is told what is read.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, another build at work in it, or photos
@@ -88,12 +91,13 @@ def build_human_harmony(
         StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
-    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit)
+    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit, settings.reading())
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
     plan = make_plan(settings, pairs)
     if dry_run:
-        return _foresee(settings, pairs, plan.digest)
+        return _foresee(settings, pairs, plan.digest, say)
+    glance(pairs, settings, say)
     out, work = settings.out, settings.out / WORK
     prepare.refuse_changed_photos(pairs, work, plan.digest)
     with job_folder(out, plan, _writes(pairs)) as job:
@@ -152,8 +156,16 @@ def _product_list(settings: HumanHarmonySettings) -> ProductFilter | None:
     return load_product_filter("list", settings.product_list) if settings.product_filter == "list" else None
 
 
-def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str) -> BuildResult:
-    """Count what a build would have, from names alone, or from the split if it is there; nothing is written."""
+def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str, say: Say | None) -> BuildResult:
+    """Count what a build would have, from names alone, or from the split if it is there; nothing is written.
+
+    Raises:
+        TooManyBadInputsError: a build would end with it.
+    """
+    segments, lost = _segments(pairs)
+    refuse_bad(pairs.bad, allowance(settings.max_bad_fraction, segments), segments)
+    seen = foresee(replace(pairs, bad=tuple(lost)), settings, say)
+    bad = len(pairs.bad) + len(seen.bad) - len(lost)
     path = settings.out / WORK / photo_split.NAME
     photos = len({pair.real_id for pair in pairs})
     if exact := shards.is_whole(path, digest):
@@ -163,7 +175,8 @@ def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str) -> Bui
         test = target_count(photos, settings.test_fraction)
         train = photos - test
     left_out = dict(_read_left_out(pairs))
-    return BuildResult(settings.out, len(pairs), left_out, len(pairs.bad), train, test, exact, dry_run=True)
+    inputs = as_json(seen)
+    return BuildResult(settings.out, len(pairs), left_out, bad, train, test, exact, dry_run=True, inputs=inputs)
 
 
 def _photos(
@@ -171,9 +184,8 @@ def _photos(
 ) -> tuple[list[Quarantined], list[dict[str, Any]]]:
     """Prepare and split the photos; return what could not be used and the rows of the split."""
     fraction, out = settings.max_bad_fraction, work.parent
-    lost = [row for row in pairs.bad if not _SEGMENT.search(row.id)]
+    segments, lost = _segments(pairs)
     photos = len(pairs) + len(lost)
-    segments = sum(int(pair.extra.get("segments", "1")) for pair in pairs) + len(pairs.bad)
     check_bad(pairs.bad, allowance(fraction, segments), segments, out)
     check_bad(lost, allowance(fraction, photos), photos, out)
     with stages("photos", "photos") as progress:
@@ -185,11 +197,20 @@ def _photos(
     return [*pairs.bad, *bad], photo_split.split_photos(settings, work, digest)
 
 
+def _segments(pairs: PairSet) -> tuple[int, list[Quarantined]]:
+    """Return how many segments there are, and which photos are lost as a whole."""
+    segments = sum(int(pair.extra.get("segments", "1")) for pair in pairs) + len(pairs.bad)
+    return segments, [row for row in pairs.bad if not _SEGMENT.search(row.id)]
+
+
 def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> SynthesizeSettings:
     """Return the settings of the run inside: the build's own, on the prepared photos."""
-    shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name != "limit"}
+    own = ReadSettings.model_fields.keys() | {"limit"}
+    shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name not in own}
     inside = work.resolve()
-    return SynthesizeSettings(**shared, data=str(inside / prepare.PREPARED), out=inside / RUN)
+    return SynthesizeSettings(
+        **shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN
+    )
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:

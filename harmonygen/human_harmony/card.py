@@ -19,9 +19,8 @@ from harmonygen.errors import InputError
 from harmonygen.human_harmony import prepare
 from harmonygen.human_harmony.rows import SPLITS, Triplets, margins
 from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.pictures.images import load_upright, open_checked, read_bytes
-from harmonygen.pictures.masks import decode_segmentation, fg_ratio, to_mask
-from harmonygen.records import MaskSource, SegmentSource
+from harmonygen.pictures.masks import fg_ratio, understand_source
+from harmonygen.records import MaskSource
 from harmonygen.report import contact_sheet, plots
 from harmonygen.report.raster import to_png
 from harmonygen.runs.counts import count_scores
@@ -122,10 +121,7 @@ def reference_ratios(data: str, work: Path, digest: str) -> tuple[str, list[floa
 
 def _ratio(source: MaskSource) -> float | None:
     try:
-        if isinstance(source, SegmentSource):
-            return fg_ratio(decode_segmentation(source))
-        upright, _ = load_upright(open_checked(read_bytes(source), str(source)), str(source))
-        return fg_ratio(to_mask(upright))
+        return fg_ratio(understand_source(source)[0])
     except InputError:
         return None
 

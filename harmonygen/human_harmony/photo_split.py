@@ -121,7 +121,7 @@ def _test_pairs(data: Path) -> Sequence[Pair]:
         if not test.names:
             raise UsageError(f"--leak-check '{data}': {test.told}: name the list of its test composites")
         return iharmony4.pairs_on_disk(test.names, test.root)
-    return read_pairs(data)
+    return read_pairs(data, split="test")
 
 
 def count(rows: Sequence[dict[str, Any]]) -> SplitCounts:

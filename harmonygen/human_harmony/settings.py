@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from harmonygen.settings import HOW, SHOWN, Link, Settings, setting
+from harmonygen.settings import HOW, MAX_SIDE, SHOWN, Link, ReadSettings, Settings, setting
 from harmonygen.synthesis.settings import CandidateSettings
 
 
@@ -25,12 +25,12 @@ class ProductRule(Settings):
     tolerance: float = setting(28.0, "Difference from the ground's colour in the worst channel, in 8-bit units.", gt=0)
 
 
-class HumanHarmonySettings(CandidateSettings):
+class HumanHarmonySettings(CandidateSettings, ReadSettings):
     """Options of `harmonygen build-human-harmony`."""
 
     imaterialist: str = setting("sample", "iMaterialist folder, Fashionpedia JSON, or any input layout.")
     out: Annotated[Path, HOW] = setting(Path("outputs/human-harmony"), "Folder of the build.")
-    max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32)
+    max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32, le=4 * MAX_SIDE)
     classes: str = setting("all", "Segments that make the mask: all, garments, or ids or names separated by commas.")
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
     person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = setting(

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, shown, told
 from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import Settings
 
 SPEC_NAME = "harmonygen.json"
 STARTER = Path(__file__).resolve().parent.parent / "assets" / "starter"
+
+_MOST = {
+    "layers": 256,
+    "channels": 65_536,
+    "widths": 65_536,
+    "dim": 65_536,
+    "heads": 65_536,
+    "groups": 65_536,
+    "resolution": 65_536,
+    "size": 2**20,
+}
+"""Largest numbers in fields of a configuration whose names hold these words; the first that fits counts."""
+_MOST_PARTS = 64  # entries of a list of them
 
 SpecT = TypeVar("SpecT", bound=Settings)
 
@@ -70,12 +85,47 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"cannot read '{path}' ({error}): the checkpoint is incomplete, copy it again") from error
+        raise CheckpointError(
+            f"cannot read '{path}' ({told(error)}): the checkpoint is incomplete, copy it again"
+        ) from error
     if not isinstance(raw, dict):
         raise CheckpointError(
             f"'{path}' holds a {type(raw).__name__}, a JSON object is needed: export the checkpoint again"
         )
+    refuse_absurd(raw, path)
     return raw
+
+
+def refuse_absurd(config: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointError for a configuration of a size that no network has: building it would take all memory."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            refuse_absurd(value, path)
+            continue
+        most = next((most for word, most in _MOST.items() if word in name), None)
+        parts = value if isinstance(value, list) else [value]
+        if most is not None and (len(parts) > _MOST_PARTS or any(_is_over(part, most) for part in parts)):
+            found = str(value)[:60]
+            raise CheckpointError(f"'{path}' states {name} {found}, over the limit of {most}: export it again")
+
+
+def _is_over(part: Any, most: int) -> bool:
+    return isinstance(part, int | float) and not -most <= part <= most
+
+
+def refuse_larger(build: Callable[[], nn.Module], state: Mapping[str, Any], folder: Path) -> None:
+    """Raise CheckpointError if a network has far more parameters than its weights: it is not built then.
+
+    ``build`` is called with ``meta`` as torch's device, where tensors take no memory.
+    """
+    with torch.device("meta"):
+        stated = sum(parameter.numel() for parameter in build().parameters())
+    held = sum(value.numel() for value in state.values())
+    if stated > 2 * held:
+        raise CheckpointError(
+            f"'{folder / SPEC_NAME}' states a network of {stated} parameters, but its weights hold {held}: they do "
+            "not fit, export the checkpoint again"
+        )
 
 
 def write_spec(folder: Path, spec: Settings) -> None:
@@ -83,16 +133,36 @@ def write_spec(folder: Path, spec: Settings) -> None:
     (folder / SPEC_NAME).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
+def save_module(module: Any, folder: Path) -> None:
+    """Write a diffusers module: ``config.json`` and safetensors, without the place that it was loaded from."""
+    module.save_pretrained(folder, safe_serialization=True)
+    config = read_json(folder / "config.json")
+    if config.pop("_name_or_path", None) is not None:
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def load_weights(path: Path) -> dict[str, Any]:
     """Load a safetensors file; nothing is ever unpickled.
 
     Raises:
-        CheckpointError: missing, truncated or not safetensors.
+        CheckpointError: missing, truncated, not safetensors, or with NaN or infinite values.
     """
     try:
-        return dict(load_file(path))
+        state = dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read weights '{path}' ({error}): copy the checkpoint again") from error
+        raise CheckpointError(f"cannot read weights '{path}' ({told(error)}): copy the checkpoint again") from error
+    refuse_not_finite(state, path)
+    return state
+
+
+def refuse_not_finite(state: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointError if weights hold NaN or infinite values: what they make is black or noise."""
+    wrong = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if wrong:
+        raise CheckpointError(
+            f"weights '{path}' hold NaN or infinite values in {shown(wrong, 'tensors', 3)}: the training diverged or "
+            "the file is damaged, choose an earlier checkpoint or copy it again"
+        )
 
 
 @contextmanager
@@ -107,7 +177,7 @@ def writing_errors() -> Iterator[None]:
     except RuntimeError as error:
         if not any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter")):
             raise
-        raise OSError(f"torch could not write the whole file ({error})") from error
+        raise OSError(f"torch could not write the whole file ({told(error)})") from error
 
 
 def weights_digest(folder: Path) -> str:

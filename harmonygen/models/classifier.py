@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
-from harmonygen.settings import Settings
+from harmonygen.settings import MAX_SIDE, Enlarge, Settings
 
 _WEIGHTS = "model.safetensors"
 DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -38,18 +38,20 @@ class ClassifierSpec(Settings):
     """What a classifier checkpoint says of itself in ``harmonygen.json``.
 
     ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1]; ``mask_offset`` is
-    taken from the mask of 0 and 1, where it is an input.
+    taken from the mask of 0 and 1, where it is an input. ``enlarge`` is how a picture smaller than ``input_size`` is
+    enlarged; the papers' classifier: bilinear.
     """
 
     kind: Literal["classifier"] = "classifier"
     format: int = 1
     depth: str = "resnet50"
     in_channels: Literal[3, 4] = 3
-    input_size: int = Field(256, ge=32)
+    input_size: int = Field(256, ge=32, le=MAX_SIDE)
     labels: tuple[Label, Label] = ("real", "composite")
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     mask_offset: float = Field(0.5, ge=0, le=1)
+    enlarge: Enlarge = "bicubic"
     training_data: str = ""
 
 
@@ -144,7 +146,7 @@ class HarmonyResNet(nn.Module):
             model.load_state_dict(state)
         except RuntimeError as error:
             raise CheckpointError(
-                f"weights of '{folder}' do not fit a {model.spec.depth} ({error}): export them again"
+                f"weights of '{folder}' do not fit a {model.spec.depth} ({told(error)}): export them again"
             ) from error
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

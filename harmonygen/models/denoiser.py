@@ -27,13 +27,21 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_spec, write_spec
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import (
+    SPEC_NAME,
+    load_weights,
+    read_json,
+    read_spec,
+    refuse_not_finite,
+    save_module,
+    write_spec,
+)
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
 from harmonygen.pictures.detail import Transfer
-from harmonygen.settings import DetailMap, Sampler, Settings
+from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Posterior, Sampler, Settings
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
@@ -55,7 +63,9 @@ class DenoiserSpec(Settings):
     means are compared: 8 for a decoder that blurs. ``noise`` ``shared`` gives ``noise_share`` of the
     variance to one draw a channel. ``sampler`` is what it is sampled by: Euler ancestral (the papers), or Euler, which
     keeps more of a shared draw in few steps; ``steps`` is in how many (5 in the papers). One step is the model's mean
-    prediction from noise alone. ``draws`` says how many draws a harmonized picture is the mean of.
+    prediction from noise alone. ``draws`` says how many draws a harmonized picture is the mean of. ``posterior``
+    ``sample`` gives the model a sample of the condition latent's posterior (the papers), ``mode`` its mode; a residual
+    model takes the mode always, because its picture is a difference from the condition's own decoding.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -66,13 +76,14 @@ class DenoiserSpec(Settings):
     noise: Literal["white", "shared"] = "white"
     noise_share: float = Field(0.0, ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = "nearest"
-    resolution: int = 512
+    resolution: int = Field(512, ge=32, le=MAX_SIDE)
     sampler: Sampler = "euler-ancestral"
-    steps: int = Field(5, ge=1)
-    draws: int = Field(1, ge=1)
-    detail_radius: int = Field(4, ge=1)
+    steps: int = Field(5, ge=1, le=MAX_STEPS)
+    draws: int = Field(1, ge=1, le=MAX_DRAWS)
+    posterior: Posterior = "mode"
+    detail_radius: int = Field(4, ge=1, le=MAX_SIDE)
     detail_map: DetailMap = "affine"
-    detail_cell: int = Field(1, ge=1)
+    detail_cell: int = Field(1, ge=1, le=MAX_SIDE)
     training_data: str = ""
 
     @property
@@ -158,7 +169,7 @@ class Denoiser:
         """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
         folder.mkdir(parents=True, exist_ok=True)
         for part, module in (("unet", self.unet), ("vae", self.vae)):
-            nn.Module.to(module, dtype=dtype).save_pretrained(folder / part, safe_serialization=True)
+            save_module(nn.Module.to(module, dtype=dtype), folder / part)
         self.scheduler.save_pretrained(folder / "scheduler")
         save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / NULL_EMBEDDING)
         write_spec(folder, self.spec)
@@ -186,8 +197,28 @@ class Denoiser:
         """
         posterior = self.vae.encode(image_pm1.to(self.device, self.vae.dtype)).latent_dist
         latents = posterior.sample(generator) if generator is not None else posterior.mode()
-        scaled: Tensor = latents.float() * self.vae.config.scaling_factor
+        scaled: Tensor = latents.float() * self._scale
         return scaled
+
+    @torch.no_grad()
+    def condition(self, image_pm1: Tensor, sampling: Sampling = AS_STATED) -> tuple[Tensor, Tensor | None]:
+        """Encode condition images (B, 3, H, W) in [-1, 1] for :meth:`sample`.
+
+        Returns:
+            The mode of their posterior, scaled latents (B, 4, h, w) float32, and its standard deviation, if draws are
+            to take samples of it.
+        """
+        posterior, scale = self.vae.encode(image_pm1.to(self.device, self.vae.dtype)).latent_dist, self._scale
+        sampled = self._samples(self.spec.posterior, sampling)
+        return posterior.mode().float() * scale, posterior.std.float() * scale if sampled else None
+
+    @property
+    def _scale(self) -> float:
+        return float(self.vae.config.scaling_factor)
+
+    def _samples(self, stated: Posterior, sampling: Sampling) -> bool:
+        """Tell whether a posterior is sampled whose checkpoint states ``stated``."""
+        return self.spec.target == "latent" and (sampling.posterior or stated) == "sample"
 
     @torch.no_grad()
     def features(self, image_pm1: Tensor, mask: Tensor) -> ConditionFeatures | None:
@@ -200,6 +231,24 @@ class Denoiser:
         dtype = self.vae.dtype
         found: ConditionFeatures = self.vae.features(image_pm1.to(self.device, dtype), mask.to(self.device, dtype))
         return found
+
+    @torch.no_grad()
+    def drawn_features(
+        self, features: ConditionFeatures | None, generators: Sequence[torch.Generator], sampling: Sampling = AS_STATED
+    ) -> ConditionFeatures | None:
+        """Return the features that each draw is decoded with: with a sample of the condition's posterior, if so asked.
+
+        Args:
+            features: of one photo, or of as many as there are generators; None with a plain autoencoder.
+            generators: those that the draws were sampled with: the noise is what follows in them.
+            sampling: ``posterior``; what is not given is what the Harmony-VAE states.
+        """
+        if features is None or not self._samples(self.vae.config.posterior, sampling):
+            return features
+        shape = (1, *features.latent.shape[1:])
+        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+        drawn: ConditionFeatures = self.vae.with_noise(features, noise.to(features.std.device, features.std.dtype))
+        return drawn
 
     @torch.no_grad()
     def decode(self, latents: Tensor, features: ConditionFeatures | None = None) -> Tensor:
@@ -224,28 +273,37 @@ class Denoiser:
         self,
         condition: Tensor,
         mask: Tensor,
-        seeds: Sequence[int],
+        seeds: Sequence[int | torch.Generator],
         sampling: Sampling = AS_STATED,
+        spread: Tensor | None = None,
     ) -> Tensor:
         """Draw one target latent for each seed, given one condition.
 
+        A generator gives its noise in the order of the papers' code: the first noise, the condition's, each step's.
+
         Args:
-            condition: scaled latent (1, 4, h, w) of the condition image.
-            mask: latent mask (1, 1, h, w).
-            seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch.
+            condition: scaled latent (1 or B, 4, h, w) of the condition image.
+            mask: latent mask (1 or B, 1, h, w).
+            seeds: B seeds; each candidate's noise comes from its own CPU generator, whatever the batch. A generator in
+                place of a seed is drawn from as it is.
             sampling: steps (guidance 1) and sampler: ``euler-ancestral`` (the papers), or ``euler`` from the same first
                 noise with none added later.
+            spread: the standard deviation of the condition's posterior, as :meth:`condition` gives it: each draw then
+                has its own sample of the condition.
 
         Returns:
             Scaled latents (B, 4, h, w), float32, of the target (also where the model predicts a residual).
         """
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        generators = generators_of(seeds)
         sampler = sampling.sampler or self.spec.sampler
         scheduler = _sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma
-        fixed = torch.cat([mask, condition], dim=1).to(self.device).expand(batch, -1, -1, -1)
+        if spread is not None:
+            drawn = torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
+            condition = condition + spread * drawn.to(spread.device)
+        fixed = torch.cat([part.to(self.device).expand(batch, -1, -1, -1) for part in (mask, condition)], dim=1)
         prompt = self.null_embedding.expand(batch, -1, -1)
         with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
             for timestep in scheduler.timesteps:
@@ -260,6 +318,22 @@ class Denoiser:
             latents = condition + latents * self.spec.residual_scale * mask
         sampled: Tensor = latents
         return sampled
+
+    @torch.no_grad()
+    def pictures(self, image_pm1: Tensor, mask: Tensor, seeds: Sequence[int], sampling: Sampling = AS_STATED) -> Tensor:
+        """Draw one picture (B, 3, H, W) in [-1, 1] for each of B seeds; the background is as decoded.
+
+        Args:
+            image_pm1: condition images (1 or B, 3, H, W) in [-1, 1].
+            mask: their masks (1 or B, 1, H, W) of 0 and 1.
+            seeds: a draw depends on its own condition and seed, and not on the rest of the batch.
+            sampling: how the model is sampled.
+        """
+        condition, spread = self.condition(image_pm1, sampling)
+        features, generators = self.features(image_pm1, mask), generators_of(seeds)
+        decoded = self.decode(condition, features) if self.spec.target == "residual" else condition
+        latents = self.sample(condition, self.latent_mask(mask), generators, sampling, spread)
+        return self.picture(latents, condition, decoded, image_pm1, self.drawn_features(features, generators, sampling))
 
     def picture(
         self,
@@ -280,6 +354,11 @@ class Denoiser:
         return torch.clamp(decoded, -1, 1)
 
 
+def generators_of(seeds: Sequence[int | torch.Generator]) -> list[torch.Generator]:
+    """Return a CPU generator for each seed; what is a generator already stays as it is."""
+    return [seed if isinstance(seed, torch.Generator) else torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
 def load_parts(
     folder: Path,
 ) -> tuple[UNet2DConditionModel, AutoencoderKL | HarmonyVAE, EulerAncestralDiscreteScheduler]:
@@ -293,8 +372,9 @@ def load_parts(
     try:
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
         config = EulerAncestralDiscreteScheduler.load_config(folder / "scheduler")
+        refuse_not_finite(unet.state_dict(), folder / "unet")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"checkpoint '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     return unet, vae, EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing="linspace")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from harmonygen.errors import UsageError
-from harmonygen.settings import Sampler
+from harmonygen.settings import Posterior, Sampler
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of mallopt(3)
 _LARGE, _NEVER = 1 << 30, (1 << 31) - 1
@@ -28,6 +28,7 @@ def keep_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
+_MOST_IN_BATCH = 4096
 _AUTO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 
 
@@ -71,8 +72,8 @@ def pick_batch(name: str, device: str) -> int:
     """Return the number of candidates denoised together: a number, or ``auto`` by device."""
     if name == "auto":
         return _AUTO_BATCH[device.partition(":")[0]]
-    if not name.isdecimal() or int(name) < 1:
-        raise UsageError(f"--batch-size is {name!r}: write auto or a whole number from 1")
+    if not name.isdecimal() or len(name) > 5 or not 1 <= int(name) <= _MOST_IN_BATCH:
+        raise UsageError(f"--batch-size is {name[:40]!r}: write auto or a whole number from 1 to {_MOST_IN_BATCH}")
     return int(name)
 
 
@@ -99,12 +100,14 @@ class Device:
 class Sampling:
     """How a denoiser is sampled; None stands for what its checkpoint states.
 
-    ``steps`` at guidance 1, the ``sampler``, and how many ``draws`` a harmonized picture is the mean of.
+    ``steps`` at guidance 1, the ``sampler``, how many ``draws`` a harmonized picture is the mean of, and whether what
+    it is given is a ``sample`` of the condition's ``posterior`` or its ``mode``.
     """
 
     steps: int | None = None
     sampler: Sampler | None = None
     draws: int | None = None
+    posterior: Posterior | None = None
 
 
 AS_STATED = Sampling()

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.denoiser import Denoiser, generators_of
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures
 from harmonygen.models.window_decoder import Window, WindowDecoder, window_around
-from harmonygen.pictures.images import ImageU8, Mask
+from harmonygen.pictures.images import ImageU8, Mask, Picture01
 from harmonygen.settings import Decoded
-
-Picture01 = npt.NDArray[np.float32]
 
 
 class PictureSampler:
@@ -49,14 +46,17 @@ class PictureSampler:
         """
         model = self.model
         image_pm1 = to_pm1(image_u8).to(model.device)
-        condition = model.encode(image_pm1)
+        condition, spread = model.condition(image_pm1, self.sampling)
         mask01 = torch.from_numpy(mask[None, None].astype(np.float32)).to(model.device)
         cells = model.latent_mask(mask01)
         window = window_around(model.vae, mask) if self.decoded == "foreground" else None
-        pictures_of = PictureDecoder(model, image_pm1, condition, model.features(image_pm1, mask01), window)
+        features = model.features(image_pm1, mask01)
+        pictures_of = PictureDecoder(model, image_pm1, condition, features, window)
 
         def draw(batch: Sequence[int]) -> Tensor:
-            return pictures_of(model.sample(condition, cells, batch, self.sampling))
+            generators = generators_of(batch)
+            latents = model.sample(condition, cells, generators, self.sampling, spread)
+            return pictures_of(latents, model.drawn_features(features, generators, self.sampling))
 
         for pictures in self._in_batches(draw, seeds):
             yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
@@ -93,12 +93,13 @@ class PictureDecoder:
         self.scale, self.dtype, self.factor = model.vae.config.scaling_factor, model.vae.dtype, model.factor
         self.decode = WindowDecoder(model.vae, self._unscaled(condition), features, window)
 
-    def __call__(self, latents: Tensor) -> Tensor:
+    def __call__(self, latents: Tensor, features: ConditionFeatures | None = None) -> Tensor:
         """Return pictures (B, 3, H, W) in [-1, 1] of scaled latents (B, C, h, w); outside the window, the image's.
 
-        A residual model adds the decoded *difference* to the image, as :meth:`Denoiser.picture` says.
+        A residual model adds the decoded *difference* to the image, as :meth:`Denoiser.picture` says. ``features`` are
+        the draws' own, where they differ from the photo's.
         """
-        decoded, window = self.decode(self._unscaled(latents)).float(), self.decode.window
+        decoded, window = self.decode(self._unscaled(latents), features).float(), self.decode.window
         real = window.of(self.image_pm1, self.factor) if window else self.image_pm1
         if self.residual:
             decoded = real + (decoded - self.decode.condition.float())

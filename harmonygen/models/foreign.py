@@ -1,14 +1,14 @@
 """Read weights that another program wrote, and say what they are.
 
-safetensors files are read as they are; pickles (``.pth .pt .bin .ckpt``) only by torch's ``weights_only`` reader,
-which builds tensors and runs nothing. Names are brought to the bare form (no ``module.`` of DataParallel), and told by
-their landmarks from the weights of other networks.
+safetensors files are read as they are, sharded ones through their index; pickles (``.pth .pt .bin .ckpt``) only by
+torch's ``weights_only`` reader, which builds tensors and runs nothing. Names are brought to the bare form (no
+``module.`` of DataParallel), and told by their landmarks from the weights of other networks.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmonygen.errors import CheckpointError, listed
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json
+from harmonygen.errors import CheckpointError, listed, told
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, refuse_not_finite
 from harmonygen.seeds import digest_of_bytes
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 _SUFFIXES = (".safetensors", *PICKLES)
+_INDEX = ".safetensors.index.json"
 _USUAL = (
     "diffusion_pytorch_model.safetensors",
+    f"diffusion_pytorch_model{_INDEX}",
     "model.safetensors",
+    f"model{_INDEX}",
     "diffusion_pytorch_model.fp16.safetensors",
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
@@ -59,7 +62,10 @@ _LANDMARKS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Weights as read: bare names, the file, the first 16 hex digits of its SHA-256, and the config beside it."""
+    """Weights as read: bare names, the file, the first 16 hex digits of its SHA-256, and the config beside it.
+
+    Sharded weights have their index for the file, and the digest is over the shards in the order of their names.
+    """
 
     state: dict[str, Tensor]
     path: Path
@@ -81,7 +87,8 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
     """Read the weights of ``kind`` from a file, or from a folder (or its sub-folder ``part``).
 
     Raises:
-        CheckpointError: no weights, several, unreadable or pickled code, or those of another kind.
+        CheckpointError: no weights, several, unreadable or pickled code, those of another kind, or values that are
+            not finite.
     """
     path = find_weights(source, part)
     if (path.parent / SPEC_NAME).is_file() or (source / SPEC_NAME).is_file():
@@ -92,9 +99,15 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
         raise CheckpointError(f"'{path}' holds {words}, a {kind} is asked for: choose another --kind or file")
     beside = path.parent / "config.json"
     config = read_json(beside) if beside.is_file() else {}
-    with open(path, "rb") as opened:
-        digest = digest_of_bytes(iter(lambda: opened.read(_CHUNK), b""))
-    return Foreign(state, path, digest, config, f"'{beside}'" if config else "")
+    return Foreign(state, path, digest_of_bytes(_content(path)), config, f"'{beside}'" if config else "")
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a weights file, or of all shards of an index."""
+    for part in shards_of(path) if path.name.endswith(_INDEX) else [path]:
+        with open(part, "rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                yield chunk
 
 
 def find_weights(source: Path, part: str = "") -> Path:
@@ -104,13 +117,13 @@ def find_weights(source: Path, part: str = "") -> Path:
         CheckpointError: there is none, or there are several without a usual name.
     """
     if source.is_file():
-        if source.suffix not in _SUFFIXES:
+        if source.suffix not in _SUFFIXES and not source.name.endswith(_INDEX):
             raise CheckpointError(f"'{source}' is no weights file: give one of {', '.join(_SUFFIXES)}, or its folder")
         return source
     if not source.is_dir():
         raise CheckpointError(f"'{source}' is neither a file nor a folder: check --from")
     for folder in dict.fromkeys((source / part, source)):
-        files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES)
+        files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES or path.name.endswith(_INDEX))
         usual = [folder / name for name in _USUAL if folder / name in files]
         if usual or len(files) == 1:
             return (usual or files)[0]
@@ -125,18 +138,53 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: unreadable, pickled code, or not one set of named tensors.
     """
+    if path.name.endswith(_INDEX):
+        return _joined(path)
     if path.suffix == ".safetensors":
         return load_weights(path)
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"'{path}' is damaged or holds more than tensors ({_first_line(error)}): it was not run and is refused; "
+            f"'{path}' is damaged or holds more than tensors ({told(error)}): it was not run and is refused; "
             "have it saved as safetensors"
         ) from error
     except Exception as error:  # a damaged pickle can raise anything at all
-        raise CheckpointError(f"cannot read weights '{path}' ({_first_line(error)}): copy the file again") from error
-    return _parted(_one_set(raw, path))
+        raise CheckpointError(f"cannot read weights '{path}' ({told(error)}): copy the file again") from error
+    state = _parted(_one_set(raw, path))
+    refuse_not_finite(state, path)
+    return state
+
+
+def shards_of(index: Path) -> list[Path]:
+    """Return the shards that an index of safetensors names, in the order of their names.
+
+    Raises:
+        CheckpointError: no index, a shard that is missing, or one that is not beside the index.
+    """
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise CheckpointError(f"'{index}' has no weight_map: copy the folder again")
+    shards = sorted({str(name) for name in names.values()})
+    wrong = [name for name in shards if Path(name).name != name or not (index.parent / name).is_file()]
+    if wrong:
+        raise CheckpointError(f"'{index}' names shards that are not beside it ({listed(wrong)}): copy the folder again")
+    return [index.parent / name for name in shards]
+
+
+def _joined(index: Path) -> dict[str, Tensor]:
+    """Read all shards of an index.
+
+    Raises:
+        CheckpointError: a shard is missing or damaged, or they do not hold what the index names.
+    """
+    state: dict[str, Tensor] = {}
+    for shard in shards_of(index):
+        state |= load_weights(shard)
+    differing = sorted(set(state) ^ set(read_json(index)["weight_map"]))
+    if differing:
+        raise CheckpointError(f"'{index}' and its shards differ in {listed(differing)}: copy the folder again")
+    return state
 
 
 def _parted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -212,8 +260,3 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wha
     said = [f"{len(names)} {fault}: {listed(names)}" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(f"the weights do not fit {what}: {'; '.join(said)}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

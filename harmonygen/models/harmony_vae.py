@@ -9,11 +9,12 @@ cells, C = 4 latent channels, n blocks, L layers a block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -23,11 +24,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import read_json
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import read_json, refuse_not_finite
+from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"
 _CLASS = "HarmonyVAE"
+_OWN = ("direction", "posterior")  # entries of its configuration that an AutoencoderKL does not have
+RELEASED_CLASS = "ConditionVAE"
+"""What config.json calls DiffHarmony++'s own weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,14 @@ class ConditionFeatures:
     """What the conditional encoder gives the decoder for B photos; B = 1 serves K candidates by broadcasting.
 
     ``skips`` holds n (L + 1) maps in the order that the decoder adds them, the deepest first; ``mid``
-    (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is added to its input.
+    (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is added to its input. It comes of the mean of
+    the condition's posterior, whose standard deviation is ``std`` (B, C, h, w).
     """
 
     skips: tuple[Tensor, ...]
     mid: Tensor
     latent: Tensor
+    std: Tensor
 
 
 class ConditionalEncoder(nn.Module):
@@ -83,7 +90,8 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
     """An AutoencoderKL whose decoding is conditioned on a photo and its mask.
 
     Takes AutoencoderKL's own configuration, and ``direction``: the condition it was trained for, ``inverse`` (real
-    photo in, composite out) or ``forward``; None if unknown. Parameter names are those of the released weights.
+    photo in, composite out) or ``forward``; None if unknown. ``posterior`` says what it was given of the condition's
+    posterior: its ``mode``, or a ``sample`` (the papers). Parameter names are those of the released weights.
     """
 
     _supports_gradient_checkpointing = True
@@ -110,6 +118,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         use_post_quant_conv: bool = True,
         mid_block_add_attention: bool = True,
         direction: str | None = None,
+        posterior: Posterior = "mode",
     ) -> None:
         super().__init__()
         check_config(self.config)
@@ -165,8 +174,16 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
                 f"both must be of one size, with sides that are multiples of {factor}"
             )
         moments, middle, skips = self.conditional_encoder(image_pm1, mask.to(image_pm1.dtype))
-        latent = self.latent_skip_conv(self._post_quant(self._posterior(moments).mean))
-        return ConditionFeatures(tuple(reversed(skips)), middle, latent)
+        posterior = self._posterior(moments)
+        latent = self.latent_skip_conv(self._post_quant(posterior.mean))
+        return ConditionFeatures(tuple(reversed(skips)), middle, latent, posterior.std)
+
+    def with_noise(self, features: ConditionFeatures, noise: Tensor) -> ConditionFeatures:
+        """Return features that come of a sample of the condition's posterior: mean + std x ``noise`` (B, C, h, w)."""
+        offset = features.std * noise
+        if self.post_quant_conv is not None:
+            offset = F.conv2d(offset, self.post_quant_conv.weight)
+        return replace(features, latent=features.latent + F.conv2d(offset, self.latent_skip_conv.weight))
 
     def decode(self, latents: Tensor, features: ConditionFeatures) -> Tensor:
         """Decode unscaled latents (B or K, C, h, w) to images (B or K, 3, H, W), about [-1, 1]."""
@@ -181,9 +198,13 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         image: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(value)))
         return image
 
-    def forward(self, latents: Tensor, image_pm1: Tensor, mask: Tensor) -> Tensor:
-        """Decode ``latents`` given the condition images and masks; see :meth:`features` and :meth:`decode`."""
-        return self.decode(latents, self.features(image_pm1, mask))
+    def forward(self, latents: Tensor, image_pm1: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Decode ``latents`` given the condition images and masks; see :meth:`features` and :meth:`decode`.
+
+        With ``noise`` the condition's posterior is sampled (:meth:`with_noise`).
+        """
+        features = self.features(image_pm1, mask)
+        return self.decode(latents, features if noise is None else self.with_noise(features, noise))
 
     def _posterior(self, moments: Tensor) -> DiagonalGaussianDistribution:
         return DiagonalGaussianDistribution(moments if self.quant_conv is None else self.quant_conv(moments))
@@ -204,14 +225,22 @@ def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
     found = read_json(folder / "config.json").get("_class_name")
     classes = {_CLASS: HarmonyVAE, "AutoencoderKL": AutoencoderKL, None: AutoencoderKL}
     if found not in classes:
-        raise CheckpointError(f"'{folder}' is a {found}: an AutoencoderKL or a {_CLASS} is needed")
+        released = found == RELEASED_CLASS
+        remedy = (
+            f": bring it in with 'harmonygen import-weights --kind harmony-vae --from {folder} --direction ... --out "
+            "FOLDER', and give that folder"
+            if released
+            else f": an AutoencoderKL or a {_CLASS} is needed"
+        )
+        raise CheckpointError(f"'{folder}' is a {found}{remedy}")
     try:
         vae, report = classes[found].from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     wrong = [*report["missing_keys"], *report["unexpected_keys"]]
     if wrong:
         raise CheckpointError(f"weights of '{folder}' are not those of a {found} (first: {wrong[0]}): copy it again")
+    refuse_not_finite(vae.state_dict(), folder)
     return vae
 
 
@@ -283,5 +312,5 @@ def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
 
 def _plain(config: Any) -> AutoencoderKL:
     """Build the AutoencoderKL of a configuration."""
-    own = {name: value for name, value in config.items() if not name.startswith("_") and name != "direction"}
+    own = {name: value for name, value in config.items() if not name.startswith("_") and name not in _OWN}
     return AutoencoderKL(**own)

@@ -7,6 +7,7 @@ not tell, such as a denoiser's direction, is what the user states.
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import write_spec
+from harmonygen.errors import CheckpointError, listed
+from harmonygen.models.checkpoints import save_module, write_spec
 from harmonygen.models.classifier import DEPTHS, ClassifierSpec, HarmonyResNet, Label
 from harmonygen.models.denoiser import UNET_CHANNELS, Denoiser, DenoiserSpec, Direction
 from harmonygen.models.foreign import Foreign, check_names
 from harmonygen.models.harmony_vae import DOWN_BLOCK, UP_BLOCK, HarmonyVAE, load_autoencoder
 from harmonygen.models.initialise import empty_prompt, load_scheduler, read_embedding
-from harmonygen.models.refiner import INPUTS, RefinementUNet, RefinerSpec
+from harmonygen.models.refiner import INPUTS, RefinementUNet
+from harmonygen.models.refiner_config import spec_of
 from harmonygen.settings import Settings
 
 SD15_UNET: dict[str, Any] = {
@@ -66,6 +68,8 @@ def import_denoiser(
 ) -> int:
     """Write a denoiser checkpoint from a 9-channel UNet; scheduler and empty prompt are those of ``base``.
 
+    It states ``posterior`` ``sample``, which is how the released UNets were trained and run.
+
     Args:
         weights: a UNet2DConditionModel's.
         direction: what the UNet was trained for, as the user states it.
@@ -91,7 +95,7 @@ def import_denoiser(
         unet = UNet2DConditionModel.from_config(config)
     _give(unet, weights.state, _named("Stable Diffusion UNet", weights))
     null = read_embedding(Path(null_embedding)) if null_embedding else empty_prompt(base)
-    spec = DenoiserSpec(direction=direction, training_data=_origin(weights, direction))
+    spec = DenoiserSpec(direction=direction, posterior="sample", training_data=_origin(weights, direction))
     autoencoder = load_autoencoder(vae / "vae" if (vae / "vae").is_dir() else vae)
     Denoiser(unet, autoencoder, load_scheduler(base), null, spec).save_pretrained(out, weights.dtype)
     return count(unet)
@@ -100,33 +104,32 @@ def import_denoiser(
 def import_harmony_vae(weights: Foreign, direction: Direction, out: Path) -> int:
     """Write a Harmony-VAE folder, which serves as the ``vae/`` of a denoiser of the same direction.
 
+    It states ``posterior`` ``sample``, which is how the released weights were trained and run.
+
     Raises:
-        CheckpointError: other names or shapes than REFERENCE section 4's.
+        CheckpointError: other names or shapes than REFERENCE section 4's, or a config with entries that are not
+            modelled.
     """
-    config = {**SD_VAE, **_own(weights.config), "direction": direction}
+    config = {**SD_VAE, **_vae_config(weights), "direction": direction, "posterior": "sample"}
     with torch.device("meta"):
         model = HarmonyVAE.from_config(config)
     _give(model, renamed_attention(weights.state), _named("Harmony-VAE", weights))
-    nn.Module.to(model, weights.dtype).save_pretrained(out, safe_serialization=True)
+    save_module(nn.Module.to(model, weights.dtype), out)
     write_spec(out, HarmonyVaeSpec(direction=direction, training_data=_origin(weights, direction)))
     return count(model)
 
 
 def import_refiner(weights: Foreign, out: Path) -> int:
-    """Write a refiner checkpoint (REFERENCE section 3).
+    """Write a refiner checkpoint (REFERENCE section 3): as its config states, or as the released base is.
 
     Raises:
-        CheckpointError: other names, or other channels than harmonized 3 | mask 1 | composite 3.
+        CheckpointError: other names, other channels than harmonized 3 | mask 1 | composite 3, or a config with entries
+            that are not modelled.
     """
     taken, (needed, parts) = _channels(weights, "conv_in.weight"), INPUTS["refiner"]
     if taken != needed:
         raise CheckpointError(f"'{weights.path}' takes {taken} channels, a refiner takes {needed} ({parts})")
-    fields = {"block_out_channels": "widths", "sample_size": "resolution"}
-    stated = {fields.get(name, name): value for name, value in weights.config.items()}
-    known = ("widths", "layers_per_block", "norm_num_groups", "attention_head_dim")
-    spec = RefinerSpec.model_validate(
-        {"training_data": _origin(weights), **{name: stated[name] for name in known if stated.get(name) is not None}}
-    )
+    spec = spec_of(weights.config, weights.config_name, _origin(weights))
     with torch.device("meta"):
         model = RefinementUNet(spec)
     _give(model, renamed_attention(weights.state), _named("refinement UNet", weights))
@@ -138,6 +141,8 @@ def import_classifier(
     weights: Foreign, labels: tuple[Label, Label], input_size: int, mask_offset: float, out: Path
 ) -> int:
     """Write a classifier folder from a torchvision ResNet's state dict with a head of two outputs.
+
+    Its pictures are resized bilinearly, also those that are enlarged, as in the papers' code.
 
     Args:
         weights: of any torchvision depth, 3 channels (image) or 4 (image and mask).
@@ -163,6 +168,7 @@ def import_classifier(
         input_size=input_size,
         labels=labels,
         mask_offset=mask_offset,
+        enlarge="bilinear",
         training_data=_origin(weights),
     )
     with torch.device("meta"):
@@ -220,6 +226,22 @@ def _channels(weights: Foreign, name: str) -> int:
 
 def _own(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _vae_config(weights: Foreign) -> dict[str, Any]:
+    """Return the entries of a released Harmony-VAE's config without the channels of its mask, which are always one.
+
+    Raises:
+        CheckpointError: other channels, or entries that are not modelled.
+    """
+    stated = _own(weights.config)
+    masks = stated.pop("additional_in_channels", 1)
+    known = set(signature(HarmonyVAE.__init__).parameters)
+    faults = [f"{name} {value!r}" for name, value in stated.items() if name not in known]
+    faults += [f"additional_in_channels {masks!r}"] if masks != 1 else []
+    if faults:
+        raise CheckpointError(f"{weights.config_name} states what is not modelled here: {listed(faults)}")
+    return stated
 
 
 def _named(what: str, weights: Foreign) -> str:

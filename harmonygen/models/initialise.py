@@ -16,8 +16,8 @@ from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, locate, read_json, read_spec
+from harmonygen.errors import CheckpointError, UsageError, told
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, locate, read_json, read_spec, refuse_not_finite
 from harmonygen.models.denoiser import NULL_EMBEDDING, UNET_CHANNELS, DenoiserSpec, new_scheduler, small_unet
 
 PLAIN_CHANNELS = 4
@@ -25,7 +25,7 @@ _UNET_WEIGHTS = "diffusion_pytorch_model"
 _PREDICTIONS = ("epsilon", "v_prediction")
 _STATED = (
     *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map", "detail_cell"),
-    *("sampler", "steps", "draws"),
+    *("sampler", "steps", "draws", "posterior"),
 )
 
 
@@ -67,7 +67,7 @@ def stated_choices(init: str) -> dict[str, Any]:
 
     ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction goes on so); a checkpoint of
     harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, detail_cell, sampler,
-    steps and draws. Without ``init``, nothing.
+    steps, draws and posterior. Without ``init``, nothing.
 
     Raises:
         CheckpointError: no scheduler, or it predicts something else.
@@ -115,8 +115,9 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
             folder, use_safetensors=True, variant=variant, torch_dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"UNet '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(f"UNet '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     _whole(folder, report)
+    refuse_not_finite(unet.state_dict(), folder)
     return unet
 
 
@@ -196,7 +197,9 @@ def load_text(folder: Path) -> tuple[Any, Any]:
             encoder, local_files_only=True, use_safetensors=True, variant=variant, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"the text encoder of '{folder}' cannot be loaded ({error}): copy it again") from error
+        raise CheckpointError(
+            f"the text encoder of '{folder}' cannot be loaded ({told(error)}): copy it again"
+        ) from error
     _whole(encoder, {"missing_keys": report["missing_keys"], "unexpected_keys": ()})
     return tokenizer, model.float()
 
@@ -217,10 +220,13 @@ def read_embedding(path: Path) -> Tensor:
 
 
 def _variant(folder: Path, stem: str) -> str | None:
-    """Return what diffusers calls the variant: None for the plain file, ``fp16`` where only that one is there."""
-    if (folder / f"{stem}.safetensors").is_file():
+    """Return what diffusers calls the variant: None for plain files, ``fp16`` where only those are there.
+
+    Weights in shards are found by their index.
+    """
+    if any((folder / f"{stem}.safetensors{end}").is_file() for end in ("", ".index.json")):
         return None
-    if (folder / f"{stem}.fp16.safetensors").is_file():
+    if any((folder / name).is_file() for name in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")):
         return "fp16"
     found = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".safetensors"))
     raise CheckpointError(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 from harmonygen.models.classifier import ClassifierSpec, fitted
 from harmonygen.models.regions import STATISTICS, pooled, statistics
@@ -108,7 +108,9 @@ class HarmonyJudge(nn.Module):
         try:
             model.load_state_dict(load_weights(folder / _WEIGHTS))
         except RuntimeError as error:
-            raise CheckpointError(f"weights of '{folder}' do not fit a judge ({error}): export them again") from error
+            raise CheckpointError(
+                f"weights of '{folder}' do not fit a judge ({told(error)}): export them again"
+            ) from error
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:

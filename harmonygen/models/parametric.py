@@ -16,7 +16,7 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 from harmonygen.models.judge import RegionFeatures
 from harmonygen.models.trunk import Trunk
@@ -25,7 +25,7 @@ from harmonygen.pictures.masks import resize_mask
 from harmonygen.recolor.cubic import EXPONENTS, TERMS, Coefficients, cubic_terms, fit_cubic, identity_cubic
 from harmonygen.recolor.foreground_terms import usual_colours
 from harmonygen.recolor.statistics_transfer import lab_transfer
-from harmonygen.settings import Settings
+from harmonygen.settings import MAX_SIDE, Settings
 
 __all__ = ["ParametricNet", "ParametricSpec", "starting_map", "torch_terms"]
 
@@ -44,7 +44,7 @@ class ParametricSpec(Settings):
 
     kind: Literal["parametric"] = "parametric"
     format: int = 1
-    resolution: int = Field(128, ge=32)
+    resolution: int = Field(128, ge=32, le=MAX_SIDE)
     strength: float = Field(1.0, gt=0, le=1)
     training_data: str = ""
 
@@ -108,7 +108,7 @@ class ParametricNet(nn.Module):
         try:
             model.load_state_dict({**load_weights(folder / _WEIGHTS), **fixed})
         except RuntimeError as error:
-            raise CheckpointError(f"weights of '{folder}' do not fit ({error}): export them again") from error
+            raise CheckpointError(f"weights of '{folder}' do not fit ({told(error)}): export them again") from error
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.mixing, model.identity = (fixed[name].to(device) for name in ("mixing", "identity"))  # in full precision
         return model

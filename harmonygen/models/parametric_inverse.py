@@ -19,14 +19,14 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import NOT_FINITE, CheckpointError, InputError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
 from harmonygen.models.regions import STATISTICS, statistics
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.photo import shrink_mask
 from harmonygen.recolor.cubic import Coefficients, cubic_terms
 from harmonygen.recolor.foreground_terms import NUMBERS, ForegroundTerms
-from harmonygen.settings import Settings
+from harmonygen.settings import MAX_SIDE, Settings
 
 __all__ = ["MapSampler", "Mixture", "ParametricInverseNet", "ParametricInverseSpec"]
 
@@ -55,9 +55,9 @@ class ParametricInverseSpec(Settings):
 
     kind: Literal["parametric-inverse"] = "parametric-inverse"
     format: int = 1
-    resolution: int = Field(128, ge=32)
+    resolution: int = Field(128, ge=32, le=MAX_SIDE)
     components: int = Field(16, ge=1, le=NUMBERS)
-    gaussians: int = Field(8, ge=1)
+    gaussians: int = Field(8, ge=1, le=1024)
     training_data: str = ""
 
 
@@ -161,7 +161,7 @@ class ParametricInverseNet(nn.Module):
         try:
             model.load_state_dict(load_weights(folder / _WEIGHTS))
         except RuntimeError as error:
-            raise CheckpointError(f"weights of '{folder}' do not fit ({error}): export them again") from error
+            raise CheckpointError(f"weights of '{folder}' do not fit ({told(error)}): export them again") from error
         return model.to(device).eval().requires_grad_(False)
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -187,6 +187,8 @@ class MapSampler:
         logits, self.means, self.factors, self.mean, self.axes = (
             tensor.cpu().double().numpy() for tensor in (*(part[0] for part in mixture), mean, axes)
         )
+        if not all(np.isfinite(part).all() for part in (logits, self.means, self.factors)):
+            raise InputError(NOT_FINITE)
         chances = np.exp(logits - logits.max())
         self.reached = np.cumsum(chances / chances.sum())
         self.terms = terms

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
-from harmonygen.settings import Settings
+from harmonygen.errors import CheckpointError, told
+from harmonygen.models.checkpoints import load_weights, read_spec, refuse_larger, write_spec
+from harmonygen.settings import MAX_SIDE, Settings
 
 Kind = Literal["refiner", "direct"]
 INPUTS: dict[Kind, tuple[int, str]] = {
@@ -29,30 +29,47 @@ INPUTS: dict[Kind, tuple[int, str]] = {
 }
 """Channels of each kind's input, in order."""
 WEIGHTS = "model.safetensors"
-_EPS = 1e-5  # of every normalisation, as in diffusers' UNet2DModel
+Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 
 
 class RefinerSpec(Settings):
     """What a refiner or direct checkpoint says of itself in ``harmonygen.json``.
 
-    ``widths`` are the channels of each block, finest first; the defaults are the paper's. The paper leaves
-    ``attention_head_dim`` and ``norm_num_groups`` open: they are diffusers' defaults. ``resolution`` is the side of
-    the training images, pixels.
+    ``widths`` are the channels of each block, finest first; the defaults are the paper's. The other defaults are
+    diffusers', which checkpoints that do not state them were trained with; the released refiner has those of
+    :data:`PUBLISHED`. ``attention_head_dim`` 0 is one head over all channels. ``downsample_padding`` 0 pads the right
+    and the lower edge alone. ``input_residual`` false gives the network's output without the image added.
+    ``resolution`` is the side of the training images, pixels.
     """
 
     kind: Kind = "refiner"
     format: int = 1
-    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1)
-    layers_per_block: int = Field(2, ge=1)
-    norm_num_groups: int = Field(32, ge=1)
-    attention_head_dim: int = Field(8, ge=1)
-    resolution: int = Field(256, ge=32)
+    widths: tuple[int, ...] = Field((128, 256, 512, 512), min_length=1, max_length=16)
+    layers_per_block: int = Field(2, ge=1, le=64)
+    norm_num_groups: int = Field(32, ge=1, le=8192)
+    attention_head_dim: int = Field(8, ge=0, le=8192)
+    add_attention: bool = True
+    downsample_padding: Literal[0, 1] = 1
+    norm_eps: float = Field(1e-5, gt=0, le=1)
+    act_fn: Activation = "silu"
+    mid_block_scale_factor: float = Field(1.0, gt=0, le=1e3)
+    input_residual: bool = True
+    resolution: int = Field(256, ge=32, le=MAX_SIDE)
     training_data: str = ""
 
     @property
     def in_channels(self) -> int:
         """Channels of the input: 7 for a refiner, 4 for a direct harmonizer."""
         return INPUTS[self.kind][0]
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of an attention head of the middle block."""
+        return self.attention_head_dim or self.widths[-1]
+
+
+PUBLISHED: dict[str, Any] = {"attention_head_dim": 0, "downsample_padding": 0, "norm_eps": 1e-6}
+"""Where the released refiner of DiffHarmony differs from the defaults of :class:`RefinerSpec`."""
 
 
 class RefinementUNet(nn.Module):
@@ -69,12 +86,15 @@ class RefinementUNet(nn.Module):
         self.mid_block = UNetMidBlock2D(
             widths[-1],
             temb_channels=None,
-            resnet_eps=_EPS,
+            resnet_eps=spec.norm_eps,
+            resnet_act_fn=spec.act_fn,
             resnet_groups=groups,
-            attention_head_dim=spec.attention_head_dim,
+            attention_head_dim=spec.head_dim,
+            add_attention=spec.add_attention,
+            output_scale_factor=spec.mid_block_scale_factor,
         )
         self.up_blocks = nn.ModuleList(_up_blocks(spec))
-        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=_EPS)
+        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=spec.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(torch.as_tensor(self.conv_out.bias))
@@ -108,7 +128,8 @@ class RefinementUNet(nn.Module):
         parts = [image_pm1, mask.to(image_pm1.dtype)]
         if composite_pm1 is not None:
             parts.append(composite_pm1)
-        result = image_pm1 + self.residual(torch.cat(parts, dim=1)).to(image_pm1.dtype)
+        correction = self.residual(torch.cat(parts, dim=1)).to(image_pm1.dtype)
+        result = image_pm1 + correction if self.spec.input_residual else correction
         if self.training:
             return result
         result = result.clamp(-1, 1)
@@ -146,8 +167,9 @@ class RefinementUNet(nn.Module):
         Raises:
             CheckpointError: of another kind, damaged, or weights that do not fit the stated architecture.
         """
-        model = cls(read_spec(folder, RefinerSpec, kind))
-        state = load_weights(folder / WEIGHTS)
+        spec, state = read_spec(folder, RefinerSpec, kind), load_weights(folder / WEIGHTS)
+        refuse_larger(lambda: cls(spec), state, folder)
+        model = cls(spec)
         stem = state.get("conv_in.weight")
         needed, parts = INPUTS[kind]
         if stem is not None and stem.shape[1] != needed:
@@ -160,7 +182,7 @@ class RefinementUNet(nn.Module):
         except RuntimeError as error:
             raise CheckpointError(
                 f"weights of '{folder}' do not fit widths {model.spec.widths} with {model.spec.layers_per_block} "
-                f"layers a block ({error}): export them again"
+                f"layers a block ({told(error)}): export them again"
             ) from error
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
@@ -180,7 +202,7 @@ def _check_widths(spec: RefinerSpec) -> None:
             f"widths {uneven} of a {spec.kind} cannot be split into norm_num_groups {spec.norm_num_groups}: "
             "change widths or norm_num_groups"
         )
-    if spec.widths[-1] % spec.attention_head_dim:
+    if spec.widths[-1] % spec.head_dim:
         raise CheckpointError(
             f"the last width {spec.widths[-1]} of a {spec.kind} is not a multiple of attention_head_dim "
             f"{spec.attention_head_dim}: change widths or attention_head_dim"
@@ -195,9 +217,11 @@ def _down_blocks(spec: RefinerSpec) -> list[nn.Module]:
             out_channels=width,
             temb_channels=None,
             num_layers=spec.layers_per_block,
-            resnet_eps=_EPS,
+            resnet_eps=spec.norm_eps,
+            resnet_act_fn=spec.act_fn,
             resnet_groups=spec.norm_num_groups,
             add_downsample=level < last,
+            downsample_padding=spec.downsample_padding,
         )
         for level, width in enumerate(widths)
     ]
@@ -212,7 +236,8 @@ def _up_blocks(spec: RefinerSpec) -> list[nn.Module]:
             out_channels=width,
             temb_channels=None,
             num_layers=spec.layers_per_block + 1,
-            resnet_eps=_EPS,
+            resnet_eps=spec.norm_eps,
+            resnet_act_fn=spec.act_fn,
             resnet_groups=spec.norm_num_groups,
             add_upsample=level < last,
         )

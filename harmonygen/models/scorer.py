@@ -72,9 +72,9 @@ class ClassifierScorer:
     @torch.no_grad()
     def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
         """Return P(composite) of each composite."""
-        side = self.model.spec.input_size
+        side, enlarge = self.model.spec.input_size, self.model.spec.enlarge
         parameter = next(self.model.parameters())
-        small = np.stack([resize(composite, side, side) for composite in composites])
+        small = np.stack([resize(composite, side, side, enlarge) for composite in composites])
         images = torch.from_numpy(small).permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 255
         masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
         scores: list[float] = []

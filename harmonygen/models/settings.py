@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from harmonygen.settings import Settings, setting
+from harmonygen.settings import MAX_SIDE, Settings, setting
 
 Kind = Literal["denoiser", "harmony-vae", "refiner", "classifier"]
 
@@ -33,5 +33,5 @@ class ImportSettings(Settings):
     labels: Literal["composite-last", "composite-first"] | None = setting(
         None, "Classifier: which output means composite."
     )
-    input_size: int = setting(256, "Classifier: side of its input, in pixels.", ge=32)
+    input_size: int = setting(256, "Classifier: side of its input, in pixels.", ge=32, le=MAX_SIDE)
     mask_offset: float = setting(0.0, "Classifier: value that is taken off its mask input, 0 to 1.", ge=0, le=1)

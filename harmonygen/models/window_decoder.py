@@ -99,21 +99,24 @@ class WindowDecoder:
         self.outside: dict[nn.GroupNorm, _Sums] = {}
         usual = set(vae.config.up_block_types) == {UP_BLOCK}
         self.window = window if usual and window != Window.whole(*condition.shape[-2:]) else None
-        decoded = self._decode(condition, self._whole_norm if self.window else None)
+        decoded = self._decode(condition, self._whole_norm if self.window else None, features)
         self.condition = self.window.of(decoded, self.factor) if self.window else decoded
 
     @torch.no_grad()
-    def __call__(self, latents: Tensor) -> Tensor:
-        """Decode unscaled latents (B, C, h, w) to the window's pixels (B, 3, H, W), about [-1, 1], of their dtype."""
-        return self._decode(latents, self._window_norm if self.window else None)
+    def __call__(self, latents: Tensor, features: ConditionFeatures | None = None) -> Tensor:
+        """Decode unscaled latents (B, C, h, w) to the window's pixels (B, 3, H, W), about [-1, 1], of their dtype.
 
-    def _decode(self, latents: Tensor, norm: _Norm | None) -> Tensor:
+        ``features`` are the draws' own, where they differ from the photo's.
+        """
+        return self._decode(latents, self._window_norm if self.window else None, features or self.features)
+
+    def _decode(self, latents: Tensor, norm: _Norm | None, features: ConditionFeatures | None) -> Tensor:
         """Decode; ``norm`` stands in for the group norms of what comes after the first up block."""
         if norm is None:
             vae: Any = self.vae
-            decoded: Tensor = vae.decode(latents, self.features) if self.features else vae.decode(latents).sample
+            decoded: Tensor = vae.decode(latents, features) if features else vae.decode(latents).sample
             return decoded
-        decoder, features = self.vae.decoder, self.features
+        decoder = self.vae.decoder
         value = latents if self.vae.post_quant_conv is None else self.vae.post_quant_conv(latents)
         value = decoder.mid_block(decoder.conv_in(value + features.latent if features else value))
         value, skips = (value + features.mid, iter(features.skips)) if features else (value, repeat(None))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
+from harmonygen.errors import NOT_FINITE, InputError
 from harmonygen.pictures.images import ImageU8, Mask, paste, resize, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.recolor.cubic import CubicFit, apply_cubic, cubic_levels
@@ -130,7 +131,13 @@ class DetailTransfer:
         return self._box(field * near[..., None, None]) / np.maximum(reach, np.float32(1e-6))
 
     def __call__(self, generated_low01: Floats) -> ImageU8:
-        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background."""
+        """Return the composite (H, W, 3) uint8: transformed foreground over the photo's own background.
+
+        Raises:
+            InputError: the generated picture holds NaN or infinite values.
+        """
+        if not np.isfinite(generated_low01).all():
+            raise InputError(NOT_FINITE)
         generated_low01 = cell_means(generated_low01, self.cell)
         rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         coefficients = self.map(generated_low01)
@@ -240,7 +247,6 @@ def full_size(
     harmonized01: Floats,
     detail: Detail,
     how: Transfer = MEASURED,
-    floor: bool = False,
 ) -> ImageU8:
     """Return (H, W, 3) uint8: the composite with a harmonized foreground.
 
@@ -251,8 +257,7 @@ def full_size(
         detail: ``transfer`` carries the colour change to the composite's own pixels; ``decode`` enlarges the
             harmonized pixels and pastes them.
         how: the transfer's window, and how far its fits are pulled toward no change.
-        floor: with ``decode``, floor to 8 bits as the authors' code does, to compare with its numbers.
     """
     if detail == "transfer":
         return DetailTransfer(low_u8 / np.float32(255), photo.image_u8, photo.mask, how)(harmonized01)
-    return paste(resize(to_u8(harmonized01, floor), *photo.mask.shape), photo.image_u8, photo.mask)
+    return paste(resize(to_u8(harmonized01), *photo.mask.shape), photo.image_u8, photo.mask)

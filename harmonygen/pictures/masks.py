@@ -1,12 +1,16 @@
 """Read foreground masks (True = foreground) from files, polygons and run-length codes, and check them.
 
-A mask is (H, W) bool. Soft masks are thresholded at 0.5, never dithered (REFERENCE section 9, mistake 3).
+A mask is (H, W) bool. What its values mean is told by :mod:`harmonygen.pictures.mask_values`; soft masks are cut at
+0.5, never dithered (REFERENCE section 9, mistake 3).
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,18 +18,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import (
-    MAX_PIXELS,
-    Decoded,
-    Mask,
-    has_alpha,
-    load_upright,
-    open_checked,
-    read_bytes,
-    to_rgb,
-    to_rgba,
-)
-from harmonygen.records import MaskSource, SegmentSource
+from harmonygen.pictures.images import MAX_PIXELS, Decoded, Mask, load_upright, open_checked, read_bytes
+from harmonygen.pictures.mask_reading import MaskReading as MaskReading
+from harmonygen.pictures.mask_reading import Understood
+from harmonygen.pictures.mask_values import to_mask as to_mask
+from harmonygen.pictures.mask_values import understand as understand
+from harmonygen.records import CellSource, MaskRule, MaskSource, SegmentSource
 from harmonygen.storage.content import Read
 
 MaskResize = Literal["refuse", "nearest"]
@@ -36,28 +34,22 @@ _DIGITS = re.compile("[0-9 ]*")
 _LARGEST = np.iinfo(np.int64).max
 _TOLD = 120  # characters of an error that holds what was found
 
-_TRANSPOSES: dict[int, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_PAGED, _PAGES = ("TIFF", "GIF", "PNG", "WEBP"), 64
+_assumed: list[CellSource] = []
 
 
 def read_mask(
     source: MaskSource,
     photo: Decoded,
-    mask_resize: MaskResize = "refuse",
+    mask_resize: MaskResize | None = None,
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
-    """Read the mask of an upright photo and check it.
+    """Read the mask of an upright photo, by the rule that its source bears, and check it.
 
     Raises:
-        InputError: damaged, empty, full, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
+        InputError: damaged, empty, full, over the pixel limit, of values that could mean several things, or of another
+            size and ``mask_resize`` is not ``nearest``.
     """
     return check_mask(load_mask(source, photo, mask_resize, max_pixels, read), str(source))
 
@@ -65,64 +57,134 @@ def read_mask(
 def load_mask(
     source: MaskSource,
     photo: Decoded,
-    mask_resize: MaskResize = "refuse",
+    mask_resize: MaskResize | None = None,
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
-    """Read the mask of an upright photo, which may be empty or full.
-
-    A mask file of the photo's size before its EXIF rotation is turned the same way.
+    """Read the mask of an upright photo, by the rule that its source bears; it may be empty or full.
 
     Raises:
-        InputError: damaged, over the pixel limit, or of another size and ``mask_resize`` is ``refuse``.
+        InputError: as :func:`read_mask` does.
+    """
+    return load_understood(source, photo, mask_resize, max_pixels, read)[0]
+
+
+def load_understood(
+    source: MaskSource,
+    photo: Decoded,
+    mask_resize: MaskResize | None = None,
+    max_pixels: int = MAX_PIXELS,
+    read: Read = read_bytes,
+) -> Understood:
+    """Read the mask of an upright photo as :func:`load_mask` does, and tell how it was understood.
+
+    Raises:
+        InputError: as :func:`read_mask` does.
+    """
+    mask, reading, own = understand_source(source, max_pixels, read)
+    turned, assumed = (False, False) if own else _way(mask, photo, source.rule)
+    if assumed and isinstance(source, CellSource):
+        _say_assumed(source)
+    if turned:
+        mask = turn(mask, photo.orientation)
+    return fit_mask(mask, photo, str(source), mask_resize), replace(reading, turned=turned, assumed=assumed)
+
+
+def understand_source(
+    source: MaskSource, max_pixels: int = MAX_PIXELS, read: Read = read_bytes
+) -> tuple[Mask, MaskReading, bool]:
+    """Read a mask without its photo: its foreground, how it was understood, and whether EXIF of its own turned it.
+
+    Raises:
+        InputError: damaged, over the pixel limit, several pages, or of values that could mean several things.
     """
     if isinstance(source, SegmentSource):
-        mask = decode_segmentation(source)
-    else:
-        opened = open_checked(read(source), str(source), max_pixels)
-        upright, _ = load_upright(opened, str(source))
-        mask = to_mask(upright)
-    return fit_mask(mask, photo, str(source), mask_resize)
+        return decode_segmentation(source), MaskReading("segmentation", ("0", "1"), ("1",)), False
+    name = str(source)
+    opened = open_checked(read(source), name, max_pixels)
+    _refuse_pages(opened, name)
+    upright, orientation = load_upright(opened, name)
+    upright.format = opened.format
+    mask, reading = understand(upright, source.rule, name)
+    return mask, reading, orientation != 1
 
 
-def to_mask(image: Image.Image) -> Mask:
-    """Threshold a mask image of any mode at 0.5 of its range; a mask of only 0 and 1 counts 1 as foreground.
+def _refuse_pages(opened: Image.Image, name: str) -> None:
+    """Raise InputError if a file has several pages of one size; smaller ones (previews) are passed over."""
+    if opened.format not in _PAGED:
+        return
+    try:
+        size, pages = opened.size, 1
+        for page in range(1, min(getattr(opened, "n_frames", 1), _PAGES)):
+            opened.seek(page)
+            pages += opened.size == size
+        opened.seek(0)
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError ...
+        raise InputError(f"'{name}' is damaged or truncated ({error}): export it again") from error
+    if pages > 1:
+        raise InputError(f"mask '{name}' has {pages} pages or frames of one size: save the one that is meant alone")
 
-    Where anything is transparent, opacity is the mask: a cut-out on a transparent ground stands for its opaque part.
 
-    >>> to_mask(Image.new("L", (1, 1), 128))[0, 0], to_mask(Image.new("L", (1, 1), 127))[0, 0]
-    (np.True_, np.False_)
+def _say_assumed(source: CellSource) -> None:
+    """Warn once of a process; of photos in files, the data set's notes speak (:mod:`harmonygen.data.orientation`)."""
+    if not _assumed:
+        _assumed.append(source)
+        logging.getLogger("harmonygen").warning(
+            "the photo of '%s' has an EXIF orientation, and the size of its mask does not tell what this follows: that "
+            "masks are drawn on the upright photo is assumed, --mask-orientation decides",
+            source,
+        )
+
+
+def _way(mask: Mask, photo: Decoded, rule: MaskRule) -> tuple[bool, bool]:
+    """Return whether a mask follows the stored photo and has to be turned, and whether upright is but assumed.
+
+    Its size tells, or its shape if it is resized; else the rule.
     """
-    if has_alpha(image) and not image.mode.startswith("I"):
-        rgba = np.asarray(to_rgba(image), dtype=np.float64)
-        opaque = bool((rgba[..., 3] == 255).all())
-        values = rgba[..., :3].mean(axis=2) if opaque else rgba[..., 3]
-    elif image.mode == "L" or image.mode == "1":
-        values = np.asarray(image.convert("L"), dtype=np.float64)
-    else:
-        values = to_rgb(image).mean(axis=2)
-    highest = values.max(initial=0)
-    return np.asarray(values >= (127.5 if highest != 1 else 0.5))
+    if photo.orientation == 1:
+        return False, False
+    (height, width), (tall, broad) = photo.image_u8.shape[:2], mask.shape
+    if photo.orientation > 4 and height != width:
+        upright, stored = (abs(math.log(tall / broad) - way * math.log(height / width)) for way in (1, -1))
+        if not math.isclose(upright, stored, abs_tol=1e-3):
+            return stored < upright, False
+    return rule.orientation == "stored", rule.orientation == "auto"
 
 
-def fit_mask(mask: Mask, photo: Decoded, name: str, mask_resize: MaskResize) -> Mask:
-    """Bring a mask to the upright photo's size: as it is, turned as the photo was, or resized if allowed."""
+def turn(mask: Mask, orientation: int) -> Mask:
+    """Turn a mask as a picture with an EXIF orientation is turned to be upright.
+
+    >>> turn(np.array([[True, False]]), 6).tolist()
+    [[True], [False]]
+    """
+    if orientation in (5, 6, 7, 8):
+        mask = mask.T
+    if orientation in (2, 3, 6, 7):
+        mask = mask[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        mask = mask[::-1]
+    return np.ascontiguousarray(mask)
+
+
+def fit_mask(mask: Mask, photo: Decoded, name: str, mask_resize: MaskResize | None) -> Mask:
+    """Bring a mask to the upright photo's size: as it is, or resized if allowed.
+
+    None refuses as ``refuse`` does, for verbs that have no such option.
+    """
     height, width = photo.image_u8.shape[:2]
     if mask.shape == (height, width):
         return mask
-    if photo.orientation > 4 and mask.shape == photo.file_size[::-1]:
-        turned = Image.fromarray(mask.astype(np.uint8) * 255).transpose(_TRANSPOSES[photo.orientation])
-        return np.asarray(turned) > 0
     found = f"mask '{name}' is {mask.shape[1]}x{mask.shape[0]} but its photo is {width}x{height}"
     if mask_resize != "nearest":
-        raise InputError(f"{found}: re-export it, or pass --mask-resize nearest")
+        remedy = ", or pass --mask-resize nearest" if mask_resize else ""
+        raise InputError(f"{found}: re-export it at that size{remedy}")
     return resize_mask(mask, height, width)
 
 
 def check_mask(mask: Mask, name: str) -> Mask:
     """Return the mask if it has both foreground and background; raise InputError if it is empty or full."""
     if not mask.any():
-        raise InputError(f"mask '{name}' is empty (no pixel at 0.5 or above): draw the foreground in white")
+        raise InputError(f"mask '{name}' is empty (no pixel is foreground): draw the foreground in white")
     if mask.all():
         raise InputError(f"mask '{name}' is full (every pixel is foreground): a composite needs a background")
     return mask

@@ -46,22 +46,31 @@ def phash(image: Image.Image) -> int:
     >>> phash(Image.new("L", (40, 30), 200)) == 1 << 63  # of a flat image only the mean is over 0
     True
     """
-    grey = to_rgb(image).astype(np.float64) @ _LUMA
-    small = Image.fromarray(grey.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    small = Image.fromarray(grey_of(image)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
     frequencies = (_COSINES @ np.asarray(small, dtype=np.float64) @ _COSINES.T).ravel().round(3)
     bits = frequencies > np.median(frequencies[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
+def grey_of(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Return the luminance (H, W), 0..255, of an image of any mode that harmonygen reads."""
+    return np.asarray(to_rgb(image).astype(np.float64) @ _LUMA, dtype=np.float32)
+
+
 def hash_source(source: ImageSource) -> int:
-    """Return the hash of an image source, upright; JPEG files are decoded at reduced size.
+    """Return the hash of an image source (:func:`decode_small`)."""
+    return phash(decode_small(source))
+
+
+def decode_small(source: ImageSource) -> Image.Image:
+    """Decode an image source, upright; JPEG files at reduced size, of 256 px or more where there are as many.
 
     Raises:
         InputError: missing, damaged, or over the pixel limit.
     """
     opened = open_checked(read_bytes(source), str(source))
     opened.draft("RGB", _DRAFT)
-    return phash(load_upright(opened, str(source))[0])
+    return load_upright(opened, str(source))[0]
 
 
 def hash_sources(

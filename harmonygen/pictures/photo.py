@@ -12,7 +12,7 @@ from harmonygen.errors import InputError
 from harmonygen.pictures.images import MAX_PIXELS, Decoded, ImageU8, Mask, read_bytes, read_image, resize
 from harmonygen.pictures.masks import check_mask, read_mask, resize_mask
 from harmonygen.records import Pair
-from harmonygen.settings import Detail, Fit, MaskResize
+from harmonygen.settings import Detail, Enlarge, Fit, MaskResize
 from harmonygen.storage.content import Content, NotingReader
 
 _MAX_ASPECT = 20  # a side of 20 x the model's resolution is the most that is worth denoising
@@ -29,6 +29,7 @@ class Sizing:
     max_side: int | None = None
     mask_resize: MaskResize = "refuse"
     max_pixels: int = MAX_PIXELS
+    enlarge: Enlarge = "bicubic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Photo:
 
     ``converted`` tells that ``image_u8`` is not what plain decoding of the photo's file gives: it was resized, turned
     upright or brought to 8-bit RGB, so it is ``image_u8`` that has to be stored beside a composite. ``real_file`` and
-    ``mask_file`` identify the files that were read, if they were.
+    ``mask_file`` identify the files that were read, if they were. ``enlarge`` is how the photo is enlarged.
     """
 
     pair: Pair
@@ -48,6 +49,7 @@ class Photo:
     converted: bool
     real_file: Content | None = None
     mask_file: Content | None = None
+    enlarge: Enlarge = "bicubic"
 
 
 def load_photo(pair: Pair, sizing: Sizing) -> Photo:
@@ -66,20 +68,28 @@ def load_photo(pair: Pair, sizing: Sizing) -> Photo:
 def size_photo(pair: Pair, decoded: Decoded, mask: Mask, sizing: Sizing) -> Photo:
     """Resize a decoded photo and its mask to the composite's size and the model's."""
     image = decoded.image_u8
+    full_mask = fitted_mask(pair, mask, sizing)
+    low_size = model_size(image.shape[0], image.shape[1], sizing)
+    full = resize(image, full_mask.shape[0], full_mask.shape[1], sizing.enlarge)
+    converted = full is not image or not decoded.plain
+    low, low_mask = resize(image, *low_size, sizing.enlarge), shrink_mask(mask, *low_size)
+    return Photo(pair, full, full_mask, low, low_mask, converted, enlarge=sizing.enlarge)
+
+
+def fitted_mask(pair: Pair, mask: Mask, sizing: Sizing) -> Mask:
+    """Return a mask, which has its photo's size, at the composite's.
+
+    Raises:
+        InputError: the photo is too narrow, or nothing of the mask's foreground or background is left.
+    """
+    height, width = mask.shape
     if max(mask.shape) > _MAX_ASPECT * min(mask.shape):
         raise InputError(
-            f"photo '{pair.real}' is {mask.shape[1]}x{mask.shape[0]}, its sides differ more than {_MAX_ASPECT} times: "
-            "crop it"
+            f"photo '{pair.real}' is {width}x{height}, its sides differ more than {_MAX_ASPECT} times: crop it"
         )
-    low_size = model_size(image.shape[0], image.shape[1], sizing)
-    if sizing.detail == "decode":
-        height, width = low_size
-    else:
-        height, width = output_size(image.shape[0], image.shape[1], sizing.max_side)
-    full, full_mask = resize(image, height, width), shrink_mask(mask, height, width)
-    check_mask(full_mask, f"{pair.mask} at {width}x{height}")
-    converted = full is not image or not decoded.plain
-    return Photo(pair, full, full_mask, resize(image, *low_size), shrink_mask(mask, *low_size), converted)
+    decode = sizing.detail == "decode"
+    height, width = model_size(height, width, sizing) if decode else output_size(height, width, sizing.max_side)
+    return check_mask(shrink_mask(mask, height, width), f"{pair.mask} at {width}x{height}")
 
 
 def model_size(height: int, width: int, sizing: Sizing) -> tuple[int, int]:

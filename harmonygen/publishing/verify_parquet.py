@@ -240,9 +240,13 @@ def _background_difference(path: Path, row: int) -> str:
     try:
         real, mask, composite = (read_cell(CellSource(path, column, row)) for column in _TRIPLET)
         real_u8, composite_u8 = (images.decode_plainly(encoded, "image") for encoded in (real, composite))
-        background = ~to_mask(images.load_upright(images.open_checked(mask, "mask"), "mask")[0])
+        drawn = images.load_upright(images.open_checked(mask, "mask"), "mask")[0]
     except InputError:
         return ""  # image_faults names it
+    try:
+        background = ~to_mask(drawn)
+    except InputError as error:
+        return f"the mask is not of two values ({_short(error)})"
     if not real_u8.shape[:2] == composite_u8.shape[:2] == background.shape:
         sizes = (f"{width}x{height}" for height, width in (real_u8.shape[:2], background.shape, composite_u8.shape[:2]))
         return "photo, mask and composite are of different sizes ({}, {}, {})".format(*sizes)

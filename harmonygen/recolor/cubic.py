@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import NOT_FINITE, InputError, UsageError
 from harmonygen.recolor.foreground import Floats, ImageU8
 
 Coefficients: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -131,7 +131,12 @@ def cubic_levels(coefficients: Coefficients, image_u8: ImageU8) -> npt.NDArray[n
     """Return the mapped colours of a picture (H, W, 3) uint8 as planes (3, H, W), 255 for white, not clipped.
 
     It is worked on in strips: besides the result it takes a few MB, whatever the picture's size.
+
+    Raises:
+        InputError: the map holds NaN or infinite values.
     """
+    if not np.isfinite(coefficients).all():
+        raise InputError(NOT_FINITE)
     pixels = image_u8.reshape(-1, 3)
     levels = np.empty((3, len(pixels)), np.float32)
     scaled = np.ascontiguousarray(coefficients.T, np.float32) * np.float32(255)

@@ -67,12 +67,13 @@ def share_above(ratios: Sequence[float], level: float) -> float:
     return (len(ordered) - bisect_right(ordered, level)) / len(ordered) if ordered else 0.0
 
 
-def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
-    """Draw a stacked histogram of scores in [0, 1].
+def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str, axis: str = "p_composite") -> str:
+    """Draw a stacked histogram of values in [0, 1].
 
     Args:
-        layers: (CSS class, scores), the lowest of the stack first.
+        layers: (CSS class, values), the lowest of the stack first.
         label: what the picture says, for those who cannot see it.
+        axis: what the values are.
     """
     stacked = [(name, counts(scores)) for name, scores in layers]
     totals = [sum(column) for column in zip(*(c for _, c in stacked), strict=True)]
@@ -82,7 +83,7 @@ def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
         bars += [_bar(frame, name, index, base[index], count) for index, count in enumerate(layer) if count]
         base = [low + count for low, count in zip(base, layer, strict=True)]
     ticks = [(frame.y1 * part / 2, f"{frame.y1 * part / 2:,.0f}") for part in (0, 1, 2)]
-    return svg(label, frame.size, [_axes(frame, ticks, "p_composite"), *bars])
+    return svg(label, frame.size, [_axes(frame, ticks, axis), *bars])
 
 
 def _bar(frame: Frame, name: str, index: int, base: int, count: int) -> str:

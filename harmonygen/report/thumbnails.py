@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from harmonygen.errors import InputError
-from harmonygen.pictures.images import load_upright, open_checked, read_bytes, to_rgb
+from harmonygen.pictures.images import ImageU8, Mask, load_upright, open_checked, read_bytes, to_rgb
 from harmonygen.pictures.masks import to_mask
 from harmonygen.pictures.outline import outline, svg_path
 from harmonygen.records import CellSource, ImageSource
@@ -67,7 +67,11 @@ def small_coverage(encoded: bytes, name: str, height: int) -> tuple[Image.Image,
     """Decode a mask, and return the coverage of each pixel of its small picture (``L``) and its foreground ratio."""
     upright, _ = load_upright(open_checked(encoded, name), name)
     mask = to_mask(upright)
-    return _shrink(Image.fromarray(mask.astype(np.uint8) * 255), height, Image.Resampling.BOX), float(mask.mean())
+    return _coverage(mask, height), float(mask.mean())
+
+
+def _coverage(mask: Mask, height: int) -> Image.Image:
+    return _shrink(Image.fromarray(mask.astype(np.uint8) * 255), height, Image.Resampling.BOX)
 
 
 def _shrink(image: Image.Image, height: int, method: Image.Resampling) -> Image.Image:
@@ -78,7 +82,15 @@ def _shrink(image: Image.Image, height: int, method: Image.Resampling) -> Image.
 
 def thumbnail(encoded: bytes, name: str, height: int) -> Thumbnail:
     """Make a photo's thumbnail."""
-    small = small_picture(encoded, name, height)
+    return _thumbnail(small_picture(encoded, name, height))
+
+
+def thumbnail_of(image_u8: ImageU8, height: int) -> Thumbnail:
+    """Make the thumbnail of a decoded photo (H, W, 3) uint8."""
+    return _thumbnail(_shrink(Image.fromarray(image_u8), height, Image.Resampling.LANCZOS))
+
+
+def _thumbnail(small: Image.Image) -> Thumbnail:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=2)
     return Thumbnail(buffer.getvalue(), *small.size)
@@ -86,7 +98,15 @@ def thumbnail(encoded: bytes, name: str, height: int) -> Thumbnail:
 
 def small_mask(encoded: bytes, name: str, height: int) -> SmallMask:
     """Make a mask's outline."""
-    coverage, ratio = small_coverage(encoded, name, height)
+    return _small_mask(*small_coverage(encoded, name, height))
+
+
+def small_mask_of(mask: Mask, height: int) -> SmallMask:
+    """Make the outline of a decoded mask (H, W) bool."""
+    return _small_mask(_coverage(mask, height), float(mask.mean()))
+
+
+def _small_mask(coverage: Image.Image, ratio: float) -> SmallMask:
     return SmallMask(svg_path(outline(coverage)), *coverage.size, ratio)
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from harmonygen.pictures.images import ImageU8, Mask, read_bytes, read_image, re
 from harmonygen.pictures.masks import load_mask
 from harmonygen.pictures.photo import shrink_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, SegmentSource
+from harmonygen.settings import Enlarge
 from harmonygen.storage.content import Content, holds
 from harmonygen.storage.parquet_cells import held_by
 from harmonygen.storage.shards import open_parquet
@@ -162,7 +163,9 @@ def _is_gone(source: MaskSource) -> bool:
 
 
 def _is_photo(real: ImageSource, row: Noted) -> bool:
-    return pixels_digest(resize(read_image(real).image_u8, *row.size)) == row.real_digest
+    """Tell whether a photo has the noted pixels, enlarged in either way that a run may have asked for."""
+    image = read_image(real).image_u8
+    return any(pixels_digest(resize(image, *row.size, how)) == row.real_digest for how in get_args(Enlarge))
 
 
 def _is_mask(mask: MaskSource, real: ImageSource | None, row: Noted) -> bool:

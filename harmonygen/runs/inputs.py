@@ -25,10 +25,19 @@ def check_bad(bad: Sequence[Quarantined], allowed: int, pairs: int, out: Path) -
     """If more inputs are bad than allowed, write ``quarantine.parquet`` and raise TooManyBadInputsError."""
     if len(bad) > allowed:
         write_parquet(out / QUARANTINE, quarantine_table(bad))
+        refuse_bad(bad, allowed, pairs, f"what was wrong is in '{out / QUARANTINE}', ")
+
+
+def refuse_bad(
+    bad: Sequence[Quarantined], allowed: int, pairs: int, where: str = "", expected: int | None = None
+) -> None:
+    """Raise TooManyBadInputsError if more inputs are bad, or more are expected from a sample, than allowed."""
+    count = max(len(bad), expected or 0)
+    if count > allowed:
+        number = f"{count}" if count == len(bad) else f"by a sample about {count}"
         raise TooManyBadInputsError(
-            f"{len(bad)} of {pairs} inputs could not be used, {allowed} are allowed; what was wrong is in "
-            f"'{out / QUARANTINE}', first {bad[0].message!r}: mend them, or repeat the command with a larger "
-            "--max-bad-fraction"
+            f"{number} of {pairs} inputs could not be used, {allowed} are allowed; {where}first {bad[0].message!r}: "
+            "mend them, or repeat the command with a larger --max-bad-fraction"
         )
 
 

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from harmonygen.errors import InputError
-from harmonygen.records import CellSource, FileSource, ImageSource, MaskSource, SegmentSource
+from harmonygen.records import AS_STATED, CellSource, FileSource, ImageSource, MaskRule, MaskSource, SegmentSource
 from harmonygen.storage.parquet_cells import held_by
 
 _DIGEST_BYTES = 16
@@ -46,22 +46,29 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The BLAKE2b hash of a source's bytes (of a segmentation: of its text), and the stamp of the file they lie in."""
+    """The BLAKE2b hash of a source's bytes (of a segmentation: of its text), and the stamp of the file they lie in.
+
+    Of a mask, ``rule`` is what it was read by.
+    """
 
     digest: str
     stamp: Stamp | None = None
+    rule: MaskRule = AS_STATED
 
     def to_json(self) -> str:
         """Return compact JSON, as a run's ``real_file`` and ``mask_file`` columns hold it."""
-        return json.dumps({"blake2b": self.digest, **(asdict(self.stamp) if self.stamp else {})}, separators=(",", ":"))
+        rule = {} if self.rule == AS_STATED else {"rule": asdict(self.rule)}
+        stamp = asdict(self.stamp) if self.stamp else {}
+        return json.dumps({"blake2b": self.digest, **stamp, **rule}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | None) -> Content | None:
         """Read what :meth:`to_json` wrote; None of an empty text or of one that is something else."""
         try:
             held = json.loads(text or "")
-            digest = str(held.pop("blake2b"))
-            return cls(digest, Stamp(**held) if held else None)
+            digest, rule = str(held.pop("blake2b")), held.pop("rule", None)
+            known = MaskRule(tuple(rule["values"]), rule["orientation"]) if rule else AS_STATED
+            return cls(digest, Stamp(**held) if held else None, known)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -71,7 +78,9 @@ class Content:
         if self.stamp is None:
             return None
         column, colon, row = self.stamp.cell.rpartition(":")
-        return CellSource(Path(self.stamp.path), column, int(row)) if colon else FileSource(Path(self.stamp.path))
+        if colon:
+            return CellSource(Path(self.stamp.path), column, int(row), rule=self.rule)
+        return FileSource(Path(self.stamp.path), rule=self.rule)
 
 
 def digest_of_bytes(content: bytes) -> str:
@@ -137,7 +146,7 @@ class NotingReader:
         with suppress(InputError):  # a source that cannot be read says so below
             stamp = stamp_of(source)  # before the bytes: a file that is changed meanwhile does not fit its stamp later
         encoded = self._read(source)
-        self._noted[source] = Content(digest_of_bytes(encoded), stamp)
+        self._noted[source] = Content(digest_of_bytes(encoded), stamp, source.rule)
         return encoded
 
     def content_of(self, source: MaskSource) -> Content:

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.errors import InputError
+from harmonygen.errors import InputError, told
 from harmonygen.records import CellSource
+from harmonygen.storage.bounded import MAX_FILE, read_file
 
 _OPEN_FILES = 16
+_MAX_GROUP = 4 * 2**30  # bytes of one column of a row group, which is read whole
 
 
 Version = tuple[int, ...]
@@ -37,14 +39,27 @@ def _row_group_ends(path: Path, _version: Version) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def _column_of_group(path: Path, _version: Version, group: int, column: str) -> pa.ChunkedArray:
-    return pq.ParquetFile(path, page_checksum_verification=True).read_row_group(group, columns=[column]).column(column)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    held = _bytes_of(file.metadata.row_group(group), column)
+    if held > _MAX_GROUP:
+        raise InputError(
+            f"'{path}' holds {held} bytes of {column} in one row group, over the limit of {_MAX_GROUP}: write it again "
+            "with smaller row groups"
+        )
+    return file.read_row_group(group, columns=[column]).column(column)
+
+
+def _bytes_of(group: Any, column: str) -> int:
+    """Return how many bytes a column, or what is nested in it, has in a row group once it is unpacked."""
+    parts = (group.column(index) for index in range(group.num_columns))
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] == column)
 
 
 def read_cell(source: CellSource) -> bytes:
     """Return the encoded bytes of one image cell, stored as bytes or as Hugging Face's ``struct<bytes,path>``.
 
     Raises:
-        InputError: the file, row or column is not there, or the cell is null.
+        InputError: the file, row or column is not there, or the cell holds no picture (see :func:`cell_bytes`).
     """
     return cell_bytes(_value(source), source)
 
@@ -55,8 +70,7 @@ def cell_file(source: CellSource) -> Path | None:
     Raises:
         InputError: the Parquet file, row or column is not there.
     """
-    value = _value(source)
-    path = value.get("path") if isinstance(value, dict) and not value.get("bytes") else None
+    path = _path_in(_value(source))
     return Path(path) if path and Path(path).is_absolute() else None
 
 
@@ -66,9 +80,14 @@ def held_by(source: CellSource) -> Path:
     Raises:
         InputError: the Parquet file, row or column is not there.
     """
-    value = _value(source)
-    path = value.get("path") if isinstance(value, dict) and not value.get("bytes") else None
+    path = _path_in(_value(source))
     return source.path.parent / path if path else source.path
+
+
+def _path_in(value: Any) -> str:
+    """Return the path that a cell's value names instead of holding bytes, else ""."""
+    path = value.get("path") if isinstance(value, dict) and not value.get("bytes") else None
+    return path if isinstance(path, str) and "\0" not in path else ""
 
 
 def _value(source: CellSource) -> Any:
@@ -81,23 +100,26 @@ def _value(source: CellSource) -> Any:
         start = ends[group - 1] if group else 0
         return _column_of_group(source.path, version, group, source.column)[source.row - start].as_py()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
-        raise InputError(f"cannot read '{source}': {error}: check that the Parquet file is whole") from error
+        raise InputError(f"cannot read '{source}': {told(error)}: check that the Parquet file is whole") from error
 
 
 def cell_bytes(value: Any, source: CellSource) -> bytes:
-    """Return the encoded bytes of a cell's value (bytes, or a path to them); raise InputError if it holds none."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, dict):
-        if value.get("bytes"):
-            return bytes(value["bytes"])
-        if value.get("path"):
-            path = source.path.parent / str(value["path"])
-            try:
-                return path.read_bytes()
-            except OSError as error:
-                raise InputError(f"'{source}' points to '{path}', which cannot be read: {error}") from error
-    raise InputError(f"'{source}' holds no image (found {type(value).__name__}): fill it or drop the row")
+    """Return the encoded bytes of a cell's value: bytes, or a path to a file that ``source`` may name.
+
+    Raises:
+        InputError: neither, over :data:`harmonygen.storage.bounded.MAX_FILE` bytes, or a file that cannot be read or
+            lies outside ``source.within``.
+    """
+    held = value.get("bytes") if isinstance(value, dict) else value
+    path = value.get("path") if isinstance(value, dict) else None
+    if isinstance(held, bytes) and (held or not path):
+        if len(held) > MAX_FILE:
+            raise InputError(f"'{source}' holds {len(held)} bytes, over the limit of {MAX_FILE}: export it smaller")
+        return held
+    if held in (None, b"") and isinstance(path, str) and path:
+        return read_file(source.path.parent / path, f"{path}', named by '{source}", source.within)
+    kinds = " and ".join(type(part).__name__ for part in (held, path) if part is not None) or "nothing"
+    raise InputError(f"'{source}' holds no image (found {kinds}): fill it or drop the row")
 
 
 IMAGE = "image"

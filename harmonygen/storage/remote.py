@@ -196,7 +196,7 @@ def by_url(found: PairSet, copy: Path, url: str) -> PairSet:
 
     def named(source: ImageSource | MaskSource) -> Any:
         if isinstance(source, FileSource) and source.path.is_relative_to(top):
-            return FileSource(source.path, f"{base}/{source.path.relative_to(top).as_posix()}")
+            return replace(source, url=f"{base}/{source.path.relative_to(top).as_posix()}")
         return source
 
     def moved(pair: Pair) -> Pair:

@@ -32,7 +32,7 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
     keep_memory()
     where = Device.pick(device, settings.dtype, settings.batch_size)
     generator = DiffusionGenerator.from_pretrained(
-        settings.model, where, Sampling(settings.steps), settings.detail, settings.decoded
+        settings.model, where, Sampling(settings.steps, posterior=settings.posterior), settings.detail, settings.decoded
     )
     if settings.compile:
         generator.draw.model.compile()
@@ -54,4 +54,5 @@ def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:
         max_side=settings.max_side,
         mask_resize=settings.mask_resize,
         max_pixels=settings.max_pixels,
+        enlarge=settings.enlarge,
     )

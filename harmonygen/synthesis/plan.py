@@ -22,6 +22,8 @@ _PIXELS = (
     "resolution",
     "fit",
     "detail",
+    "enlarge",
+    "posterior",
     "max_side",
     "steps",
     "dtype",
@@ -30,6 +32,8 @@ _PIXELS = (
     "decoded",
     "compile",
 )
+_LATER_PIXELS = ("mask_values", "mask_orientation")
+"""Settings that came later: only what was asked for counts, so that runs of before keep their digest."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,11 @@ def make_plan(
     """Cut the pairs into shards and sum up everything that decides what comes out."""
     if not pairs:
         raise UsageError(f"no pair to work on in '{settings.data}': check --data, --subset and --list-file")
-    dumped = settings.model_dump(mode="json")
-    params = digest_of({key: dumped[key] for key in _PIXELS})
+    dumped, wanted = settings.model_dump(mode="json"), asked(settings)
+    later = {key: wanted[key] for key in _LATER_PIXELS if key in wanted}
+    params = digest_of({key: dumped[key] for key in _PIXELS} | later)
     inputs = inputs_digest(pairs)
-    digest = digest_of(
-        {"what": asked(settings), "inputs": inputs, "model": model_digest, "classifier": classifier_digest}
-    )
+    digest = digest_of({"what": wanted, "inputs": inputs, "model": model_digest, "classifier": classifier_digest})
     shards = tuple(cut(len(pairs), settings.shard_size))
     ids = tuple((pairs[shard.start].pair_id, pairs[shard.stop - 1].pair_id) for shard in shards)
     return Plan(

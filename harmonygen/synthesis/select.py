@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from harmonygen.seeds import numpy_rng
 from harmonygen.settings import Rule
 
 _QUANTILE = 0.75
+NO_SCORE = "no-score"
+"""The gate that a candidate fails whose score is NaN, as a classifier in half precision may give it."""
 
 
 def select(
@@ -23,15 +26,16 @@ def select(
 ) -> list[Selected | Dropped]:
     """Select ``count`` of one pair's candidates; the answer is in the order of ``scored``.
 
-    Candidates that failed a gate are not selected. ``max-composite``: highest probability of being a composite
-    (REFERENCE section 1). ``random``: seeded by pair. ``quantile``: nearest to the 0.75 quantile of the
-    probabilities. ``diverse``: the most composite-like first, then each time the one whose colour shift is
-    farthest from all taken. Ties go to the smaller k.
+    Candidates that failed a gate, or whose score is no probability (:data:`NO_SCORE`), are not selected.
+    ``max-composite``: highest probability of being a composite (REFERENCE section 1). ``random``: seeded by pair.
+    ``quantile``: nearest to the 0.75 quantile of the probabilities. ``diverse``: the most composite-like first, then
+    each time the one whose colour shift is farthest from all taken. Ties go to the smaller k.
 
     ``decisions`` (by k) stand above rule and gates: a rejected candidate is never selected, an accepted one goes
     before all that are not. Candidates keep the rule's order otherwise, so that rejecting one displaces no other.
     """
     made = decisions or {}
+    scored = [_with_a_score(item) for item in scored]
     ranked = RULES[rule]([item for item in scored if not item.failed_gate], seed)
     rescued = [item for item in scored if item.failed_gate and made.get(item.candidate.k) == "accept"]
     standing = [item for item in [*ranked, *_by_score(rescued, seed)] if made.get(item.candidate.k) != "reject"]
@@ -51,8 +55,13 @@ def _outcome(
     return Selected(item, rank) if rank < count else Dropped(item, f"rule:{rule} rank {rank + 1}")
 
 
+def _with_a_score(item: Scored) -> Scored:
+    """Return an item, as one that failed a gate if its score is NaN or otherwise no probability."""
+    return item if 0 <= item.p_composite <= 1 else replace(item, failed_gate=item.failed_gate or NO_SCORE)
+
+
 def _by_score(items: Sequence[Scored], _seed: int) -> list[Scored]:
-    return sorted(items, key=lambda item: (-item.p_composite, item.candidate.k))
+    return sorted(items, key=lambda item: (-item.p_composite if item.p_composite >= 0 else 0.0, item.candidate.k))
 
 
 def _random(items: Sequence[Scored], seed: int) -> list[Scored]:

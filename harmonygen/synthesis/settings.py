@@ -10,18 +10,25 @@ from pydantic import model_validator
 
 from harmonygen.settings import (
     HOW,
+    MAX_COUNT,
+    MAX_DRAWS,
+    MAX_SIDE,
+    MAX_WORKERS,
     BatchSize,
     Classifier,
     Decoded,
     DetailChoice,
     DeviceName,
     DtypeName,
+    EnlargeChoice,
     FitChoice,
     ImageFormatChoice,
     ListFile,
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PosteriorChoice,
+    ReadSettings,
     Resolution,
     Rule,
     SamplingSteps,
@@ -58,7 +65,7 @@ class GateSettings(Settings):
 class CandidateSettings(Settings):
     """How candidates are made, scored and selected, whatever verb makes them."""
 
-    k: int = setting(10, "Number of candidates per pair.", ge=1)
+    k: int = setting(10, "Number of candidates per pair.", ge=1, le=MAX_DRAWS)
     seed: Seed = 0
     generator: Generator = "diffusion"
     model: str = setting(
@@ -75,28 +82,30 @@ class CandidateSettings(Settings):
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.")
     resolution: Resolution = None
     fit: FitChoice = "native"
+    enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
     decoded: Decoded = setting("foreground", "What the decoder's finer layers compute: the part that is kept, or all.")
     compile: bool = setting(False, "Compile the UNet with torch: a slow start, then faster.")
     max_side: int | None = setting(
-        None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32
+        None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
     )
     steps: SamplingSteps = 5
+    posterior: PosteriorChoice = None
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
     image_format: ImageFormatChoice = "png"
-    shard_size: int = setting(16, "Number of pairs per shard.", ge=1)
-    limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1)
+    shard_size: int = setting(16, "Number of pairs per shard.", ge=1, le=MAX_COUNT)
+    limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1, le=MAX_COUNT)
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970
     max_bad_fraction: Annotated[MaxBadFraction, HOW] = 0.01
     workers: Annotated[int, HOW] = setting(
-        0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0
+        0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0, le=MAX_WORKERS
     )
 
 
-class SynthesizeSettings(CandidateSettings):
+class SynthesizeSettings(CandidateSettings, ReadSettings):
     """Options of `harmonygen synthesize`. If ``out`` is a URL, it is stored in ``remote``."""
 
     data: str = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
@@ -126,8 +135,10 @@ class SelectSettings(Settings):
     """Options of `harmonygen select`; a setting that is not given stays as the run has it."""
 
     rule: Rule | None = setting(None, "Rule that selects among the candidates of a pair.", unset="as in the run")
-    count: int | None = setting(None, "Number of candidates to select per pair.", unset="as in the run", ge=1)
-    seed: int | None = setting(None, "Seed of every random choice.", unset="as in the run", ge=0)
+    count: int | None = setting(
+        None, "Number of candidates to select per pair.", unset="as in the run", ge=1, le=MAX_DRAWS
+    )
+    seed: int | None = setting(None, "Seed of every random choice.", unset="as in the run", ge=0, lt=2**63)
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
     decisions: Path | None = setting(
         None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +42,8 @@ from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import SynthesizeSettings
 
+Tick = Callable[[Shard, int], None]
+"""Told how many pairs of a shard are done, as they are."""
 SECONDS_KEY = b"harmonygen.seconds"
 _THREADS = 2
 _REDRAWS = 3
@@ -93,7 +95,11 @@ class ShardResult:
     quarantined: int
 
 
-def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
+def no_tick(_shard: Shard, _done: int) -> None:
+    """Tell nobody."""
+
+
+def run_shard(context: ShardContext, shard: Shard, out: Path, tick: Tick = no_tick) -> ShardResult:
     """Run one shard and commit its two files; nothing is left under a final name if it fails half-way."""
     began = time.monotonic()
     pairs = context.pairs[shard.start : shard.stop]
@@ -110,6 +116,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
             candidates.write(finished.candidates)
             photos.write([finished.pair])
             done, stored = done + 1, stored + len(finished.candidates)
+            tick(shard, done + len(bad))
         plan = {PLAN_KEY: context.plan_digest.encode()}
         photos.commit(plan)
         seconds = f"{time.monotonic() - began:.3f}".encode()

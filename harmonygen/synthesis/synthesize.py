@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harmonygen.data import PairSet, read_pairs
 from harmonygen.errors import UsageError
+from harmonygen.inspection.inspect import Say, foresee, glance
+from harmonygen.inspection.told import as_json
 from harmonygen.models.device import pick_device
 from harmonygen.records import Quarantined
 from harmonygen.runs.identity import of_pairs, refuse_changed
@@ -31,7 +33,7 @@ Progress = Callable[[int, int], None]
 class SynthesizeResult:
     """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running.
 
-    Of a run at a URL, ``out`` is the folder it is staged in.
+    Of a run at a URL, ``out`` is the folder it is staged in. ``inputs`` is what a dry run found of them.
     """
 
     out: Path
@@ -41,15 +43,21 @@ class SynthesizeResult:
     summary: dict[str, Any]
     dry_run: bool = False
     url: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
 
 
 def synthesize(
-    settings: SynthesizeSettings, *, overwrite: bool = False, dry_run: bool = False, progress: Progress | None = None
+    settings: SynthesizeSettings,
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
 ) -> SynthesizeResult:
     """Make K scored and selected composites for every pair, in ``settings.out``.
 
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
-    finished one is left as it is.
+    finished one is left as it is. ``say`` is told in a line what is read.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
@@ -64,11 +72,20 @@ def synthesize(
             f"--overwrite with --part {settings.part} would remove what the other parts have made: "
             f"delete '{settings.remote or settings.out}' once, then start the parts without --overwrite"
         )
-    pairs = read_pairs(settings.data, list_file=settings.list_file, subset=settings.subset, limit=settings.limit)
+    pairs = read_pairs(
+        settings.data,
+        list_file=settings.list_file,
+        subset=settings.subset,
+        limit=settings.limit,
+        reading=settings.reading(),
+    )
+    if not dry_run:
+        glance(pairs, settings, say)
     context, plan = prepare(settings, pairs)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
-        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "")
+        seen = as_json(foresee(pairs, settings, say))
+        return SynthesizeResult(settings.out, plan.pairs, 0, len(plan.shards), {}, True, settings.remote or "", seen)
     run = open_run(settings)
     if not overwrite:
         refuse_changed(run.noted(wanted, plan.digest), of_pairs(pairs), f"'{run.out}'")
@@ -108,15 +125,32 @@ def _run(
     before = [shard for shard in plan.shards if shard not in undone]
     bad = [*read_bad, *(row for shard in before for row in run.quarantined(shard))]
     check_bad(bad, allowed, plan.pairs, run.out)
-    total = sum(shard.stop - shard.start for shard in waiting)
-    done = 0
-    with closing(run_shards(context, waiting, run.out)) as results:  # workers end with this block, whatever ends it
+    done = PairsDone(waiting, progress)
+    with closing(run_shards(context, waiting, run.out, done)) as results:  # workers end with it, whatever ends it
         for shard, _ in results:
-            done += shard.stop - shard.start
+            done(shard, shard.stop - shard.start)
             bad += run.quarantined(shard)
-            if progress:
-                progress(done, total)
             check_bad(bad, allowed, plan.pairs, run.out)
+
+
+class PairsDone:
+    """Counts the pairs that are done, those of unfinished shards too, and tells progress of them."""
+
+    def __init__(self, waiting: Sequence[Shard], progress: Progress | None) -> None:
+        self._total = sum(shard.stop - shard.start for shard in waiting)
+        self._done, self._sum = dict.fromkeys(waiting, 0), 0
+        self._progress = progress if waiting else None
+        self._tell()
+
+    def __call__(self, shard: Shard, done: int) -> None:
+        """Note that ``done`` pairs of a shard are done; a shard that is run again counts from its start."""
+        self._sum += done - self._done[shard]
+        self._done[shard] = done
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self._sum, self._total)
 
 
 def parse_part(part: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from harmonygen.models.checkpoints import save_module
 from harmonygen.training.composites import Batch
 from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import AutoencoderTraining
@@ -65,7 +66,7 @@ class AutoencoderTask:
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write ``vae/`` with a scaling factor that brings the latents to unit variance."""
-        nn.Module.to(self.vae, torch.float16).save_pretrained(folder / "vae", safe_serialization=True)
+        save_module(nn.Module.to(self.vae, torch.float16), folder / "vae")
         self.vae.float()
 
     @torch.no_grad()

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of, held_out_of
-from harmonygen.data.lists import HeldOut, is_held_out
+from harmonygen.data.lists import HeldOut
+from harmonygen.data.splits import is_held_out
 from harmonygen.errors import UsageError, shown
+from harmonygen.inspection.inspect import glance
 from harmonygen.recipes import nearest
 from harmonygen.records import Pair
 from harmonygen.training.composites import OnTheFlyComposites, Samples, sizing
@@ -60,7 +62,8 @@ def _refuse_test_files(settings: TrainSettings, files: Iterable[Path]) -> None:
 
 
 def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, Samples]:
-    pairs = read_pairs(settings.data, layout=settings.layout)
+    pairs = read_pairs(settings.data, reading=settings.reading())
+    glance(pairs, settings, log)
     more = [pair for data in settings.extra_data for pair in extra_pairs(data, settings, log, test)]
     borrowing = borrowing_pairs(settings, log, test)
     _refuse_test_files(settings, [pair.real.path for pair in (*pairs, *more, *borrowing)])
@@ -104,7 +107,7 @@ def _stored(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Samples, 
         )
     if settings.split_file is not None:
         raise UsageError("--split-file splits photos; stored composites have lists: give the training list as --data")
-    found = composites_of(settings.data, layout=settings.layout, remedy=_REMEDY)
+    found = composites_of(settings.data, remedy=_REMEDY, reading=settings.reading())
     _refuse_test_files(settings, [each.photo.path for each in found])
     _say_bad([row.message for row in found.bad], log)
     kept = chosen(found.composites, settings, log, test)

@@ -50,6 +50,7 @@ class DenoiserTask:
             sampler=settings.sampler,
             steps=settings.steps,
             draws=settings.draws,
+            posterior=settings.posterior,
             resolution=settings.resolution,
             training_data=settings.data,
         )
@@ -75,12 +76,8 @@ class DenoiserTask:
         squared = (predicted - goal) ** 2
         if settings.snr_gamma:
             squared = squared * self._snr_weight(steps)[:, None, None, None]
-        if settings.loss_region == "image":
-            loss = squared.mean()
-        else:
-            weight = (1 / mask.mean(dim=(1, 2, 3)).clamp(min=1e-6)).clamp(1, settings.max_foreground_weight)
-            loss = ((squared * mask).mean(dim=(1, 2, 3)) * weight).mean()
-        return loss, {}
+        whole = settings.loss_region == "image"
+        return squared.mean() if whole else foreground_mean(squared, mask, settings.max_foreground_weight), {}
 
     def _snr_weight(self, steps: Tensor) -> Tensor:
         """Return min-SNR weights (B,): they make the loss min(SNR, gamma) times the clean latent's squared error.
@@ -145,13 +142,8 @@ class DenoiserTask:
     def _draw(self, batch: Batch, row: int, seeds: list[int]) -> Tensor:
         model = self._on(torch.device(self.model.unet.device))
         source = "real" if model.spec.direction == "inverse" else "composite"
-        image = batch[source][row : row + 1].to(model.device)
-        condition = model.encode(image)
-        mask = batch["mask"][row : row + 1].to(model.device)
-        features = model.features(image, mask)
-        latents = model.sample(condition, model.latent_mask(mask), seeds)
-        picture = model.picture(latents, condition, model.decode(condition, features), image, features)
-        return torch.where(mask > 0, picture, image)
+        image, mask = (batch[name][row : row + 1].to(model.device) for name in (source, "mask"))
+        return torch.where(mask > 0, model.pictures(image, mask, seeds), image)
 
     def export(self, folder: Path) -> None:
         """Write the checkpoint folder in half precision; the live modules stay as they were."""
@@ -167,6 +159,16 @@ class DenoiserTask:
         drawn = [self._draw(batch, row, [1, 2, 3, 4]) for row in range(count)]
         rows = [batch["real"][:count], batch["composite"][:count]]
         save_rows([*rows, *(torch.stack([picture[k] for picture in drawn]) for k in range(4))], path)
+
+
+def foreground_mean(squared: Tensor, mask: Tensor, largest: float) -> Tensor:
+    """Return the mean of errors (B, C, h, w) inside masks (B, 1, h, w), each sample times clamp(hw / area, 1, largest).
+
+    >>> foreground_mean(torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]), 3.0)
+    tensor(0.7500)
+    """
+    weight = (1 / mask.mean(dim=(1, 2, 3)).clamp(min=1e-6)).clamp(1, largest)
+    return torch.as_tensor(((squared * mask).mean(dim=(1, 2, 3)) * weight).mean())
 
 
 def settled(settings: DenoiserTraining) -> DenoiserTraining:

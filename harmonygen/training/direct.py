@@ -86,6 +86,8 @@ def new_network(kind: Kind, settings: RefinementTraining, resolution: int) -> Re
                 layers_per_block=settings.layers_per_block,
                 norm_num_groups=settings.norm_num_groups,
                 attention_head_dim=settings.attention_head_dim,
+                downsample_padding=settings.downsample_padding,
+                norm_eps=settings.norm_eps,
                 resolution=resolution,
                 training_data=settings.data,
             )

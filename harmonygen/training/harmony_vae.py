@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from harmonygen.models.checkpoints import save_module
 from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.settings import Posterior
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
 from harmonygen.training.observe import save_rows
@@ -30,22 +32,23 @@ class HarmonyVaeTask:
     def __init__(self, settings: HarmonyVaeTraining) -> None:
         self.settings = settings
         self.start = load_autoencoder(vae_folder(settings.vae, settings.direction)).eval().requires_grad_(False)
-        self.vae = _begin(self.start, settings.direction).freeze(settings.train_decoder)
+        self.vae = _begin(self.start, settings.direction, settings.posterior).freeze(settings.train_decoder)
         self.module: nn.Module = _Decoding(self.vae).train()
         inverse = settings.direction == "inverse"
         self._condition, self._target = ("real", "composite") if inverse else ("composite", "real")
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
-        """Decode a sample of the target's posterior; foreground pixels count ``foreground_weight`` times."""
+        """Decode a sample of the target's posterior, given the condition; ``posterior`` says what is given of it.
+
+        Foreground pixels count ``foreground_weight`` times.
+        """
         target, mask = batch[self._target], batch["mask"]
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         shape = len(target), self.vae.config.latent_channels, target.shape[2] // factor, target.shape[3] // factor
-        noise = torch.randn(shape, generator=generator).to(target.device)
-        output = module(target, noise, batch[self._condition], mask)
-        error = (output - target).abs() if self.settings.loss == "l1" else (output - target) ** 2
-        weight = 1 + (self.settings.foreground_weight - 1) * mask
-        loss = (error * weight).sum() / (weight.sum() * error.shape[1])
-        return loss, {}
+        count = 2 if self.settings.posterior == "sample" else 1
+        noises = [torch.randn(shape, generator=generator).to(target.device) for _ in range(count)]
+        output = module(target, batch[self._condition], mask, *noises)
+        return weighted_error(output, target, mask, self.settings.loss, self.settings.foreground_weight), {}
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
@@ -71,7 +74,7 @@ class HarmonyVaeTask:
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
-        nn.Module.to(deepcopy(self.vae), torch.float16).save_pretrained(folder, safe_serialization=True)
+        save_module(nn.Module.to(deepcopy(self.vae), torch.float16), folder)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
@@ -79,6 +82,15 @@ class HarmonyVaeTask:
         few = {name: value[:_SHEET_COLUMNS] for name, value in batches[0].items()}
         target, before, after, _ = self._reconstruct(few)
         save_rows([few[self._condition], target, before, after], path)
+
+
+def weighted_error(
+    output: Tensor, target: Tensor, mask: Tensor, kind: Literal["l1", "l2"], foreground_weight: float = 1.0
+) -> Tensor:
+    """Mean absolute or squared error of images (B, 3, H, W); foreground pixels count ``foreground_weight`` times."""
+    error = (output - target).abs() if kind == "l1" else (output - target) ** 2
+    weight = 1 + (foreground_weight - 1) * mask
+    return torch.as_tensor((error * weight).sum() / (weight.sum() * error.shape[1]))
 
 
 def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tensor:
@@ -93,8 +105,8 @@ def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tens
     return torch.as_tensor(-10 * torch.log10(error))
 
 
-def _begin(start: AutoencoderKL | HarmonyVAE, direction: str) -> HarmonyVAE:
-    """Return a new Harmony-VAE of a plain autoencoder, or a copy of one to train on.
+def _begin(start: AutoencoderKL | HarmonyVAE, direction: str, posterior: Posterior) -> HarmonyVAE:
+    """Return a new Harmony-VAE of a plain autoencoder, or a copy of one to train on; it states what it is trained for.
 
     Raises:
         CheckpointError: it was trained for the other direction.
@@ -102,19 +114,24 @@ def _begin(start: AutoencoderKL | HarmonyVAE, direction: str) -> HarmonyVAE:
     check_direction(start, direction)
     given = isinstance(start, HarmonyVAE)
     vae: HarmonyVAE = deepcopy(start) if given else HarmonyVAE.from_autoencoder(start, direction)
-    vae.register_to_config(direction=direction)
+    vae.register_to_config(direction=direction, posterior=posterior)
     return vae
 
 
 class _Decoding(nn.Module):
-    """Encode the target with the frozen encoder, sample its posterior with the given noise, decode."""
+    """Encode the target with the frozen encoder, sample its posterior with the given noise, decode.
+
+    With a second noise the condition's posterior is sampled too.
+    """
 
     def __init__(self, vae: HarmonyVAE) -> None:
         super().__init__()
         self.vae = vae
 
-    def forward(self, target: Tensor, noise: Tensor, condition: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, target: Tensor, condition: Tensor, mask: Tensor, noise: Tensor, condition_noise: Tensor | None = None
+    ) -> Tensor:
         with torch.no_grad():
             posterior = self.vae.encode(target).latent_dist
             latents = posterior.mean + posterior.std * noise.to(posterior.mean.dtype)
-        return torch.as_tensor(self.vae(latents, condition, mask)).float()
+        return torch.as_tensor(self.vae(latents, condition, mask, condition_noise)).float()

@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 import numpy as np
 
 from harmonygen.errors import InputError, TooManyBadInputsError, UsageError
-from harmonygen.pictures.images import Decoded, ImageU8, Mask, decode, load_upright, open_checked, read_bytes, resize
+from harmonygen.pictures.images import Decoded, ImageU8, Mask, decode, read_bytes, resize
 from harmonygen.pictures.images import Mask as MaskArray
-from harmonygen.pictures.masks import check_mask, fit_mask, read_mask, resize_mask, to_mask
+from harmonygen.pictures.masks import read_mask, resize_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, Quarantined
 from harmonygen.seeds import digest_of_bytes, stable_seed
 from harmonygen.storage.parquet_cells import cell_bytes
@@ -207,10 +207,7 @@ class Sources:
 
     def mask(self, source: MaskSource, photo: Decoded) -> MaskArray:
         """Decode the mask of a photo; raise InputError if it is bad, empty, full or of another size."""
-        if not isinstance(source, CellSource):
-            return read_mask(source, photo)
-        upright, _ = load_upright(open_checked(self._bytes(source), str(source)), str(source))
-        return check_mask(fit_mask(to_mask(upright), photo, str(source), "refuse"), str(source))
+        return read_mask(source, photo, read=self._bytes)
 
     def _bytes(self, source: ImageSource) -> bytes:
         if not isinstance(source, CellSource):

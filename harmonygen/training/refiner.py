@@ -36,12 +36,7 @@ class FrozenPipeline:
 
         A result depends on its own composite, mask and seed, and not on the rest of the batch.
         """
-        model = self._on(composite_pm1.device)
-        condition, cells = model.encode(composite_pm1), model.latent_mask(mask)
-        features = model.features(composite_pm1, mask)
-        decoded = model.decode(condition, features) if model.spec.target == "residual" else condition
-        latents = model.sample(condition, cells, seeds, self.sampling)
-        return model.picture(latents, condition, decoded, composite_pm1, features)
+        return self._on(composite_pm1.device).pictures(composite_pm1, mask, seeds, self.sampling)
 
     def _on(self, device: torch.device) -> Denoiser:
         """Return the model on the batch's device: the loop moves only what it trains."""

@@ -7,7 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from harmonygen.settings import HOW, DetailMap, Sampler, SamplingSteps, Seed, Settings, SplitFile, setting
+from harmonygen.settings import (
+    HOW,
+    MAX_SIDE,
+    MAX_WORKERS,
+    DetailMap,
+    Posterior,
+    ReadSettings,
+    Sampler,
+    SamplingSteps,
+    Seed,
+    SplitFile,
+    setting,
+)
 from harmonygen.training.pair_settings import ChainSettings as ChainSettings
 from harmonygen.training.pair_settings import CompositeSettings as CompositeSettings
 
@@ -18,11 +30,11 @@ LossRegion = Annotated[
     Literal["foreground", "image"],
     setting(..., "Where the loss is taken."),
 ]
-CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", ge=32)]
+CropSide = Annotated[int, setting(..., "Side of the square crops, in pixels.", ge=32, le=MAX_SIDE)]
 WeightDecay = Annotated[float, setting(..., "AdamW weight decay.")]
 
 
-class TrainSettings(Settings):
+class TrainSettings(ReadSettings):
     """Options of `harmonygen train` that every model has."""
 
     task: ClassVar[str] = ""
@@ -32,7 +44,6 @@ class TrainSettings(Settings):
     """Whether its samples state the colour map from photo to composite."""
 
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
-    layout: Annotated[str | None, HOW] = setting(None, "Input layout of the data.", unset="found out")
     extra_data: Annotated[tuple[str, ...], HOW] = setting((), "More photos with masks, in any input layout.")
     borrowers: Annotated[str, HOW] = setting(
         "", "Folder of photos without masks, which take those of others.", unset="none"
@@ -58,7 +69,7 @@ class TrainSettings(Settings):
     composites: CompositeSettings = setting(CompositeSettings, "How composites are made on the fly.")
     chain: ChainSettings = setting(ChainSettings, "Random formats that photo and composite both go through.")
 
-    train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1)
+    train_batch_size: int = setting(16, "Number of samples per step and process.", ge=1, le=65_536)
     gradient_accumulation_steps: int = setting(1, "Number of batches per optimiser step.", ge=1)
     max_train_steps: Annotated[int, HOW] = setting(1000, "Number of optimiser steps.", ge=1)
     learning_rate: float = setting(1e-4, "AdamW learning rate.", gt=0)
@@ -76,7 +87,9 @@ class TrainSettings(Settings):
     gradient_checkpointing: Annotated[bool, HOW] = setting(
         False, "Use less memory and a third more time, with the same losses."
     )
-    dataloader_num_workers: Annotated[int, HOW] = setting(0, "Number of processes that make batches.", ge=0)
+    dataloader_num_workers: Annotated[int, HOW] = setting(
+        0, "Number of processes that make batches.", ge=0, le=MAX_WORKERS
+    )
     checkpointing_steps: Annotated[int, HOW] = setting(500, "Number of steps between checkpoints.", ge=1)
     checkpoints_total_limit: Annotated[int, HOW] = setting(2, "Number of checkpoints to keep.", ge=1)
     validation_steps: Annotated[int, HOW] = setting(500, "Number of steps between validations.", ge=1)
@@ -135,6 +148,7 @@ class HarmonyVaeTraining(TrainSettings):
     direction: Literal["inverse", "forward"] = setting("inverse", "inverse decodes composites, forward real photos.")
     loss: Loss = "l1"  # l1 in the authors' code, l2 in the paper (Eq. 2)
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
+    posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
@@ -164,6 +178,9 @@ class DenoiserTraining(TrainSettings):
     )
     draws: Annotated[int, HOW] = setting(
         1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
+    )
+    posterior: Annotated[Posterior, HOW] = setting(
+        "mode", "What the checkpoint states that it is given of its input's posterior; training always samples."
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
     detail_map: Annotated[DetailMap, HOW] = setting(
@@ -202,10 +219,18 @@ class ForwardTraining(DenoiserTraining):
 class RefinementTraining(TrainSettings):
     """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
 
-    widths: tuple[int, ...] = setting((128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1)
-    layers_per_block: int = setting(2, "Number of layers per block.", ge=1)
+    widths: tuple[int, ...] = setting(
+        (128, 256, 512, 512), "Channels of each block, the finest first.", min_length=1, max_length=16
+    )
+    layers_per_block: int = setting(2, "Number of layers per block.", ge=1, le=64)
     norm_num_groups: int = setting(32, "Number of groups of the group norms.", ge=1)
-    attention_head_dim: int = setting(8, "Channels of an attention head of the middle block.", ge=1)
+    attention_head_dim: int = setting(
+        8, "Channels of an attention head of the middle block; 0 is one head over all of them.", ge=0
+    )
+    downsample_padding: Literal[0, 1] = setting(
+        1, "Pixels of padding on every side where blocks shrink; 0 pads the right and the lower edge alone."
+    )
+    norm_eps: float = setting(1e-5, "Epsilon of the group norms.", gt=0, le=1)
     init: str = setting(
         "",
         "Folder of a checkpoint of the same kind to start from.",

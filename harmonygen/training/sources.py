@@ -32,7 +32,11 @@ def extra_pairs(data: str, settings: TrainSettings, log: Log, test: HeldOut) -> 
     """
     own, name = held_out_of(data), Path(data).name
     log(f"leak guard of '{data}': {own.told}")
-    pairs = [pair for pair in read_pairs(data) if pair.real_id not in own.photos | test.photos]
+    pairs = [
+        pair
+        for pair in read_pairs(data, reading=settings.reading(layout=None))
+        if pair.real_id not in own.photos | test.photos
+    ]
     if settings.split_file is not None:
         pairs = _not_in_another_split(pairs, settings.split_file, settings.split)
     if not pairs:

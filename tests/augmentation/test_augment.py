@@ -413,7 +413,7 @@ def test_k_smaller_than_gamma_needs(settings):
 def test_gated_candidates_are_not_eligible(settings):
     rows = [candidate(pair, k, gate="clipped" if k < 2 else "") for pair in TRAIN for k in range(K)]
     write_run(settings.candidates, rows)
-    refused(settings, r"pass the gates; 1 pairs have fewer: B/b-1_1 \(2 of 4\)")
+    refused(settings, r"pass the gates; 1 pairs have fewer: B/b-1_1 \(2 of 4 passed the gates\)")
     result = augment(with_(settings, subset="A"))
     assert result.gated == 6
     assert {k for ks in new_by_pair(settings.out).values() for k in ks} == {2, 3}
@@ -482,6 +482,24 @@ def test_the_same_photo_under_another_name_by_hash(settings, dataset):
     copy = photo("chelsea").resize((WIDTH // 2, HEIGHT // 2))
     copy.save(dataset / "A/real_images/t1.jpg", quality=70)
     refused(settings, r"1 training photos look like test photos .*: A/a2 = A/t1 \(\d bits\)")
+    assert augment(with_(settings, leak_guard="ids")).compared == 0
+
+
+def cut(image, share):
+    wide, high = round(share * image.width), round(share * image.height)
+    return image.crop((wide, high, image.width - wide, image.height - high))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("mirrored", lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        ("cropped or framed", lambda image: cut(image, 0.05)),
+    ],
+)
+def test_a_mirrored_or_cropped_test_photo_by_its_parts(settings, dataset, kind, change):
+    change(photo("chelsea")).save(dataset / "A/real_images/t1.jpg", quality=80)
+    refused(settings, rf"1 training photos look like test photos .*: A/a2 = A/t1 \({kind}\)")
     assert augment(with_(settings, leak_guard="ids")).compared == 0
 
 

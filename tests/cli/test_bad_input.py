@@ -133,7 +133,7 @@ def mixed_run(tmp_path_factory, photo, mask, tiny_classifier):
         ("bad-mask-size", mask[:-8]),
         ("bad-mask-empty", np.zeros_like(mask)),
         ("bad-mask-full", np.ones_like(mask)),
-        ("bad-mask-dim", mask.astype(np.uint8) * 127),
+        ("bad-mask-dim", mask.astype(np.uint8) * 3 + 1),
         ("bad-mask-truncated", whole_mask[: len(whole_mask) // 2]),
         ("bad-mask-bomb", png_that_claims(60_000, 60_000)),
     ]:
@@ -174,7 +174,7 @@ BAD = {
     "bad-mask-size_0": ("masks/bad-mask-size.png' is 64x40 but its photo is 64x48", "--mask-resize nearest"),
     "bad-mask-empty_0": ("masks/bad-mask-empty.png' is empty", "draw the foreground in white"),
     "bad-mask-full_0": ("masks/bad-mask-full.png' is full", "a composite needs a background"),
-    "bad-mask-dim_0": ("masks/bad-mask-dim.png' is empty", "draw the foreground in white"),
+    "bad-mask-dim_0": ("masks/bad-mask-dim.png' has the values 1 ", "say which are foreground"),
     "bad-mask-truncated_0": ("masks/bad-mask-truncated.png' is damaged or truncated", "export it again"),
     "bad-mask-bomb_0": ("masks/bad-mask-bomb.png' is over the pixel limit", "shrink it first"),
 }

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.main import get_command
 
 import harmonygen_cli.from_settings
 from harmonygen.settings import resolve
-from harmonygen_cli.main import VERBS, verb_module
+from harmonygen_cli.main import VERBS, door, verb_module
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
@@ -41,6 +42,7 @@ def test_every_plain_setting_is_an_option():
     """What is left to overrides is nested, a table, or given as an argument."""
     left = {verb: set(made.kind.model_fields) - {each.name for each in made.options} for verb, made in MADE.items()}
     assert {verb: sorted(names) for verb, names in left.items() if names} == {
+        "inspect": ["data"],
         "synthesize": ["gates", "remote"],
         "select": ["gates"],
         "export": ["run"],
@@ -154,6 +156,8 @@ def test_the_pages_and_the_help_show_commands_of_every_verb():
 def test_a_command_that_is_shown_is_understood(understand, where, said, words):
     if len(words) == 1 and words[0] in VERBS:  # a verb that is only named
         assert verb_module(words[0])
+    elif words[0].startswith("-"):  # an option of the program itself
+        assert words[0] in {name for each in get_command(door([])).params for name in each.opts}
     else:
         understand(words)
 

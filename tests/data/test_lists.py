@@ -10,8 +10,9 @@ import pytest
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import composites_of, held_out_of
-from harmonygen.data.lists import find_lists, held_out, is_held_out, place_of, split_of
+from harmonygen.data.lists import find_lists, held_out, place_of
 from harmonygen.data.parquet import parquet_files
+from harmonygen.data.splits import is_held_out, split_of
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.cases import read_cases
 
@@ -179,7 +180,7 @@ def files(folder: Path, *names: str) -> Path:
         (("people-0.parquet", "valid.parquet"), ["people-0.parquet"], ["valid.parquet"]),
         (("train.parquet", "more.parquet"), ["train.parquet"], ["train.parquet"]),
         (("a.parquet", "b.parquet"), ["a.parquet", "b.parquet"], ["a.parquet", "b.parquet"]),
-        (("dev.parquet", "test.parquet"), ["dev.parquet", "test.parquet"], ["test.parquet"]),
+        (("test.parquet",), ["test.parquet"], ["test.parquet"]),
     ],
 )
 def test_a_folder_gives_the_files_of_its_split(names, train, test, tmp_path):
@@ -187,6 +188,13 @@ def test_a_folder_gives_the_files_of_its_split(names, train, test, tmp_path):
     assert [path.name for path in parquet_files(folder)] == train
     assert [path.name for path in parquet_files(folder, "test")] == test
     assert parquet_files(folder / names[-1]) == [folder / names[-1]]
+
+
+def test_splits_none_of_which_is_to_train_on_are_refused_unless_one_is_wanted(tmp_path):
+    folder = files(tmp_path, "dev.parquet", "test.parquet")
+    with pytest.raises(UsageError, match="the splits test, validation and none to train on"):
+        parquet_files(folder)
+    assert [path.name for path in parquet_files(folder, "test")] == ["test.parquet"]
 
 
 def test_a_name_with_words_of_two_splits_is_held_out():

@@ -88,11 +88,14 @@ def test_two_photo_folders_are_refused_by_name(tmp_path):
         read_pairs(tmp_path)
 
 
-def test_names_that_cannot_be_ids_are_refused(tmp_path):
-    picture(tmp_path / "images" / "a..b.jpg")
-    mask(tmp_path / "masks" / "a..b.png")
-    with pytest.raises(UsageError, match=r"'a\.\.b' holds '\.\.'"):
-        read_pairs(tmp_path)
+def test_names_that_cannot_be_ids_are_quarantined(tmp_path):
+    for name in ("a..b", "c"):
+        picture(tmp_path / "images" / f"{name}.jpg")
+        mask(tmp_path / "masks" / f"{name}.png")
+    pairs = read_pairs(tmp_path)
+    assert [pair.pair_id for pair in pairs] == ["c_0"]
+    assert [Path(row.id).name for row in pairs.bad] == ["a..b.jpg", "a..b.png"]
+    assert "holds '..'" in pairs.bad[0].message
 
 
 def test_no_mask_that_fits_is_an_error_that_says_how_to_name_them(tmp_path):

@@ -121,8 +121,8 @@ def test_no_layout_says_what_is_there_and_what_is_supported(tmp_path):
 def test_a_path_that_is_not_there_an_unknown_layout_and_bad_options_are_refused(tmp_path):
     with pytest.raises(UsageError, match="is not there"):
         read_pairs(tmp_path / "x")
-    with pytest.raises(UsageError, match="layout 'voc' is not known"):
-        read_pairs("sample", layout="voc")
+    with pytest.raises(UsageError, match="layout 'yolo' is not known"):
+        read_pairs("sample", layout="yolo")
     with pytest.raises(UsageError, match="lists are for iharmony4"):
         read_pairs("sample", list_file="x.txt")
     with pytest.raises(UsageError, match=r"no pair of subset 'HCOCO', found Sample"):

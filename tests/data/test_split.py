@@ -67,6 +67,7 @@ def test_recompressed_photos_fall_into_one_group():
     assert groups == [0, 1, 2, 0, 1, 2]
 
 
+@pytest.mark.long
 def test_45000_hashes_take_seconds_and_bounded_memory():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 45_000, dtype=np.uint64)

@@ -58,8 +58,9 @@ def test_authentic_medians_are_of_the_size_measured_on_forty_four(bench, triplet
 
 
 def test_the_lab_transfer_takes_half_of_the_error_and_nothing_takes_none(bench, triplets):
-    rows = bench.compare_harmonizers({name: bench.harmonizer(name) for name in bench.CONTROLS}, triplets)
+    rows, photos = bench.compare_harmonizers({name: bench.harmonizer(name) for name in bench.CONTROLS}, triplets)
     by_name = {row[0]: row for row in rows}
+    assert photos == len({case.photo for case in triplets})
     assert by_name["identity"][3] == by_name["identity"][4]
     assert by_name["identity"][5].startswith("0 %")
     assert float(by_name["lab-transfer"][4]) < 0.5 * float(by_name["lab-transfer"][3])
@@ -71,7 +72,7 @@ def test_a_perfect_and_a_harmful_harmonizer_are_told_apart(bench, made):
         "perfect": lambda composite, mask: real_of[composite.tobytes()],
         "harmful": lambda composite, mask: np.where(mask[..., None], composite // 2, composite),
     }
-    perfect, harmful = bench.compare_harmonizers(harmonizers, made)
+    (perfect, harmful), _ = bench.compare_harmonizers(harmonizers, made)
     assert (perfect[4], perfect[5][:6], perfect[7][:4], perfect[8][:4]) == ("0", "-100 %", "1.00", "0.00")
     assert (harmful[7][:4], harmful[8][:4]) == ("0.00", "1.00")
 

@@ -1,8 +1,10 @@
-"""Intervals and paired comparisons: their laws, and what is known of them otherwise."""
+"""Intervals and paired comparisons: their laws, what is known of them otherwise, and how often they hold."""
 
 from __future__ import annotations
 
+import importlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonygen.errors import UsageError
-from harmonygen.evaluation.bootstrap import interval, intervals, intervals_of, medians, paired
+from harmonygen.evaluation.bootstrap import (
+    crossed_interval,
+    crossed_intervals,
+    interval,
+    intervals,
+    intervals_of,
+    medians,
+    paired,
+    relative_changes,
+    shares,
+)
+from harmonygen.evaluation.measured import HELD, held, told, told_of_few
 from harmonygen.evaluation.scores import BINS, bin_of
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
@@ -54,7 +67,7 @@ def test_composites_of_one_photo_go_together():
 def test_values_that_are_not_finite_are_left_out_and_counted():
     found = interval([1.0, math.nan, 3.0, math.inf])
     assert (found.mean, found.n) == (2.0, 2)
-    assert 1 <= found.low <= found.high <= 3
+    assert found.low < 1 < 3 < found.high  # two values: Student's t with one degree of freedom
     nothing = interval([math.nan, math.nan])
     assert (nothing.n, math.isnan(nothing.mean), math.isnan(nothing.low)) == (0, True, True)
     assert math.isnan(interval([5.0]).low)
@@ -103,9 +116,10 @@ def test_every_ratio_has_its_bin(ratio):
     assert bin_of(ratio) == BINS[expected]
 
 
-def test_a_statistic_of_means_has_the_interval_of_means():
-    values = np.random.default_rng(0).normal(3, 1, (60, 2))
-    photos = np.repeat(np.arange(20), 3)
+def test_a_statistic_of_means_has_nearly_the_interval_of_means():
+    """Percentiles of many normal values are those of bootstrap-t."""
+    values = np.random.default_rng(0).normal(3, 1, (600, 2))
+    photos = np.repeat(np.arange(200), 3)
     ours = intervals_of(values, lambda rows: rows.mean(axis=0), groups=photos, n=4000)
     for one, other in zip(ours, intervals(values, groups=photos), strict=True):
         assert one.mean == pytest.approx(other.mean)
@@ -130,3 +144,100 @@ def test_one_photo_has_no_interval_and_no_rows_are_refused():
     assert math.isnan(medians(np.ones((3, 1)), groups=["a"] * 3)[0].low)
     with pytest.raises(UsageError, match="at least one row"):
         medians(np.ones((0, 1)))
+
+
+# How often they hold
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
+        yield importlib.import_module("coverage")
+
+
+@pytest.mark.parametrize("photos", [10, 30])
+@pytest.mark.parametrize("tails", ["normal", "heavy"])
+@pytest.mark.parametrize("kind", ["mean", "difference", "change", "grouped"])
+def test_intervals_hold_as_often_as_the_pages_say(coverage, kind, tails, photos):
+    """600 samples, so 2.7 points are three standard errors; percentiles held in 67 to 90 % of ten photos."""
+    least, most = held(photos)
+    assert least - 2.7 <= coverage.held(getattr(coverage, kind)(tails), photos, 600) <= min(most + 2.7, 100)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("strength", [0, 4])
+def test_intervals_over_seeds_hold_as_often_as_the_pages_say(coverage, seeds, strength):
+    least, most = held(30, seeds)
+    found = coverage.held(coverage.crossed("normal", seeds, strength), 30, 600)
+    assert least - 2.7 <= found <= min(most + 2.7, 100)
+
+
+def test_the_percentiles_that_were_there_before_do_not_hold(coverage):
+    assert coverage.held(coverage.percentiles("heavy"), 10, 600) < 75
+    assert coverage.held(coverage.mean("heavy"), 10, 600) > 87
+
+
+def test_pages_say_what_was_measured_at_no_more_photos_and_seeds():
+    assert held(4) is None
+    assert held(99) == HELD[1][30]
+    assert held(100, 4) == HELD[3][100]
+    assert held(10**6, 50) == HELD[5][500]
+    assert f"{HELD[1][30][0]} to {HELD[1][30][1]} %" in told(40)
+    assert "no interval can be relied on" in told(3)
+    assert told_of_few({"all": 500}) == ""
+    assert "bin (4 photos, unknown)" in told_of_few({"all": 500, "bin": 4})
+
+
+# Other intervals
+
+
+def test_a_relative_change_is_that_of_the_means_and_never_under_minus_one():
+    rng = np.random.default_rng(0)
+    before = np.exp(rng.normal(0, 1.5, (60, 2)))
+    after = before * np.array([0.5, 1e-3])
+    half, nearly_all = relative_changes(after, before)
+    assert (half.mean, half.low, half.high) == pytest.approx((-0.5, -0.5, -0.5))
+    assert nearly_all.low >= -1
+    noisy = relative_changes(after[:, :1] * rng.uniform(0.5, 1.5, (60, 1)), before[:, :1])[0]
+    assert noisy.low < -0.5 < noisy.high
+    one_left = relative_changes(np.eye(12)[:, :1], np.ones((12, 1)))[0]
+    assert (one_left.mean, one_left.low) == (pytest.approx(-11 / 12), -1.0)
+
+
+def test_shares_are_wilsons_and_copies_of_a_photo_count_once():
+    flags = np.arange(40)[:, None] < 30
+    once, copied = shares(flags)[0], shares(np.repeat(flags, 5, axis=0), groups=np.repeat(np.arange(40), 5))[0]
+    assert (once.mean, once.low, once.high) == pytest.approx((0.75, 0.598, 0.858), abs=2e-3)
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high), abs=1e-9)
+    none = shares(np.zeros((20, 1), dtype=bool))[0]
+    assert (none.low, none.high) == pytest.approx((0, 0.161), abs=1e-3)
+
+
+def test_values_that_are_nearly_equal_do_not_make_an_endless_interval():
+    values = [0.0, 0.01, -0.01, 0.02, 0.0, 0.01, -0.02, 0.0, 0.01, 5.0]
+    found = interval(values)
+    assert found.high < 10
+    same = interval([2.0] * 12)
+    assert (same.low, same.mean, same.high) == (2.0, 2.0, 2.0)
+
+
+def test_few_seeds_widen_an_interval_by_students_t():
+    """No noise but that of seeds: the interval is the seeds' own, with Student's t for two degrees of freedom."""
+    seeds = np.array([-1.0, 0.0, 1.0])
+    photos = np.random.default_rng(0).normal(0, 1e-6, (50, 1))
+    found = crossed_interval(photos + seeds, [str(place) for place in range(50)])
+    assert found.high - found.low == pytest.approx(2 * 4.303 * seeds.std(ddof=1) / math.sqrt(3), rel=1e-3)
+    alone = crossed_interval(photos + seeds[:1], [str(place) for place in range(50)])
+    assert alone.high - alone.low < 1e-5
+
+
+def test_seeds_that_differ_by_chance_alone_widen_nothing():
+    """Each photo meets each seed by chance, far more than photos differ: the seeds' means differ by nothing else."""
+    rng = np.random.default_rng(0)
+    names = [f"{place:03}" for place in range(100)]
+    values = rng.normal(0, 1, (100, 1, 50)) + rng.normal(0, 3, (100, 2, 50))
+    crossed = crossed_intervals(values, names)
+    alone = intervals(values.mean(axis=1))
+    same = [one.high - one.low <= 1.001 * (other.high - other.low) for one, other in zip(crossed, alone, strict=True)]
+    assert np.mean(same) > 0.5

@@ -12,17 +12,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
 from harmonygen import metrics
 from harmonygen.errors import HarmonygenError, InputError, UsageError
 from harmonygen.evaluation import parts as evaluate_parts
+from harmonygen.evaluation.cases import load_case, read_cases
 from harmonygen.evaluation.evaluate import evaluate
+from harmonygen.evaluation.predictors import Models
+from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE, bin_of
 from harmonygen.evaluation.settings import EvaluateSettings, MethodSpec
 from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.settings import HarmonizeSettings
+from harmonygen.models.draw import to_pm1
+from harmonygen.pictures.images import resize
+from harmonygen.pictures.photo import shrink_mask
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
 COUNT = 6
@@ -292,6 +299,27 @@ def test_a_model_on_the_fly_scores_as_harmonize_and_its_folder(settings_of, tree
     means = [np.mean([rows[name, f"forward, seed {seed}"] for name in names]) for seed in (0, 1)]
     assert spread["std"] == pytest.approx(np.std(means, ddof=1))
     assert result.tables[0].title.startswith("Mean ± standard deviation over seeds")
+
+
+def test_a_decoding_model_is_scored_as_decoded_and_brought_to_256_in_one_step(settings_of, tiny_direct):
+    spec = MethodSpec(name="m", model=str(tiny_direct), detail="decode", fit="square", enlarge="bilinear")
+    settings = settings_of(methods=(spec,), device="cpu", limit=1)
+    loaded = load_case(read_cases(settings.data, limit=1).composites[0])
+    models = Models("cpu", "float32")
+    composite_u8 = resize(loaded.composite.image_u8, 32, 32, "bilinear")
+    network = models.harmonizer(spec).model
+    mask = torch.from_numpy(shrink_mask(loaded.mask, 32, 32)[None, None].astype(np.float32))
+    made = network(to_pm1(composite_u8), mask)[0].permute(1, 2, 0).numpy() / 2 + 0.5
+    expected = Image.fromarray(np.rint(made * 255).astype(np.uint8)).resize((256, 256), Image.Resampling.BILINEAR)
+    assert np.abs(models.predictor(spec)(loaded).astype(int) - np.asarray(expected)).max() <= 1
+    assert models.predictor(spec)(loaded).shape == (256, 256, 3)
+    full = Models("cpu", "float32", rules=ProtocolRules("fullres-fg")).predictor(spec)(loaded)
+    assert full.shape == loaded.composite.image_u8.shape
+
+
+def test_flooring_without_a_decoding_model_is_refused(settings_of, two):
+    with pytest.raises(UsageError, match="--compat-floor floors what a model decodes"):
+        evaluate(settings_of(methods=two, compat_floor=True))
 
 
 def test_flooring_is_asked_for_and_told(settings_of, tiny_forward):

@@ -204,7 +204,10 @@ KILLED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", KILLED)
+@pytest.mark.parametrize(
+    "verb",
+    [pytest.param(verb, marks=pytest.mark.long if verb == "synthesize" else ()) for verb in KILLED],
+)
 def test_a_killed_command_repeated_leaves_no_temporary_file(verb, shop, forge, tmp_path):
     straight, out = tmp_path / "straight" / "x", tmp_path / "killed" / "x"
     for folder in (straight, out):

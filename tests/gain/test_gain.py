@@ -240,6 +240,50 @@ def test_another_study_in_the_folder_is_refused(study: GainSettings) -> None:
         gain(study)
 
 
+def cut(photo: Image.Image, share: float) -> Image.Image:
+    wide, high = round(share * photo.width), round(share * photo.height)
+    return photo.crop((wide, high, photo.width - wide, photo.height - high))
+
+
+CHANGES = {
+    "mirrored": lambda photo: photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "cropped": lambda p: cut(p, 0.05),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_changed_test_photo_under_another_name_is_refused(kind: str, study: GainSettings, tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    photos = {"a1": Image.fromarray(data.chelsea()), "a2": Image.fromarray(data.coffee())}
+    for name, photo in {**photos, "t1": CHANGES[kind](photos["a2"])}.items():
+        mask = Image.new("L", photo.size)
+        mask.paste(255, (20, 20, 120, 120))
+        for folder, file in (("real_images", name), ("masks", f"{name}_1"), ("composite_images", f"{name}_1_1")):
+            (root / "A" / folder).mkdir(parents=True, exist_ok=True)
+            (mask if folder == "masks" else photo).save(root / "A" / folder / f"{file}.png")
+    for role, names in (("train", ("a1", "a2")), ("test", ("t1",))):
+        (root / f"IHD_{role}.txt").write_text("".join(f"A/composite_images/{name}_1_1.png\n" for name in names))
+    with pytest.raises(UsageError, match=rf"1 training photos look like test photos .*: A/a2 = A/t1 \({kind}"):
+        gain_data.make_base(study.model_copy(update={"data": str(root)}), lambda _line: None)
+
+
+def test_mirrored_and_cropped_photos_stay_on_the_side_of_the_photo(
+    eight_photos: Path, study: GainSettings, tmp_path: Path
+) -> None:
+    root = tmp_path / "more"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for index in range(8):
+        photo, mask = (Image.open(eight_photos / folder / f"p{index}.png") for folder in ("images", "masks"))
+        for kind, change in {"same": lambda each: each, **CHANGES}.items():
+            change(photo).save(root / "images" / f"{index}-{kind}.png")
+            mask.resize(change(photo).size).save(root / "masks" / f"{index}-{kind}.png")
+    sides = gain_data.split_pairs(study.model_copy(update={"data": str(root), "base_photos": 12, "test_photos": 9}))
+    numbers = [{pair.real_id.rpartition("/")[2][0] for pair in side} for side in sides[:2]]
+    assert [len(side) for side in sides[:2]] == [12, 9]
+    assert not numbers[0] & numbers[1]
+
+
 def test_the_interval_knows_of_seeds_as_well_as_of_photos() -> None:
     rng = np.random.default_rng(0)
     photos = [f"p{index // 4}" for index in range(400)]
@@ -265,6 +309,7 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     assert max(found) <= high + 1e-6
 
 
+@pytest.mark.long
 def test_a_failed_run_is_told_and_the_same_command_goes_on(
     finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -204,15 +204,16 @@ def test_a_dry_run_writes_nothing_and_foresees_the_split(settings_for):
     assert (exact.train, exact.test, exact.exact) == (built.train, built.test, True)
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [({"k": 2}, "k: 3 then, 2 now"), ({"min_fg": 0.0}, "min_fg"), ({"test_fraction": 0.5}, "test_fraction")],
-)
-def test_changed_options_are_refused_by_name(settings_for, tree, changes, named):
+def test_changed_options_are_refused_by_name(settings_for, tree):
     build_human_harmony(settings_for())
     before = tree(settings_for().out)
-    with pytest.raises(UsageError, match=named):
-        build_human_harmony(settings_for(**changes))
+    for changes, named in (
+        ({"k": 2}, "k: 3 then, 2 now"),
+        ({"min_fg": 0.0}, "min_fg"),
+        ({"test_fraction": 0.5}, "test_fraction"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            build_human_harmony(settings_for(**changes))
     assert {name: kept for name, kept in tree(settings_for().out).items() if ".lock" not in name} == {
         name: kept for name, kept in before.items() if ".lock" not in name
     }

@@ -26,6 +26,7 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
 def test_memory_that_is_kept_is_not_taken_from_the_kernel_again():
     usual = faults("usual")

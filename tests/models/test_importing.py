@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torchvision import models
 
 from harmonygen.errors import CheckpointError
+from harmonygen.models.checkpoints import save_module
 from harmonygen.models.classifier import HarmonyResNet
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.foreign import Foreign, bare_names, check_names, read_foreign, read_tensors
@@ -28,6 +30,7 @@ from harmonygen.models.importing import (
     resnet_depth,
 )
 from harmonygen.models.refiner import RefinementUNet, RefinerSpec
+from harmonygen.models.refiner_config import spec_of
 
 LABELS = ("real", "composite")
 SMALL_VAE = {**SD_VAE, "block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4}
@@ -249,6 +252,115 @@ def test_a_refinement_net_without_a_config_has_the_papers_widths(tmp_path):
     small = save(RefinementUNet(RefinerSpec(widths=(32, 32))).state_dict(), tmp_path / "refine.pth")
     with pytest.raises(CheckpointError, match=r"conv_in.weight \(32, 7, 3, 3\) instead of \(128, 7, 3, 3\)"):
         import_refiner(read_foreign(small, "refiner"), tmp_path / "out")
+
+
+STAGE2 = {
+    **{"_class_name": "UNet2DCustom", "_diffusers_version": "0.26.3", "sample_size": 64, "in_channels": 7},
+    **{"out_channels": 3, "down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2},
+    **{"block_out_channels": [8, 16], "layers_per_block": 2, "mid_block_scale_factor": 1, "downsample_padding": 0},
+    **{"downsample_type": "conv", "upsample_type": "conv", "act_fn": "silu", "attention_head_dim": None},
+    **{"norm_num_groups": 4, "norm_eps": 1e-06, "resnet_time_scale_shift": "default", "add_attention": True},
+    "input_residual": True,
+}
+"""A released stage 2's config.json, in small (REFERENCE section 11)."""
+
+
+def test_a_refiners_config_is_read_entry_by_entry():
+    spec = spec_of({**STAGE2, "mid_block_scale_factor": 2, "act_fn": "relu", "add_attention": False}, "c", "x")
+    assert (spec.downsample_padding, spec.attention_head_dim, spec.head_dim, spec.norm_eps) == (0, 0, 16, 1e-6)
+    assert (spec.act_fn, spec.mid_block_scale_factor, spec.add_attention, spec.resolution) == ("relu", 2, False, 64)
+    assert spec_of({**STAGE2, "attention_head_dim": 4, "input_residual": False}, "c", "x").head_dim == 4
+    assert not spec_of({**STAGE2, "input_residual": False}, "c", "x").input_residual
+    assert spec_of({**STAGE2, "sample_size": None}, "c", "x").resolution == 256
+    assert spec_of({**STAGE2, "sample_size": [96, 96]}, "c", "x").resolution == 96
+
+
+def test_without_a_config_a_refiner_is_the_released_base_and_without_entries_our_own_stays():
+    released, own = spec_of({}, "", "x"), RefinerSpec.model_validate({"kind": "refiner", "widths": (8, 16)})
+    assert (released.widths, released.layers_per_block) == ((128, 256, 512, 512), 2)
+    assert (released.downsample_padding, released.head_dim, released.norm_eps) == (0, 512, 1e-6)
+    assert (own.downsample_padding, own.head_dim, own.norm_eps, own.input_residual) == (1, 8, 1e-5, True)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"resnet_time_scale_shift": "scale_shift"},
+        {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]},
+        {"upsample_type": "resnet"},
+        {"out_channels": 6},
+        {"in_channels": 3},
+        {"downsample_padding": 2},
+        {"act_fn": "tanh"},
+        {"norm_num_groups": None},
+        {"sample_size": [64, 32]},
+        {"class_embed_type": "timestep"},
+        {"new_entry": 1},
+    ],
+)
+def test_what_a_refiners_config_asks_for_and_we_do_not_have_is_refused_by_name(entry):
+    with pytest.raises(CheckpointError, match=rf"states what is not modelled here: {next(iter(entry))}"):
+        spec_of({**STAGE2, **entry}, "'config.json'", "x")
+
+
+def test_sharded_weights_are_read_through_their_index(unet_folder):
+    whole = read_foreign(unet_folder, "denoiser", "unet")
+    names = sorted(whole.state)
+    parts = {"a-00001.safetensors": names[::2], "b-00002.safetensors": names[1::2]}
+    for file, own in parts.items():
+        save_file({name: whole.state[name] for name in own}, unet_folder / file)
+    (unet_folder / "diffusion_pytorch_model.safetensors").unlink()
+    index = unet_folder / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {name: file for file, own in parts.items() for name in own}}))
+    for source in (unet_folder, index):
+        found = read_foreign(source, "denoiser", "unet")
+        assert same(found.state, whole.state)
+        assert found.config == whole.config
+    (unet_folder / "b-00002.safetensors").rename(unet_folder / "elsewhere.safetensors")
+    with pytest.raises(CheckpointError, match=r"names shards that are not beside it \(b-00002.safetensors\)"):
+        read_foreign(unet_folder, "denoiser", "unet")
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(names, "../secret.safetensors")}))
+    with pytest.raises(CheckpointError, match="not beside it"):
+        read_foreign(unet_folder, "denoiser", "unet")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    state = RefinementUNet(RefinerSpec(widths=(8, 16), norm_num_groups=4)).state_dict()
+    state["conv_in.bias"][3] = value
+    with pytest.raises(CheckpointError, match=r"hold NaN or infinite values in .*conv_in.bias"):
+        read_foreign(save(state, tmp_path / "refine.safetensors"), "refiner")
+
+
+def test_an_imported_harmony_vae_loads_silently_and_says_nothing_of_its_place(vae_folder, tmp_path, caplog):
+    stated = json.loads((vae_folder / "config.json").read_text())
+    text = json.dumps({**stated, "additional_in_channels": 1, "_name_or_path": "/home/somebody/vae"})
+    (vae_folder / "config.json").write_text(text)
+    import_harmony_vae(read_foreign(vae_folder, "harmony-vae", "vae"), "forward", tmp_path / "out")
+    logger = logging.getLogger("diffusers")
+    logger.addHandler(caplog.handler)
+    vae = load_autoencoder(tmp_path / "out")
+    save_module(vae, tmp_path / "again")
+    logger.removeHandler(caplog.handler)
+    assert not caplog.records
+    assert vae.config.posterior == "sample"
+    for folder in ("out", "again"):
+        text = (tmp_path / folder / "config.json").read_text()
+        assert "_name_or_path" not in text
+        assert "additional_in_channels" not in text
+
+
+@pytest.mark.parametrize("entry", [{"additional_in_channels": 2}, {"new_entry": True}])
+def test_a_harmony_vae_with_what_is_not_modelled_is_refused_by_name(vae_folder, tmp_path, entry):
+    stated = json.loads((vae_folder / "config.json").read_text())
+    (vae_folder / "config.json").write_text(json.dumps({**stated, **entry}))
+    with pytest.raises(CheckpointError, match=rf"not modelled here: {next(iter(entry))}"):
+        import_harmony_vae(read_foreign(vae_folder, "harmony-vae", "vae"), "forward", tmp_path / "out")
+
+
+def test_a_raw_harmony_vae_beside_a_denoiser_names_the_command_that_brings_it_in(vae_folder):
+    with pytest.raises(CheckpointError, match="ConditionVAE: bring it in with 'harmonygen import-weights --kind harm"):
+        load_autoencoder(vae_folder)
 
 
 def test_the_full_size_refinement_net_has_the_names_of_a_unet_without_timestep():

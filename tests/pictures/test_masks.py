@@ -298,9 +298,9 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes_and_the_way_out(tmp_p
     source = saved(Image.fromarray(SHAPE.astype(np.uint8) * 255), tmp_path / "m.png")
     photo = photo_of(np.zeros((18, 28), bool))
     with pytest.raises(
-        InputError, match=r"m\.png' is 14x9 but its photo is 28x18: re-export it, or pass --mask-resize"
+        InputError, match=r"m\.png' is 14x9 but its photo is 28x18: re-export it at that size, or pass --mask-resize"
     ):
-        read_mask(source, photo)
+        read_mask(source, photo, "refuse")
     assert np.array_equal(read_mask(source, photo, "nearest"), np.kron(SHAPE, np.ones((2, 2))).astype(bool))
 
 

@@ -129,3 +129,14 @@ def test_a_mask_of_another_size_is_refused_unless_allowed(tmp_path):
     with pytest.raises(InputError, match="30x20 but its photo is 60x40"):
         load_photo(pair, Sizing(32, 8))
     assert load_photo(pair, Sizing(32, 8, mask_resize="nearest")).mask.sum() == 16 * 16
+
+
+@pytest.mark.parametrize(("enlarge", "method"), [("bicubic", "BICUBIC"), ("bilinear", "BILINEAR")])
+def test_a_photo_smaller_than_the_models_size_is_enlarged_as_asked(enlarge, method):
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    sizing, mask = Sizing(96, 8, "square", "decode", enlarge=enlarge), np.arange(48 * 64).reshape(48, 64) > 999
+    photo = size_photo(PAIR, Decoded(image, (64, 48), 1), mask, sizing)
+    expected = Image.fromarray(image).resize((96, 96), getattr(Image.Resampling, method))
+    assert np.array_equal(photo.low_u8, expected)
+    assert np.array_equal(photo.image_u8, expected)
+    assert photo.enlarge == enlarge

@@ -255,6 +255,12 @@ def test_a_jpeg_composite_may_differ_by_what_jpeg_does_and_no_more(folder):
     assert any("background pixels" in each for each in faults(folder, 100))
 
 
+def test_a_mask_that_cannot_be_understood_is_found(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    rewrite(folder, lambda each: with_picture(each, "mask", noise))
+    assert any("the mask is not of two values" in each for each in faults(folder))
+
+
 def test_pictures_of_different_sizes_are_found(folder):
     rewrite(folder, lambda each: with_picture(each, "composite", picture(each, "composite")[:-1]))
     assert any("photo, mask and composite are of different sizes (48x48, 48x48, 48x47)" in f for f in faults(folder))

@@ -271,8 +271,12 @@ def test_what_a_killed_run_left_behind_is_swept_away(settings_of):
 
 
 def test_pictures_are_not_read_to_plan(settings_of, six_photos, monkeypatch):
+    from harmonygen.data import read_pairs
+    from harmonygen.synthesis.synthesize import prepare
+
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("a photo was decoded"))
-    assert synthesize(settings_of(), dry_run=True).pairs == 6
+    pairs = read_pairs(settings_of().data)
+    assert prepare(settings_of(), pairs)[1].pairs == 6
 
 
 def test_paths_in_a_message_are_the_users(settings_of):

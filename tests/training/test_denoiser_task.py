@@ -115,7 +115,7 @@ def test_min_snr_is_off_unless_asked_for(task, batch):
     assert InverseTraining().snr_gamma == 0
     zero = torch.zeros(4, 4, 4, 4)
     assert loss_of(task(), batch, zero)[0] > loss_of(task(snr_gamma=1e-3), batch, zero)[0]
-    assert loss_of(task(), batch, zero)[0] == pytest.approx(loss_of(task(snr_gamma=1e9), batch, zero)[0])
+    assert loss_of(task(), batch, zero)[0] == pytest.approx(loss_of(task(snr_gamma=1e7), batch, zero)[0])
 
 
 def test_the_residual_is_scaled_to_unit_variance_in_the_foreground(task, batch):
@@ -158,6 +158,7 @@ def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(tiny_settings)
         train(tiny_settings("classifier", gradient_checkpointing=True), lambda _: None)
 
 
+@pytest.mark.long
 def test_bf16_trains_close_to_full_precision(tiny_settings, tmp_path):
     full = train(tiny_settings("inverse", max_train_steps=3), lambda _: None)
     half = train(

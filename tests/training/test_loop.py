@@ -30,7 +30,10 @@ def quiet(_: str) -> None:
     """A log that says nothing."""
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(task, marks=pytest.mark.long if task in ("classifier", "autoencoder") else ()) for task in TASKS],
+)
 def test_an_interrupted_run_resumed_has_the_losses_of_one_left_alone(tiny_settings, tmp_path, monkeypatch, task):
     straight = train(tiny_settings(task), quiet)
     plain, calls = loop._Run._step, iter(range(4))

@@ -19,8 +19,7 @@ from harmonygen.harmonization.zeroshot.schedule import invert
 from harmonygen.harmonization.zeroshot.text_to_image import TextToImage, to_images, to_picture
 from harmonygen.harmonization.zeroshot.words import Description
 from harmonygen.models.checkpoints import locate, weights_digest
-from harmonygen.models.draw import Picture01
-from harmonygen.pictures.images import Mask
+from harmonygen.pictures.images import Mask, Picture01
 from harmonygen.seeds import digest_of_bytes
 
 Progress = Callable[[int, int], None]

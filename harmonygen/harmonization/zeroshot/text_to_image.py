@@ -15,9 +15,9 @@ from harmonygen.harmonization.zeroshot.attention import install
 from harmonygen.harmonization.zeroshot.prompts import Prompt, tokenize
 from harmonygen.harmonization.zeroshot.schedule import Prediction, Schedule
 from harmonygen.models.checkpoints import locate, read_json
-from harmonygen.models.draw import Picture01
 from harmonygen.models.harmony_vae import load_autoencoder
 from harmonygen.models.initialise import PLAIN_CHANNELS, load_text, load_unet, prediction_of
+from harmonygen.pictures.images import Picture01
 
 
 class TextToImage:

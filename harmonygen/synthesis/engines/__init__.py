@@ -11,11 +11,14 @@ from pathlib import Path
 
 from harmonygen.storage.shards import Shard
 from harmonygen.synthesis.engines.worker import Results
-from harmonygen.synthesis.shard import ShardContext
+from harmonygen.synthesis.shard import ShardContext, Tick, no_tick
 
 
-def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Results:
+def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path, tick: Tick = no_tick) -> Results:
     """Run shards by the engine that the settings name and yield each with its result as it is done.
+
+    ``tick`` is told of every pair that is done before its shard is; on Ray, where workers are on other machines, of
+    none.
 
     Raises:
         HarmonygenError: workers died; what they had committed stays: rerun the same command to resume.
@@ -27,4 +30,4 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
         return engine.run_shards(context, shards, out)
     from harmonygen.synthesis.engines import local
 
-    return local.run_shards(context, shards, out)
+    return local.run_shards(context, shards, out, tick)

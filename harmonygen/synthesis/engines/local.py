@@ -27,13 +27,15 @@ from harmonygen.synthesis.engines.worker import (
     worker_count,
 )
 from harmonygen.synthesis.settings import SynthesizeSettings
-from harmonygen.synthesis.shard import ShardContext, ShardResult
+from harmonygen.synthesis.shard import ShardContext, ShardResult, Tick, no_tick
 
+Answer = tuple[Shard, ShardResult | BaseException | int]
+"""What a worker says of a shard: its result, what ended it, or how many of its pairs are done."""
 _POLL_SECONDS = 1.0
 
 
-def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Results:
-    """Run shards and yield each with its result as it is done.
+def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path, tick: Tick = no_tick) -> Results:
+    """Run shards and yield each with its result as it is done; ``tick`` is told of every pair before.
 
     Raises:
         HarmonygenError: a worker died; what it had committed stays: rerun the same command to resume.
@@ -42,9 +44,9 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
     workers = workers_here(context.settings)
     if workers == 1:
         for shard in shards:
-            yield shard, do_shard(context, shard, out)
+            yield shard, do_shard(context, shard, out, tick)
     elif shards:
-        yield from _in_processes(context, shards, out, min(workers, len(shards)))
+        yield from _in_processes(context, shards, out, min(workers, len(shards)), tick)
 
 
 def workers_here(settings: SynthesizeSettings) -> int:
@@ -56,10 +58,10 @@ def _gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, workers: int) -> Results:
+def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, workers: int, tick: Tick) -> Results:
     spawn = multiprocessing.get_context("spawn")  # fork does not survive threads and CUDA
     tasks: Queue[Shard | None] = spawn.Queue()
-    results: Queue[tuple[Shard, ShardResult | BaseException]] = spawn.Queue()
+    results: Queue[Answer] = spawn.Queue()
     for item in [*shards, *[None] * workers]:
         tasks.put(item)
     job, threads = job_of(context), max(1, torch.get_num_threads() // workers)
@@ -69,7 +71,7 @@ def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, wor
         process.start()
     try:
         for _ in shards:
-            shard, result = _next_result(results, processes)
+            shard, result = _next_result(results, processes, tick)
             if isinstance(result, BaseException):
                 raise result
             yield shard, result
@@ -81,11 +83,16 @@ def _in_processes(context: ShardContext, shards: Sequence[Shard], out: Path, wor
             process.join()
 
 
-def _next_result(results: Queue[Any], processes: Sequence[SpawnProcess]) -> tuple[Shard, ShardResult | BaseException]:
+def _next_result(
+    results: Queue[Answer], processes: Sequence[SpawnProcess], tick: Tick
+) -> tuple[Shard, ShardResult | BaseException]:
     while True:
         with suppress(queue.Empty):
-            answer: tuple[Shard, ShardResult | BaseException] = results.get(timeout=_POLL_SECONDS)
-            return answer
+            shard, answer = results.get(timeout=_POLL_SECONDS)
+            if not isinstance(answer, int):
+                return shard, answer
+            tick(shard, answer)
+            continue
         dead = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
         if dead:
             raise HarmonygenError(
@@ -102,6 +109,6 @@ def _work(job: ShardJob, device: str, tasks: Queue[Any], results: Queue[Any], ou
     try:
         context = build_context(job, device)
         while (shard := tasks.get()) is not None:
-            results.put((shard, do_shard(context, shard, out)))
+            results.put((shard, do_shard(context, shard, out, lambda *told: results.put(told))))
     except Exception as error:
         results.put((shard, error))

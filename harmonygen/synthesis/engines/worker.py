@@ -15,7 +15,7 @@ from harmonygen.storage.remote import Remote
 from harmonygen.storage.shards import Shard, make_folder, remove_strays, strays
 from harmonygen.synthesis.run_folder import send_shard
 from harmonygen.synthesis.settings import SynthesizeSettings
-from harmonygen.synthesis.shard import ShardContext, ShardResult, run_shard
+from harmonygen.synthesis.shard import ShardContext, ShardResult, Tick, no_tick, run_shard
 
 Results = Generator[tuple[Shard, ShardResult], None, None]
 """Every shard with its result, as it is done. Closing it ends the workers."""
@@ -70,9 +70,9 @@ def _same_weights(name: str, found: str, planned: str) -> None:
         )
 
 
-def do_shard(context: ShardContext, shard: Shard, out: Path) -> ShardResult:
+def do_shard(context: ShardContext, shard: Shard, out: Path, tick: Tick = no_tick) -> ShardResult:
     """Run a shard into ``out`` and, if the run's folder is at a URL, send its two files there."""
-    result = run_shard(context, shard, out)
+    result = run_shard(context, shard, out, tick)
     if context.settings.remote:
         send_shard(Remote(context.settings.remote), shard, out)
     return result

@@ -11,9 +11,9 @@ import numpy as np
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.device import Device, Sampling
-from harmonygen.models.draw import Picture01, PictureSampler
+from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
-from harmonygen.pictures.images import ImageU8, paste, to_u8
+from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail

@@ -16,7 +16,7 @@ def unet(random_sd):
     return UNet2DConditionModel.from_pretrained(random_sd / "unet").eval()
 
 
-@pytest.fixture(scope="module", params=["random_sd1", "random_sd2"])
+@pytest.fixture(scope="module", params=["random_sd1", pytest.param("random_sd2", marks=pytest.mark.long)])
 def random_sd(request):
     return request.getfixturevalue(request.param)
 

@@ -31,6 +31,7 @@ def test_inversion_reconstructs_the_picture_almost_as_well_as_the_autoencoder(to
     assert np.median(again) > np.median(alone) - 2
 
 
+@pytest.mark.long
 def test_refinement_moves_the_words_attention_to_where_they_belong(edited):
     for side in ("inside", "outside"):
         before, after = (
@@ -39,6 +40,7 @@ def test_refinement_moves_the_words_attention_to_where_they_belong(edited):
         assert after > before + 0.02
 
 
+@pytest.mark.long
 def test_the_edit_brings_the_foreground_toward_the_backgrounds_word(edited):
     for made, scene in zip(edited, CHOSEN, strict=True):
         assert colour_distance(made.picture01, scene) < 0.85 * colour_distance(scene.picture01, scene)

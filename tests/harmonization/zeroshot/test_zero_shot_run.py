@@ -208,13 +208,14 @@ def test_what_decides_the_result_is_held_to_and_what_does_not_may_change(setting
 def test_what_is_needed_and_done_is_said(settings_of):
     said = []
     harmonize(settings_of(limit=1), say=said.append)
-    assert said[0] == (
+    assert said[0].startswith("folders: ")
+    assert said[1] == (
         "an edit at 64x64 needs about 3.0 GiB of memory (weights 3.0 GiB, activations 5 MiB, latents 0 MiB); "
         "wider pictures need more"
     )
-    assert len(said) == 4
-    assert said[1].startswith("astronaut: edit 1 (astronaut, bright -> astronaut, dark, night): p_composite 0.")
-    assert said[3].endswith("the limit of 3 edits: conclude")
+    assert len(said) == 5
+    assert said[2].startswith("astronaut: edit 1 (astronaut, bright -> astronaut, dark, night): p_composite 0.")
+    assert said[4].endswith("the limit of 3 edits: conclude")
 
 
 @pytest.fixture

@@ -82,13 +82,13 @@ def test_a_worker_that_died_is_reported_with_what_to_do():
     results = multiprocessing.get_context("spawn").Queue()
     dead = [SimpleNamespace(exitcode=None), SimpleNamespace(exitcode=-9)]
     with pytest.raises(HarmonygenError, match=r"exit code -9.*fewer --workers"):
-        local._next_result(results, dead)
+        local._next_result(results, dead, print)
 
 
 def test_an_answer_is_taken_before_a_death_is_looked_at():
     answers: queue.Queue = queue.Queue()
     answers.put(("shard", "result"))
-    assert local._next_result(answers, [SimpleNamespace(exitcode=1)]) == ("shard", "result")
+    assert local._next_result(answers, [SimpleNamespace(exitcode=1)], print) == ("shard", "result")
 
 
 def test_a_workers_own_error_goes_back_to_the_parent(prepared, monkeypatch):

@@ -1,0 +1,75 @@
+"""Leave out pairs whose files are links out of the data's folder: foreign data could point at anything on this disk.
+
+Links that stay inside are followed like files. Trees that harmonygen wrote (``augment``, ``export``, ``gain``) may be
+made of links to photos elsewhere, and stay readable.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from harmonygen.data.files import Inside, leads_out
+from harmonygen.errors import listed
+from harmonygen.records import FileSource, Pair, PairSet, PassedOver
+
+_OURS = ("manifest.parquet", "summary.json", ".harmonygen-sample.json")
+"""Files at the top of an iHarmony4 tree that harmonygen wrote."""
+
+
+class _Links:
+    """Tells which files below a folder are reached by links that lead out of it; each folder is listed once."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside, self._top = inside, str(inside.root)
+        self._folders: dict[str, frozenset[str] | None] = {}
+
+    def lead_out(self, path: str) -> bool:
+        """Tell whether a path that is spelled below the folder leads out of it by a link."""
+        folder, _, name = path.rpartition(os.sep)
+        if folder not in self._folders:
+            self._folders[folder] = self._links_in(folder)
+        links = self._folders[folder]
+        return links is None or (name in links and not self._inside.holds(path))
+
+    def _links_in(self, folder: str) -> frozenset[str] | None:
+        """Return the links in a folder; None if the folder is reached by one that leads out."""
+        if not self._is_below(folder) or not os.path.isdir(folder):
+            return frozenset()
+        if not self._inside.holds(folder):
+            return None
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+
+    def _is_below(self, folder: str) -> bool:
+        """Tell by the spelling; a table may name files elsewhere (:class:`harmonygen.records.FileSource`)."""
+        whole, top = os.path.abspath(folder), os.path.abspath(self._top)
+        return whole == top or whole.startswith(top.rstrip(os.sep) + os.sep)
+
+
+def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
+    """Pass over the pairs whose photo or mask is a link that leads out of the data's folder (reason ``link``)."""
+    root = _folder_of(found)
+    if anywhere or (found.layout == "iharmony4" and any((root / name).is_file() for name in _OURS)):
+        return found
+    links = _Links(Inside(root))
+    out = {pair.pair_id: path for pair in found if (path := _out(pair, links, root)) is not None}
+    if not out:
+        return found
+    rows: tuple[PassedOver, ...] = tuple(leads_out(Path(path), root) for path in dict.fromkeys(out.values()))
+    kept = tuple(pair for pair in found if pair.pair_id not in out)
+    told = f"{len(out)} pairs are left out whose files are links out of '{root}' ({listed(list(out))})"
+    return replace(found, pairs=kept, passed_over=found.passed_over + rows, notes=(*found.notes, told))
+
+
+def _folder_of(found: PairSet) -> Path:
+    folder = found.root if found.root.is_dir() else found.root.parent
+    return folder.parent if found.layout == "coco" and folder.name == "annotations" else folder
+
+
+def _out(pair: Pair, links: _Links, root: Path) -> str | None:
+    sources = (pair.real, pair.mask)
+    files = [str(source.path) for source in sources if isinstance(source, FileSource) and not source.url]
+    files += [f"{root}{os.sep}{name}" for name in pair.originals]
+    return next((path for path in files if links.lead_out(path)), None)

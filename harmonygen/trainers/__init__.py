@@ -1,0 +1,1 @@
+"""Write a run for edit-model trainers: pairs, masks, words made from the measured change, and the trainer's config."""
