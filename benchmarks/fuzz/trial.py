@@ -88,6 +88,8 @@ def commands(data: Path, out: Path, classifier: Path) -> list[list[str]]:
         [*synthesize, "--max-bad-fraction", "1"],
         [*synthesize, "--max-bad-fraction", "1", "--mask-resize", "nearest"],
         [*synthesize, "--dry-run"],
+        ["inspect", str(data), "--max-bad-fraction", "1"],
+        ["inspect", str(data), "--out", str(out.with_suffix(".html"))],
     ]
 
 
