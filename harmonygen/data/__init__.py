@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harmonygen.data.files import escaped
-from harmonygen.data.links import keep_inside
+from harmonygen.data.links import keep_inside, refuse_linked_tables
 from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.splits import Split, split_of_folder
 from harmonygen.errors import HarmonygenError, StorageError, UsageError, listed
@@ -73,6 +73,7 @@ def read_pairs(
     try:
         if is_url(data) or is_url(list_file or ""):
             return _read_copies(str(data), layout, list_file, subset, limit, reading, split)
+        refuse_linked_tables(Path(data), reading.allow_outside)
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         found = _read(layout, data, list_file, subset, reading, split_of_folder(subset or "") or split)
@@ -248,13 +249,13 @@ def _no_layout(path: Path) -> str:
 def _near(path: Path) -> list[str]:
     """Return the layouts whose marks a path bears, though it is in none of them."""
     from harmonygen.data import folders, voc
-    from harmonygen.data.files import entries, subfolders
+    from harmonygen.data.files import entries, is_folder, subfolders
 
     if path.is_file():
         names, inner = [path.name.lower()], []
     else:
         places = [folder for folder in (path, path / "annotations", path / "data") if folder.is_dir()]
-        names = [entry.name.lower() for place in places for entry in entries(place) if not entry.is_dir()]
+        names = [entry.name.lower() for place in places for entry in entries(place) if not is_folder(entry)]
         inner = [folder.name for folder in subfolders(path)]
     marks = {
         "imaterialist": "train.csv" in names,
@@ -282,7 +283,7 @@ def _glance(path: Path) -> str:
     """Say in a few words what a path holds."""
     if path.is_file():
         return f"a file of type '{path.suffix or 'none'}'"
-    from harmonygen.data.files import entries
+    from harmonygen.data.files import entries, is_folder
 
-    found = [f"{escaped(entry.name)}{'/' if entry.is_dir() else ''}" for entry in entries(path)]
+    found = [f"{escaped(entry.name)}{'/' if is_folder(entry) else ''}" for entry in entries(path)]
     return listed(found, most=8) or "nothing"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harmonygen.data.categories import Categories, to_categories
-from harmonygen.data.files import OnDisk, bad, entries, subfolders
+from harmonygen.data.files import OnDisk, bad, entries, is_file, subfolders
 from harmonygen.data.headers import turned_photos
 from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.orientation import canvas, chosen_way, decide, shows_segment
@@ -93,7 +93,7 @@ def instance_files(path: Path) -> list[Path]:
         return []
     splits = [folder for folder in subfolders(path) if split_of_folder(folder.name)]
     folders = [folder for folder in (path, path / "annotations", *splits) if folder.is_dir()]
-    files = [folder / entry.name for folder in folders for entry in entries(folder) if entry.is_file()]
+    files = [folder / entry.name for folder in folders for entry in entries(folder) if is_file(entry)]
     return [file for file in files if file.suffix.lower() == ".json" and _has_keys(file)]
 
 

@@ -51,7 +51,7 @@ def passed_over(name: object, reason: str, message: str) -> PassedOver:
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders directly in ``folder``, sorted, hidden ones left out."""
-    return [folder / entry.name for entry in entries(folder) if entry.is_dir()]
+    return [folder / entry.name for entry in entries(folder) if is_folder(entry)]
 
 
 def entries(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
@@ -64,6 +64,22 @@ def entries(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         raise StorageError(
             f"cannot list '{escaped(folder)}': {error.strerror or error}: check its permissions"
         ) from error
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a plain file, links followed; one that leads round in a circle is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder, links followed; one that leads round in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class FolderWalk:
             path, linked = folder / entry.name, entry.is_symlink()
             if entry.name.startswith("."):
                 self.passed.append(not_read(path))
-            elif entry.is_dir():
+            elif is_folder(entry):
                 if self._allowed(path, linked):
                     yield from self._entered(path, f"{inside}{entry.name}/", above, linked)
             elif not is_image(entry.name):

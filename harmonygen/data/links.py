@@ -10,12 +10,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from harmonygen.data.files import Inside, leads_out
-from harmonygen.errors import listed
+from harmonygen.data.files import Inside, entries, is_file, leads_out, subfolders
+from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.records import FileSource, Pair, PairSet, PassedOver
+from harmonygen.storage.bounded import refuse_outside
 
 _OURS = ("manifest.parquet", "summary.json", ".harmonygen-sample.json")
 """Files at the top of an iHarmony4 tree that harmonygen wrote."""
+_TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".gz", ".xml")
+"""Files that name pictures, or hold them."""
 
 
 class _Links:
@@ -61,6 +64,27 @@ def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
     kept = tuple(pair for pair in found if pair.pair_id not in out)
     told = f"{len(out)} pairs are left out whose files are links out of '{root}' ({listed(list(out))})"
     return replace(found, pairs=kept, passed_over=found.passed_over + rows, notes=(*found.notes, told))
+
+
+def refuse_linked_tables(data: Path, anywhere: bool = False) -> None:
+    """Refuse a table, list or Parquet file that is a link out of the data's folder, before anything opens it.
+
+    Raises:
+        UsageError: there is one, and links may not lead out.
+    """
+    if anywhere or not data.is_dir():
+        return
+    for folder in (data, *subfolders(data)):
+        for entry in entries(folder):
+            if entry.is_symlink() and is_file(entry) and entry.name.lower().endswith(_TABLES):
+                _refuse_linked(folder / entry.name, data)
+
+
+def _refuse_linked(path: Path, data: Path) -> None:
+    try:
+        refuse_outside(path, data, str(path))
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 def _folder_of(found: PairSet) -> Path:

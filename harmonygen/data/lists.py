@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from harmonygen.data.composite_names import COMPOSITES, CompositeName, parse_lines
-from harmonygen.data.files import bad, entries, read_text, subfolders
+from harmonygen.data.files import bad, entries, is_file, read_text, subfolders
 from harmonygen.errors import UsageError, shown
 from harmonygen.records import Quarantined
 
@@ -68,7 +68,7 @@ def find_lists(root: Path, role: Role) -> list[ListFile]:
         folder / entry.name
         for folder in (root, *(root / name for name in subsets))
         for entry in entries(folder)
-        if _role(entry.name) == role and entry.is_file()
+        if _role(entry.name) == role and is_file(entry)
     ]
     return [_list_at(path, root, subsets) for path in sorted(paths, key=lambda path: _preference(path, root))]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.data.files import MAX_TEXT, bad, entries, subfolders
+from harmonygen.data.files import MAX_TEXT, bad, entries, is_file, subfolders
 from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.splits import Split, choose, note, passed, split_of_file, split_of_folder
 from harmonygen.errors import StorageError, UsageError, told
@@ -76,7 +76,7 @@ def all_parquet_files(path: Path) -> list[Path]:
 
 
 def _parquet_in(folder: Path) -> list[Path]:
-    names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE)
+    names = (entry.name for entry in entries(folder) if entry.name != QUARANTINE and is_file(entry))
     return [folder / name for name in names if name.lower().endswith(".parquet")]
 
 

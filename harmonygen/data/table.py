@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harmonygen.data.files import UTF_16, OnDisk, bad, entries, read_text
+from harmonygen.data.files import UTF_16, OnDisk, bad, entries, is_file, read_text
 from harmonygen.data.ids import safe_id
 from harmonygen.errors import UsageError, listed
 from harmonygen.records import FileSource, Pair, PairSet, Quarantined, ReadOptions
@@ -35,7 +35,7 @@ def tables(path: Path) -> list[Path]:
     """Return the tables of paths that ``path`` is or holds: those with columns ``real`` and ``mask``, sorted."""
     if path.is_file():
         return [path] if set(PATH_COLUMNS) <= set(columns(path)) else []
-    return [path / entry.name for entry in entries(path) if entry.is_file() and tables(path / entry.name)]
+    return [path / entry.name for entry in entries(path) if is_file(entry) and tables(path / entry.name)]
 
 
 def columns(path: Path) -> list[str]:
@@ -115,7 +115,7 @@ def _why_not_one(data: Path, found: list[Path]) -> str:
         return (
             f"'{data}' has {len(found)} tables with columns real and mask ({listed([p.name for p in found])}): name one"
         )
-    near = [data] if data.is_file() else [data / entry.name for entry in entries(data) if entry.is_file()]
+    near = [data] if data.is_file() else [data / entry.name for entry in entries(data) if is_file(entry)]
     near = [path for path in near if path.suffix.lower() in SUFFIXES]
     if not near:
         return f"'{data}' holds no table ({', '.join(SUFFIXES)}) with columns real and mask"

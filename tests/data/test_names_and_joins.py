@@ -674,3 +674,28 @@ def test_labelme_never_reads_a_photo_outside_its_folder(tmp_path):
 def test_two_folders_that_are_named_are_joined_alike(tmp_path):
     tree(tmp_path, ["c/a.jpg"], ["m/a-mask.png"])
     assert joined(read_two_folders(tmp_path / "c", tmp_path / "m")) == [("a.jpg", "a-mask.png")]
+
+
+# Tables, lists and Parquet files themselves
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "pairs.csv", "instances.json", "IHD_train.txt"])
+def test_a_table_that_is_a_link_out_of_the_folder_is_not_opened(tmp_path, name):
+    secret, data = tmp_path / "secret", tmp_path / "data"
+    secret.write_text("secret")
+    data.mkdir()
+    (data / name).symlink_to(secret)
+    secret.chmod(0)  # root reads it all the same; others would see an error of another kind
+    with pytest.raises(UsageError, match=r"lies outside the data's folder .*--allow-outside"):
+        read_pairs(data)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a circle", "gone"])
+def test_what_only_has_the_name_of_a_table_is_none(tmp_path, kind):
+    name = tmp_path / "train.parquet"
+    if kind == "a folder":
+        name.mkdir()
+    else:
+        name.symlink_to("train.parquet" if kind == "a circle" else "nowhere.parquet")
+    with pytest.raises(UsageError, match="no layout fits"):
+        read_pairs(tmp_path)
