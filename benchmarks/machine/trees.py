@@ -15,6 +15,7 @@ from machine.choices import Key
 from machine.world import World, sha
 
 _TOP = {"plan.json", "summary.json", "manifest.parquet", "IHD_train.txt", "IHD_test.txt"}
+_TOP |= {f"{split}.{suffix}" for split in ("train", "test") for suffix in ("txt", "jsonl")}
 
 
 def faults(

@@ -142,7 +142,7 @@ def _read(
     if layout == "imaterialist":
         from harmonygen.data.imaterialist import read_imaterialist
 
-        return read_imaterialist(Path(data))
+        return read_imaterialist(Path(data), anywhere=reading.allow_outside)
     if layout == "folders":
         from harmonygen.data.folders import read_folders
 

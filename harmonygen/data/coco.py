@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harmonygen.data.categories import Categories, to_categories
-from harmonygen.data.files import OnDisk, bad, entries, is_file, subfolders
+from harmonygen.data.files import OnDisk, bad, entries, home_of, is_file, subfolders
 from harmonygen.data.headers import turned_photos
 from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.orientation import canvas, chosen_way, decide, shows_segment
@@ -145,19 +145,23 @@ def _labels_twice(pairs: Sequence[Pair]) -> tuple[str, ...]:
     return (f"{len(twice)} annotation ids stand twice ({listed(twice)}): each is read, with the photo that it names",)
 
 
-def read_coco_unions(data: Path, classes: str = "all", orientation: Orientation = "auto") -> PairSet:
+def read_coco_unions(
+    data: Path, classes: str = "all", orientation: Orientation = "auto", anywhere: bool = False
+) -> PairSet:
     """Read one pair per photo: the union of its annotations of the chosen classes; bad ones go to ``PairSet.bad``.
 
     Args:
         data: the JSON file, or a folder that holds one.
         classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
         orientation: what polygons follow where EXIF turns a photo and neither sizes nor polygons tell.
+        anywhere: read photos outside the data's folder too.
 
     Raises:
         UsageError: not one JSON file with ``images`` and ``annotations``, no photo is found, or unknown classes.
     """
     instances, folder, others = _open(data, None)
-    canvases = _canvases(instances, folder, orientation)
+    within = None if anywhere else home_of(instances.path)
+    canvases = _canvases(instances, folder, orientation, within)
     chosen = instances.categories.choose(classes)
     unions, seen = Unions("annotation"), set()
     for label, annotation in instances.annotations():
@@ -167,16 +171,18 @@ def read_coco_unions(data: Path, classes: str = "all", orientation: Orientation 
             _unite(unions, label, annotation, instances, chosen, canvases)
         except InputError as error:
             unions.lose(name, label, str(error))
-    found = unions.pair_set("coco", instances.path, partial(OnDisk().path, folder), _photo_id)
+    found = unions.pair_set("coco", instances.path, partial(OnDisk().path, folder), _photo_id, within)
     unseen = [name for name in _names(instances) if name not in seen]
     without = tuple(bad(name, f"'{name}' has no annotation: it has no mask", NO_SEGMENT) for name in unseen)
     return _told(replace(found, left_out=found.left_out + without), instances, others, instances.notes)
 
 
-def _canvases(instances: Instances, folder: Path, orientation: Orientation) -> dict[tuple[str, str], tuple[int, int]]:
+def _canvases(
+    instances: Instances, folder: Path, orientation: Orientation, within: Path | None
+) -> dict[tuple[str, str], tuple[int, int]]:
     """Return the (height, width) that the polygons of photos on their side were drawn on, by photo and label."""
     names = set(_names(instances))
-    heads = turned_photos(FileSource(folder / name) for name in names)
+    heads = turned_photos(FileSource(folder / name, within=within) for name in names)
     turned = {path: head for path, head in heads.items() if head.on_its_side}
     if not turned:
         return {}

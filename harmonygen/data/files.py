@@ -82,6 +82,11 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def home_of(path: Path) -> Path:
+    """Return the folder of the data set that an instances file belongs to: above ``annotations/``, else its own."""
+    return path.parent.parent if path.parent.name == "annotations" else path.parent
+
+
 @dataclass(frozen=True)
 class Inside:
     """Where links may lead: into ``root`` alone, or anywhere (``anywhere``)."""

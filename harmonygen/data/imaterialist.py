@@ -55,12 +55,13 @@ def matches(path: Path) -> bool:
     return table.is_file() and set(COLUMNS) <= set(_header(table))
 
 
-def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
+def read_imaterialist(data: Path, classes: str = "all", anywhere: bool = False) -> PairSet:
     """Read one pair per photo: the union of its valid segments; bad rows go to ``PairSet.bad``.
 
     Args:
         data: the contest's folder.
         classes: ``all``, ``garments``, or ids or names separated by commas (see :mod:`harmonygen.data.categories`).
+        anywhere: read photos that are links out of the folder too.
 
     Raises:
         UsageError: no ``train.csv`` with the columns, classes that are not there, or ids that cannot name files.
@@ -79,7 +80,7 @@ def read_imaterialist(data: Path, classes: str = "all") -> PairSet:
         else:
             _unite(unions, number, segment)
     photos = Listing(data / PHOTOS, (".jpg", ".jpeg", ".png"))
-    found = unions.pair_set("imaterialist", data, photos.path)
+    found = unions.pair_set("imaterialist", data, photos.path, within=None if anywhere else data)
     rows = photos.passed_over() + tuple(
         passed(data / each, "test", "train") for each in _TEST if (data / each).is_dir()
     )

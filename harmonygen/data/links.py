@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from harmonygen.data.files import Inside, entries, is_file, leads_out, subfolders
+from harmonygen.data.files import Inside, entries, home_of, is_file, leads_out, subfolders
 from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.records import FileSource, Pair, PairSet, PassedOver
 from harmonygen.storage.bounded import refuse_outside
@@ -88,8 +88,9 @@ def _refuse_linked(path: Path, data: Path) -> None:
 
 
 def _folder_of(found: PairSet) -> Path:
-    folder = found.root if found.root.is_dir() else found.root.parent
-    return folder.parent if found.layout == "coco" and folder.name == "annotations" else folder
+    if found.layout == "coco" and not found.root.is_dir():
+        return home_of(found.root)
+    return found.root if found.root.is_dir() else found.root.parent
 
 
 def _out(pair: Pair, links: _Links, root: Path) -> str | None:

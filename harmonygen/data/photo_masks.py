@@ -51,6 +51,7 @@ class Unions:
         self._unit, self._limit, self._waiting = unit, waiting, 0
         self._photos: dict[str, _Photo] = {}
         self._bad: list[Quarantined] = []
+        self._within: Path | None = None
 
     def _photo(self, name: str) -> _Photo:
         photo = self._photos.get(name)
@@ -92,7 +93,12 @@ class Unions:
         self._waiting = 0
 
     def pair_set(
-        self, layout: str, root: Path, path_of: Callable[[str], Path], id_of: Callable[[str], str] = str
+        self,
+        layout: str,
+        root: Path,
+        path_of: Callable[[str], Path],
+        id_of: Callable[[str], str] = str,
+        within: Path | None = None,
     ) -> PairSet:
         """Return one pair per photo, sorted by name; nothing is left in here.
 
@@ -101,12 +107,14 @@ class Unions:
             root: the data set.
             path_of: the file of a photo; its header says which size is right where segments disagree.
             id_of: the id of a photo, by its name.
+            within: the folder that photos have to lie in, links followed; None is anywhere.
 
         Raises:
             UsageError: photos whose names cannot be file names.
         """
         refuse_unsafe(sorted(map(id_of, self._photos)), "photo name")
         left_out: list[Quarantined] = []
+        self._within = within
         pairs = tuple(self._pairs(path_of, id_of, left_out))
         return PairSet(pairs, layout, root, tuple(self._bad), tuple(left_out))
 
@@ -129,7 +137,7 @@ class Unions:
     def _of_the_files_size(self, name: str, photo: _Photo, path: Path) -> Size | None:
         """Return the size to unite: the file's (or that of the upright photo, if more state it); lose the others."""
         try:
-            right = photo_sizes(path)
+            right = photo_sizes(path, self._within)
         except InputError as error:
             count = sum(len(stack.numbers) for stack in photo.stacks.values())
             self._bad.append(bad(name, f"{count} {self._unit}s of '{name}' are lost: {error}"))

@@ -64,11 +64,11 @@ def _read(data: str | Path, classes: str, reading: ReadOptions) -> PairSet:
 
         return replace(read_imaterialist(cached_sample(cache_folder(), "imaterialist"), classes), layout=SAMPLE)
     if layout == "imaterialist":
-        return read_imaterialist(Path(data), classes)
+        return read_imaterialist(Path(data), classes, reading.allow_outside)
     if layout == "coco":
         from harmonygen.data.coco import read_coco_unions
 
-        return read_coco_unions(Path(data), classes, reading.mask_orientation)
+        return read_coco_unions(Path(data), classes, reading.mask_orientation, reading.allow_outside)
     if classes.strip().casefold() != ALL:
         raise UsageError(
             f"classes {classes!r} were given but '{data}' is in layout '{layout}', which has no classes: "

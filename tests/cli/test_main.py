@@ -273,7 +273,8 @@ def doctor():
     time.sleep(20)
 """
     program = f"""
-import sys, types
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 verb = types.ModuleType("harmonygen_cli.doctor")
 exec({verb!r}, verb.__dict__)
 sys.modules["harmonygen_cli.doctor"] = verb

@@ -699,3 +699,15 @@ def test_what_only_has_the_name_of_a_table_is_none(tmp_path, kind):
         name.symlink_to("train.parquet" if kind == "a circle" else "nowhere.parquet")
     with pytest.raises(UsageError, match="no layout fits"):
         read_pairs(tmp_path)
+
+
+def test_no_header_of_a_linked_photo_is_read_where_segments_are_united(tmp_path, monkeypatch):
+    """Its size would decide which segments are right: iMaterialist's photos and COCO's unions."""
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    (data / "train" / "a.png").symlink_to(tmp_path / "secret.png")
+    (data / "train.csv").write_text("ImageId,EncodedPixels,Height,Width,ClassId\na,1 4,4,4,0\n")
+    monkeypatch.setattr("harmonygen.data.headers.Header.read", lambda *_: pytest.fail("a photo outside was opened"))
+    with pytest.raises(UsageError, match="lies outside the data's folder"):
+        read_pairs(data)

@@ -235,7 +235,7 @@ def test_the_noise_schedule_is_the_folders_with_the_papers_spacing(inpainting):
 def test_a_checkpoint_states_its_target_and_noise_too():
     spec = json.loads((STARTER / "inverse" / SPEC_NAME).read_text())
     scheduler = json.loads((STARTER / "inverse" / "scheduler" / "scheduler_config.json").read_text())
-    unstated = {"steps": 5, "draws": 1, "detail_map": "affine", "detail_cell": 1}
+    unstated = {"steps": 5, "draws": 1, "detail_map": "affine", "detail_cell": 1, "posterior": "mode"}
     names = ("target", "noise", "noise_share", "mask_pooling", "detail_radius", "sampler")
     expected = {name: spec[name] for name in names} | {name: spec.get(name, unstated[name]) for name in unstated}
     assert stated_choices("starter") == {**expected, "prediction_type": scheduler["prediction_type"]}

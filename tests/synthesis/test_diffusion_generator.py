@@ -98,8 +98,8 @@ def test_max_side_is_the_size_of_the_composite(generator, make_photo, draw):
 
 def test_the_photo_is_encoded_once(generator, make_photo, draw, monkeypatch):
     calls = []
-    encode = generator.draw.model.encode
-    monkeypatch.setattr(generator.draw.model, "encode", lambda *inputs: calls.append(1) or encode(*inputs))
+    encode = generator.draw.model.condition
+    monkeypatch.setattr(generator.draw.model, "condition", lambda *inputs: calls.append(1) or encode(*inputs))
     photo = make_photo(detail="decode")
     list(generator(photo, draw(photo, 9)))
     assert len(calls) == 1
