@@ -7,7 +7,7 @@ STAMP = $(VENV)/.harmonygen-installed
 # Hundreds of short processes start in the tests: without this each compiles torch and the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test faults crash bench house lint clean install
+.PHONY: quickstart test faults crash fuzz bench house lint clean install
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,9 @@ faults: $(STAMP)
 
 crash: $(STAMP)
 	$(BIN)/python benchmarks/crash_states
+
+fuzz: $(STAMP)
+	$(BIN)/python benchmarks/fuzz
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks

@@ -74,7 +74,9 @@ def table(root: Path) -> Path:
     with (root / "pairs.csv").open("w", newline="") as opened:
         rows = csv.writer(opened)
         rows.writerow(["real", "mask"])
-        rows.writerows([f"images/{found.name}", f"masks/{found.stem}.png"] for found in sorted((root / "images").iterdir()))
+        rows.writerows(
+            [f"images/{found.name}", f"masks/{found.stem}.png"] for found in sorted((root / "images").iterdir())
+        )
     return root / "pairs.csv"
 
 

@@ -50,9 +50,7 @@ ODD_VALUES += ([], {}, [[]], [None], ["a"], {"size": [1, 1]}, "\x00", "\x1b[31m"
 def files(root: Path) -> list[Path]:
     """Return the files of a data set, sorted."""
     return sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**20
+        path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**20
     )
 
 
