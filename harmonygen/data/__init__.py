@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harmonygen.data.files import escaped
-from harmonygen.data.links import keep_inside, refuse_linked_tables
+from harmonygen.data.links import check_data, keep_inside
 from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.splits import Split, split_of_folder
 from harmonygen.errors import HarmonygenError, StorageError, UsageError, listed
@@ -73,7 +73,7 @@ def read_pairs(
     try:
         if is_url(data) or is_url(list_file or ""):
             return _read_copies(str(data), layout, list_file, subset, limit, reading, split)
-        refuse_linked_tables(Path(data), reading.allow_outside)
+        check_data(Path(data), reading.allow_outside)
         layout = layout or reading.layout or detect_layout(data)
         _refuse_options(layout, data, list_file)
         found = _read(layout, data, list_file, subset, reading, split_of_folder(subset or "") or split)

@@ -7,7 +7,6 @@ segmentation of a single annotation is decoded only when its pair is; where anno
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from harmonygen.pictures.masks import to_rle
 from harmonygen.records import FileSource, Orientation, Pair, PairSet, PassedOver, Quarantined, SegmentSource
 
 KEYS = ("images", "annotations")
+_LONGEST_KEY = 16  # bytes of a key with its quotes, which may lie over two chunks
 PHOTO_FOLDERS = ("images", "photos", "train", "val", "test", "data", "valid", "validation", "img", "JPEGImages")
 _PROBED = 50  # photos looked for to choose the folder
 
@@ -99,12 +99,17 @@ def instance_files(path: Path) -> list[Path]:
 
 def _has_keys(path: Path) -> bool:
     """Look for COCO's keys in the bytes, so that other JSON beside it is passed over without being parsed."""
-    wanted = [f'"{key}"'.encode() for key in (*KEYS, "segmentation")]
+    wanted = {f'"{key}"'.encode() for key in (*KEYS, "segmentation")}
+    rest = b""
     try:
-        with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            return all(raw.find(word) >= 0 for word in wanted)
-    except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
+        with path.open("rb") as opened:
+            while wanted and (chunk := opened.read(CHUNK)):
+                text = rest + chunk
+                wanted = {word for word in wanted if word not in text}
+                rest = text[-_LONGEST_KEY:]
+    except OSError:
         return False
+    return not wanted
 
 
 def read_coco(data: Path, photos: Path | None = None, split: Split = "train") -> PairSet:

@@ -15,7 +15,7 @@ from harmonygen.data.files import bad
 from harmonygen.data.folders import read_two_folders
 from harmonygen.data.ids import refuse_collisions, refuse_repeats
 from harmonygen.data.iharmony4 import read_iharmony4
-from harmonygen.data.links import keep_inside, refuse_linked_tables
+from harmonygen.data.links import check_data, keep_inside
 from harmonygen.data.lists import HeldOut, Role, held_out, place_of
 from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.parquet import bounds, download, parquet_parts, read_rows, read_schema
@@ -139,7 +139,7 @@ def composites_of(
         UsageError: another layout, no composite column, or nothing to read.
     """
     reading = reading or ReadOptions(allow_outside=True)  # a tree of this program's own
-    refuse_linked_tables(Path(data), reading.allow_outside)
+    check_data(Path(data), reading.allow_outside)
     layout = layout or reading.layout or (RUN if is_run(data) else detect_layout(data))
     if list_file is not None and layout not in ("iharmony4", SAMPLE):
         raise UsageError(f"a list file was given but '{data}' is in layout '{layout}': lists are for iharmony4 only")

@@ -66,12 +66,14 @@ def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
     return replace(found, pairs=kept, passed_over=found.passed_over + rows, notes=(*found.notes, told))
 
 
-def refuse_linked_tables(data: Path, anywhere: bool = False) -> None:
-    """Refuse a table, list or Parquet file that is a link out of the data's folder, before anything opens it.
+def check_data(data: Path, anywhere: bool = False) -> None:
+    """Refuse what must not be opened: a device or FIFO, and tables, lists and Parquet files that are links out of a folder.
 
     Raises:
-        UsageError: there is one, and links may not lead out.
+        UsageError: the data are neither a file nor a folder, or such a link is there and links may not lead out.
     """
+    if data.exists() and not data.is_file() and not data.is_dir():
+        raise UsageError(f"'{data}' is neither a file nor a folder (a device or a FIFO?): name the data themselves")
     if anywhere or not data.is_dir():
         return
     for folder in (data, *subfolders(data)):

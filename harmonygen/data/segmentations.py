@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harmonygen.data import SAMPLE, checked, detect_layout, read_pairs
 from harmonygen.data.categories import ALL
-from harmonygen.data.links import keep_inside, refuse_linked_tables
+from harmonygen.data.links import check_data, keep_inside
 from harmonygen.data.orientation import with_mask_rule
 from harmonygen.errors import StorageError, UsageError
 from harmonygen.records import Pair, PairSet, ReadOptions
@@ -45,7 +45,7 @@ def read_segmentations(
         raise UsageError(f"limit is {limit}: it must be 1 or more")
     try:
         reading = reading or ReadOptions()
-        refuse_linked_tables(Path(data), reading.allow_outside)
+        check_data(Path(data), reading.allow_outside)
         found = keep_inside(_read(data, classes, reading), reading.allow_outside)
         return with_mask_rule(checked(found, None, limit), found.pairs, reading)
     except OSError as error:

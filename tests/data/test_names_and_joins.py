@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from harmonygen.data import detect_layout, read_pairs
+from harmonygen.data.coco import CHUNK, instance_files
 from harmonygen.data.folders import read_two_folders
 from harmonygen.data.mask_names import Photos
 from harmonygen.errors import UsageError
@@ -711,3 +712,16 @@ def test_no_header_of_a_linked_photo_is_read_where_segments_are_united(tmp_path,
     monkeypatch.setattr("harmonygen.data.headers.Header.read", lambda *_: pytest.fail("a photo outside was opened"))
     with pytest.raises(UsageError, match="lies outside the data's folder"):
         read_pairs(data)
+
+
+def test_a_fifo_that_is_named_as_data_is_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / "pairs.csv")
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("place", [CHUNK - 4, CHUNK, 3])
+def test_a_key_that_lies_over_two_chunks_is_found(tmp_path, place):
+    path = tmp_path / "instances.json"
+    path.write_text("{" + " " * place + '"images": [], "annotations": [], "segmentation": 1}')
+    assert instance_files(path) == [path]
