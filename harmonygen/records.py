@@ -59,13 +59,15 @@ class FileSource:
 
     Of a mask, ``rule`` says how it is read; it travels here, so that whoever decodes a mask reads it so.
     ``within`` is the folder that the file must lie in once links are followed (None: anywhere): that of the data set
-    which names it, since names in data of others may lead to private files.
+    which names it, since names in data of others may lead to private files. ``as_stored`` takes the colours as the file
+    holds them, whatever profile it has: composites of a data set were made of these values.
     """
 
     path: Path
     url: str = ""
     rule: MaskRule = AS_STATED
     within: Path | None = field(default=None, compare=False)
+    as_stored: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return self.url or str(self.path)
@@ -83,6 +85,7 @@ class CellSource:
     row: int
     rule: MaskRule = AS_STATED
     within: Path | None = field(default=None, compare=False)
+    as_stored: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}[{self.column}, row {self.row}]"

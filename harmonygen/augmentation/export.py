@@ -58,7 +58,7 @@ class PlainForm:
 
     def convert(self, encoded: bytes, name: str) -> bytes:
         """Return a photo in the form's format, and note what that costs."""
-        stored = convert(decode(encoded, name).image_u8, self.photos, name)
+        stored = convert(decode(encoded, name, as_stored=True).image_u8, self.photos, name)
         self.means.append(stored.mean)
         self.most = max(self.most, stored.most)
         return stored.encoded

@@ -188,7 +188,7 @@ def _stem(path: str) -> str:
 def _of_pair(pair: Pair, path: Path) -> Composite:
     """Return the composite of a pair that lies in a file."""
     name = f"{pair.subset}/{path.stem}" if pair.subset else path.stem
-    composite = FileSource(path, within=pair.real.within)
+    composite = FileSource(path, within=pair.real.within, as_stored=True)
     return Composite(name, pair.subset, pair.real_id, composite, pair.real, pair.mask, pair.extra)
 
 
@@ -242,8 +242,9 @@ def _of_parquet(data: str | Path, role: Role, reading: ReadOptions) -> Composite
 def _of_row(pair: Pair) -> Composite:
     if not isinstance(pair.real, CellSource):
         raise TypeError(f"row {pair.pair_id} of a Parquet file has its photo in {pair.real!r}")
-    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, within=pair.real.within)
-    return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, pair.real, pair.mask)
+    cell = CellSource(pair.real.path, COMPOSITE, pair.real.row, within=pair.real.within, as_stored=True)
+    real = replace(pair.real, as_stored=True)
+    return Composite(f"{cell.path.stem}-{cell.row:06d}", pair.subset, pair.real_id, cell, real, pair.mask)
 
 
 def _of_run(folder: Path) -> CompositeSet:

@@ -199,7 +199,7 @@ def _pair(group: Sequence[CompositeName], locate: Locate) -> Pair:
         pair_id=first.pair_id,
         real_id=first.real_id,
         mask_id=safe_id(first.mask),
-        real=FileSource(locate(first.subset, REALS, first.real)),
+        real=FileSource(locate(first.subset, REALS, first.real), as_stored=True),
         mask=FileSource(locate(first.subset, MASKS, first.mask_stem)),
         subset=first.subset,
         originals=tuple(sorted({name.composite_name for name in group})),

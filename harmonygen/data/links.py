@@ -67,7 +67,7 @@ def keep_inside(found: PairSet, anywhere: bool = False) -> PairSet:
 
 
 def check_data(data: Path, anywhere: bool = False) -> None:
-    """Refuse what must not be opened: a device or FIFO, and tables, lists and Parquet files that are links out of a folder.
+    """Refuse what must not be opened: a device or FIFO, and a table, list or Parquet file that links out of a folder.
 
     Raises:
         UsageError: the data are neither a file nor a folder, or such a link is there and links may not lead out.

@@ -101,7 +101,7 @@ class Looked:
     def _photo(self) -> Decoded:
         encoded = read_bytes(self.pair.real)
         self.found = replace(self.found, header=header_of_bytes(encoded), digest=digest_of_bytes(encoded))
-        decoded = decode(encoded, str(self.pair.real), self.rules.max_pixels)
+        decoded = decode(encoded, str(self.pair.real), self.rules.max_pixels, self.pair.real.as_stored)
         self.found = replace(self.found, photo=decoded.reading, phash=_hash(decoded))
         return decoded
 

@@ -227,8 +227,8 @@ def to_rgba(image: Image.Image) -> Image.Image:
     return (image.convert(straight) if straight else image).convert("RGBA")
 
 
-def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode image bytes to an upright RGB photo, its colours in sRGB.
+def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS, as_stored: bool = False) -> Decoded:
+    """Decode image bytes to an upright RGB photo, its colours in sRGB, or with ``as_stored`` as they are in the file.
 
     Raises:
         InputError: not an image, damaged, over the pixel limit, HDR, a raw file, or of values that are no photo's.
@@ -236,7 +236,7 @@ def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
     opened = open_checked(encoded, name, max_pixels)
     deep, several = is_deep(opened), _has_frames(opened)
     upright, orientation = load_upright(opened, name)
-    profile, broken = profile_of(opened, encoded, name)
+    profile, broken = (None, "") if as_stored else profile_of(opened, encoded, name)
     image_u8, how, warned = _in_rgb(upright, profile, name)
     warned += [
         said
@@ -298,7 +298,7 @@ def tell(name: str, reading: PhotoReading) -> None:
 
 def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS, read: Read = read_bytes) -> Decoded:
     """Read and decode an image source (see :func:`decode`)."""
-    return decode(read(source), str(source), max_pixels)
+    return decode(read(source), str(source), max_pixels, source.as_stored)
 
 
 def decode_plainly(encoded: bytes, name: str) -> ImageU8:

@@ -274,13 +274,16 @@ class Run:
 
     def composite_source(self, row: Mapping[str, Any]) -> CellSource:
         """Return where the composite of a row is."""
-        return CellSource(self.parts[row["part"]], "composite", row["row"])
+        return CellSource(self.parts[row["part"]], "composite", row["row"], as_stored=True)
 
     def pair_sources(self, part: int) -> dict[str, tuple[CellSource, CellSource]]:
         """Return where the photo and the mask of each pair of a shard are."""
         path = self.pair_file(part)
         ids = enumerate(self._column(part, "pair_id"))
-        return {pair_id: (CellSource(path, "real", row), CellSource(path, "mask", row)) for row, pair_id in ids}
+        return {
+            pair_id: (CellSource(path, "real", row, as_stored=True), CellSource(path, "mask", row))
+            for row, pair_id in ids
+        }
 
     def noted(self, only: Collection[str] | None = None) -> list[Noted]:
         """Return what the run notes of its photos and masks, of all pairs or of ``only`` these."""

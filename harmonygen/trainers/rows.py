@@ -167,7 +167,7 @@ class Reader:
     def _pair(self, pair_id: str, images: PairImages) -> PairPictures:
         if images.real is None and not images.path.is_file():
             raise StorageError(f"photo '{images.path}' of {pair_id} is gone: bring it back, then repeat the command")
-        real_u8 = decode(bytes_of(images), str(images.path)).image_u8
+        real_u8 = decode(bytes_of(images), str(images.path), as_stored=True).image_u8
         mask = to_mask(Image.open(io.BytesIO(images.mask)))
         suffix = self._kept(head_of(images))
         own = EncodedPicture(images.real, None if images.real is not None else images.path, suffix)
@@ -176,7 +176,7 @@ class Reader:
 
     def _row(self, row: Mapping[str, Any], encoded: bytes, pair: PairPictures) -> EditRow:
         key = f"{self.keys[pair.pair_id]}-k{row['k']:03d}"
-        composite_u8 = decode(encoded, key).image_u8
+        composite_u8 = decode(encoded, key, as_stored=True).image_u8
         change = measure_foreground_change(pair.real_u8, composite_u8, pair.mask_u8)
         words = words_of(change, self.settings.direction, self.settings.seed, key)
         suffix = kept_suffix(encoded[:16], "png")

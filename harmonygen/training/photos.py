@@ -203,7 +203,7 @@ class Sources:
 
     def image(self, source: ImageSource) -> Decoded:
         """Decode a photo; raise InputError if it is bad."""
-        return decode(self._bytes(source), str(source))
+        return decode(self._bytes(source), str(source), as_stored=source.as_stored)
 
     def mask(self, source: MaskSource, photo: Decoded) -> MaskArray:
         """Decode the mask of a photo; raise InputError if it is bad, empty, full or of another size."""

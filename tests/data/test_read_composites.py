@@ -9,11 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import skimage
 from PIL import Image
 
+from harmonygen.data import read_pairs
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import UsageError
 from harmonygen.pictures.images import encode, read_image
+from harmonygen.records import FileSource
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 
@@ -139,3 +142,29 @@ def test_parquet_gives_the_cells_of_every_row(tmp_path, pictures):
         assert np.array_equal(read_image(each.composite).image_u8, photo)
     with pytest.raises(UsageError, match="lists are for iharmony4 only"):
         read_composites(tmp_path, list_file="x.txt")
+
+
+def adobe(image: Image.Image, path) -> None:
+    """Save a picture as a JPEG with Adobe RGB's profile, as iHarmony4's photos may be."""
+    profile = next(path for path in (Path(skimage.__file__).parent / "data").glob("rocket.jpg"))
+    with Image.open(profile) as opened:
+        image.save(path, quality=100, subsampling=0, icc_profile=opened.info["icc_profile"])
+
+
+def test_a_data_sets_composites_and_photos_are_read_as_they_are_stored(tmp_path):
+    """Its composites were made of the stored values: converting the one that kept its profile would part them."""
+    tree = tmp_path / "tree" / "HX"
+    for inner in ("composite_images", "masks", "real_images"):
+        (tree / inner).mkdir(parents=True)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((32, 32))
+    adobe(picture, tree / "real_images" / "a.jpg")
+    picture.save(tree / "composite_images" / "a_1_1.jpg", quality=100, subsampling=0)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:16, 8:16] = 255
+    Image.fromarray(mask).save(tree / "masks" / "a_1.png")
+    (found,) = read_composites(tmp_path / "tree").composites
+    assert np.array_equal(read_image(found.composite).image_u8, read_image(found.photo).image_u8)
+    (pair,) = read_pairs(tmp_path / "tree")
+    assert np.array_equal(read_image(pair.real).image_u8, read_image(found.composite).image_u8)
+    plain = read_image(FileSource(tree / "real_images" / "a.jpg"))
+    assert not np.array_equal(plain.image_u8, read_image(pair.real).image_u8)  # a photo alone is brought to sRGB
