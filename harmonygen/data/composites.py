@@ -186,10 +186,11 @@ def _stem(path: str) -> str:
 
 
 def _of_pair(pair: Pair, path: Path) -> Composite:
-    """Return the composite of a pair that lies in a file."""
+    """Return the composite of a pair that lies in a file; both are read as they are stored."""
     name = f"{pair.subset}/{path.stem}" if pair.subset else path.stem
     composite = FileSource(path, within=pair.real.within, as_stored=True)
-    return Composite(name, pair.subset, pair.real_id, composite, pair.real, pair.mask, pair.extra)
+    real = replace(pair.real, as_stored=True)
+    return Composite(name, pair.subset, pair.real_id, composite, real, pair.mask, pair.extra)
 
 
 def _of_tree(

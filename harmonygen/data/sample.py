@@ -196,7 +196,7 @@ def _write_photos(folder: Path) -> list[_Picture]:
         if name not in written:
             written[name] = _as_jpeg(pair)
             (folder / f"{name}.jpg").write_bytes(written[name])
-        photo = decode(written[name], name)
+        photo = decode(written[name], name, as_stored=True)  # as the tree's readers take it
         pictures.append(_Picture(pair, photo.image_u8, read_mask(pair.mask, photo)))
     return pictures
 

@@ -56,8 +56,8 @@ def expanded(methods: tuple[MethodSpec, ...]) -> tuple[tuple[MethodSpec, ...], d
 
 
 def from_folder(paths: Mapping[str, Path], max_pixels: int = MAX_PIXELS) -> Predictor:
-    """Return the predictor that reads each composite's file; ``paths`` is by name."""
-    return lambda loaded: read_image(FileSource(paths[loaded.case.name]), max_pixels).image_u8
+    """Return the predictor that reads each composite's file as it is stored; ``paths`` is by name."""
+    return lambda loaded: read_image(FileSource(paths[loaded.case.name], as_stored=True), max_pixels).image_u8
 
 
 class Models:

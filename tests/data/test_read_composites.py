@@ -14,8 +14,10 @@ from PIL import Image
 
 from harmonygen.data import read_pairs
 from harmonygen.data.composites import read_composite_folders, read_composites
+from harmonygen.data.sample import cached_sample
 from harmonygen.errors import UsageError
 from harmonygen.pictures.images import encode, read_image
+from harmonygen.pictures.masks import read_mask
 from harmonygen.records import FileSource
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
@@ -168,3 +170,22 @@ def test_a_data_sets_composites_and_photos_are_read_as_they_are_stored(tmp_path)
     assert np.array_equal(read_image(pair.real).image_u8, read_image(found.composite).image_u8)
     plain = read_image(FileSource(tree / "real_images" / "a.jpg"))
     assert not np.array_equal(plain.image_u8, read_image(pair.real).image_u8)  # a photo alone is brought to sRGB
+
+
+def test_a_tables_composites_and_photos_are_read_as_they_are_stored(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    adobe(picture, tmp_path / "a.jpg")
+    picture.save(tmp_path / "c.jpg", quality=100, subsampling=0)
+    Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), 12)).save(tmp_path / "m.png")
+    (tmp_path / "pairs.csv").write_text("real,mask,composite\na.jpg,m.png,c.jpg\n")
+    (found,) = read_composites(tmp_path / "pairs.csv").composites
+    assert np.array_equal(read_image(found.composite).image_u8, read_image(found.photo).image_u8)
+
+
+def test_the_samples_composites_have_their_photos_backgrounds(tmp_path):
+    """One of its photos has a profile: converted before it was recoloured, all its backgrounds were 6 levels off."""
+    tree = cached_sample(tmp_path, "iharmony4")
+    for found in read_composites(tree, list_file=tree / "IHD_test.txt").composites:
+        photo, composite = read_image(found.photo), read_image(found.composite)
+        outside = ~read_mask(found.mask, photo)
+        assert np.abs(photo.image_u8.astype(int) - composite.image_u8)[outside].mean() < 1  # both are JPEG
