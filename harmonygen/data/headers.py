@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from harmonygen.data.first_bytes import (
+    EXIF_CHUNK,
+    ORIENTATION,
+    START,
+    NotPlainError,
+    Opened,
+    fields_of,
+    last_bytes,
+)
 from harmonygen.errors import InputError
 from harmonygen.pictures.formats import prepare_file
 from harmonygen.records import FileSource
 from harmonygen.storage.bounded import check_file
 
-ORIENTATION = 0x0112  # EXIF
-EXIF = b"Exif\0\0"
+if TYPE_CHECKING:
+    from PIL import Image
+
 _WIDTH, _HEIGHT = 0x0100, 0x0101  # TIFF's, as it is stored; Pillow's size is that of the upright picture
-_UNKNOWN = 99
-_START, _END = 4096, 65536  # bytes that are read of a file; EXIF that stands after a PNG's pixels is short
 _THREADS, _CHUNK = 8, 256
 _PNG_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
@@ -44,10 +52,7 @@ class Header:
             ):
                 tags = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
                 width, height = tags.get(_WIDTH) or opened.width, tags.get(_HEIGHT) or opened.height
-                if opened.format == "PNG" and not _PNG_KEYS & set(opened.info):
-                    orientation = _after_the_pixels(path)  # asked for it, Pillow decodes the whole file
-                else:
-                    orientation = opened.getexif().get(ORIENTATION, 1)
+                orientation = orientation_of(opened, end_of(path) if opened.format == "PNG" else b"")
         except Image.DecompressionBombError as error:
             raise InputError(f"'{path}' is over the pixel limit: {error}: shrink it first") from error
         except OSError as error:
@@ -55,8 +60,7 @@ class Header:
             raise InputError(f"cannot read the photo '{path}': {why}: check the path and the file") from error
         except Exception as error:  # headers raise SyntaxError, ValueError, struct.error ...
             raise InputError(f"the header of '{path}' is damaged ({error}): export it again") from error
-        known = isinstance(orientation, int) and 1 <= orientation <= 8
-        return cls((height, width), orientation if known else 1)
+        return cls((height, width), orientation)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -102,12 +106,24 @@ def _turned(photos: Sequence[FileSource]) -> list[tuple[Path, Header]]:
 
 
 def _header(photo: FileSource) -> Header | None:
-    """Return a header if the first bytes leave it open that there is an orientation."""
+    """Return a header; None where the first bytes rule out that there is an orientation, or there is no picture."""
     try:
         check_file(photo.path, str(photo), photo.within)
-        return read_header(photo) if _may_turn(photo.path) else None
+        return _first(photo)
     except (InputError, OSError, ValueError, IndexError):
         return None  # whoever reads the photo says so
+
+
+def _first(photo: FileSource) -> Header | None:
+    number = os.open(photo.path, os.O_RDONLY)
+    try:
+        opened = Opened(number, os.read(number, START))
+        with suppress(NotPlainError):
+            fields = fields_of(opened)
+            return Header((fields.height, fields.width), fields.orientation)
+    finally:
+        os.close(number)
+    return read_header(photo) if _may_turn(opened.start) else None
 
 
 def read_header(picture: FileSource) -> Header:
@@ -117,86 +133,27 @@ def read_header(picture: FileSource) -> Header:
     return Header.read(picture.path)
 
 
-def _may_turn(path: Path) -> bool:
-    """Tell whether a file may hold EXIF or XMP: whether the bytes before its pixels, or a PNG's last ones, do."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        start = os.read(opened, _START)
-        if start.startswith(b"\xff\xd8"):
-            return _jpeg_may(start)
-        if start.startswith(b"\x89PNG"):
-            return _png_may(start, opened)
-    finally:
-        os.close(opened)
+def orientation_of(opened: Image.Image, end: bytes) -> int:
+    """Return the EXIF orientation 1..8 of an image that Pillow has opened; ``end`` are the last bytes of its file.
+
+    A PNG is decoded for it only where its last bytes say that EXIF stands after the pixels.
+    """
+    if opened.format == "PNG" and not _PNG_KEYS & set(opened.info):
+        if EXIF_CHUNK not in end:
+            return 1
+        opened.load()
+    stated = opened.getexif().get(ORIENTATION, 1)
+    return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+
+
+def end_of(path: Path) -> bytes:
+    """Return the last bytes of a file."""
+    with path.open("rb") as opened:
+        return last_bytes(opened.fileno())
+
+
+def _may_turn(start: bytes) -> bool:
+    """Tell by a file's first bytes whether it may state an orientation: a WebP says so, bitmaps and GIF cannot."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return start[12:16] == b"VP8X" and bool(start[20] & 0b1100)
     return not start.startswith((b"BM", b"GIF8"))
-
-
-def exif_orientation(content: bytes) -> int:
-    r"""Return the orientation in the first directory of EXIF (a TIFF header and what follows), 0 if it states none.
-
-    Raises:
-        ValueError: it is damaged, cut off before the directory's end, or states something else than 1..8.
-
-    >>> exif_orientation(b"II*\0\x08\0\0\0\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0")
-    6
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
-    if order is None:
-        raise ValueError("no TIFF header")
-    try:
-        (place,) = struct.unpack_from(f"{order}I", content, 4)
-        (count,) = struct.unpack_from(f"{order}H", content, place)
-        entries = [struct.unpack_from(f"{order}HHIH", content, place + 2 + 12 * entry) for entry in range(count)]
-    except struct.error as error:
-        raise ValueError("cut off") from error
-    found = [(kind, number, value) for tag, kind, number, value in entries if tag == ORIENTATION]
-    if not found:
-        return 0
-    kind, number, value = found[0]
-    if (kind, number) != (3, 1) or not 1 <= value <= 8:
-        raise ValueError("no orientation")
-    return int(value)
-
-
-def _jpeg_may(start: bytes) -> bool:
-    """Walk the segments of a JPEG up to its picture; what lies beyond the bytes at hand may be anything."""
-    place = 2
-    while place + 4 <= len(start) and start[place] == 0xFF:
-        marker = start[place + 1]
-        if marker == 0xE1 and (stated := _stated(start[place + 4 :])):  # APP1: EXIF or XMP
-            return stated > 1
-        if marker in (0xDB, 0xC0, 0xC2, 0xC4, 0xDA):  # tables and the picture
-            return False
-        place += 2 + int.from_bytes(start[place + 2 : place + 4], "big")
-    return True
-
-
-def _stated(app1: bytes) -> int:
-    """Return the orientation that an APP1 segment's EXIF states, 0 if none, and a large number if it cannot be told."""
-    try:
-        return exif_orientation(app1[len(EXIF) :]) if app1.startswith(EXIF) else _UNKNOWN
-    except ValueError:
-        return _UNKNOWN
-
-
-def _png_may(start: bytes, opened: int) -> bool:
-    words = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-    return any(word in start for word in words) or b"IDAT" not in start or b"eXIf" in _last_bytes(opened)
-
-
-def _last_bytes(opened: int) -> bytes:
-    return os.pread(opened, _END, max(0, os.fstat(opened).st_size - _END))
-
-
-def _after_the_pixels(path: Path) -> int:
-    """Return the orientation that a PNG states after its pixels, 1 if it states none."""
-    from PIL import Image
-
-    with path.open("rb") as opened:
-        if b"eXIf" not in _last_bytes(opened.fileno()):
-            return 1
-    with Image.open(path) as image:
-        image.load()
-        return int(image.getexif().get(ORIENTATION, 1))

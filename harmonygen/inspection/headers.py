@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from harmonygen.data.headers import ORIENTATION
+from harmonygen.data.first_bytes import START, Fields, NotPlainError, Opened, fields_of
+from harmonygen.data.headers import orientation_of
 from harmonygen.errors import InputError
-from harmonygen.inspection.fast_headers import START, Fields, NotPlainError, Opened, fields_of
 from harmonygen.pictures import formats
 from harmonygen.pictures.colour_profile import read_profile
 from harmonygen.pictures.images import is_deep
@@ -27,6 +27,7 @@ Headers = dict[ImageSource, "FileHeader | None"]
 """The header of each source that was looked at; None where there is none that can be read."""
 
 _CHUNK = 256  # files handed to a thread at a time
+_END = 65536  # last bytes of a file, where a PNG may state EXIF
 _TURNED = (5, 6, 7, 8)
 
 
@@ -126,24 +127,25 @@ def header_of(opened: Any, size: int, file: tuple[int, int, int] = (0, 0, 0)) ->
     try:
         opened.seek(0)
         formats.prepare(opened.read(START), "")
+        opened.seek(max(0, size - _END))
+        end = opened.read(_END)
         opened.seek(0)
         with Image.open(opened) as image:
-            return _header(image, size, file)
+            return _header(image, size, file, end)
     except Exception:  # headers raise OSError, SyntaxError, ValueError, struct.error, DecompressionBombError ...
         return None
 
 
-def _header(image: Image.Image, size: int, file: tuple[int, int, int]) -> FileHeader:
-    stated = "exif" in image.info or image.format == "TIFF"  # asked without it, Pillow decodes a whole PNG
-    orientation = int(image.getexif().get(ORIENTATION, 1) or 1) if stated else 1
+def _header(image: Image.Image, size: int, file: tuple[int, int, int], end: bytes) -> FileHeader:
+    bits, profile = _bits(image), _profile(image.info.get("icc_profile"))
     return FileHeader(
         image.format or "",
         image.mode,
-        _bits(image),
+        bits,
         image.width,
         image.height,
-        orientation if 1 <= orientation <= 8 else 1,
-        _profile(image.info.get("icc_profile")),
+        orientation_of(image, end),
+        profile,
         size,
         file,
     )

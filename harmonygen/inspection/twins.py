@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from harmonygen.data.first_bytes import START
 from harmonygen.data.split import near_duplicate_groups
 from harmonygen.inspection.check import Checked
-from harmonygen.inspection.fast_headers import START
 from harmonygen.inspection.headers import Headers
 from harmonygen.records import FileSource, ImageSource
 

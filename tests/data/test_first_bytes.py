@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from harmonygen.inspection.fast_headers import NotPlainError, Opened, fields_of
+from harmonygen.data.first_bytes import NotPlainError, Opened, fields_of
+from harmonygen.data.headers import turned_photos
 from harmonygen.inspection.headers import file_header, header_of_bytes
+from harmonygen.pictures.images import decode
 from harmonygen.records import FileSource
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -108,3 +110,22 @@ def test_a_file_outside_its_data_set_is_not_opened(tmp_path):
     inside, outside = (FileSource(tmp_path / "private.png", within=tmp_path / name) for name in ("", "inside"))
     assert file_header(inside) is not None
     assert file_header(outside) is None
+
+
+def exif_after_the_pixels(orientation: int) -> bytes:
+    """A PNG whose eXIf chunk stands between its pixels and its end, as some tools write it."""
+    found = saved("RGB", "PNG", exif=exif(orientation))
+    place = found.index(b"eXIf") - 4
+    chunk = found[place : place + 12 + int.from_bytes(found[place : place + 4], "big")]
+    rest = found.replace(chunk, b"")
+    return rest[:-12] + chunk + rest[-12:]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_png_that_states_its_orientation_after_the_pixels_is_believed(tmp_path, orientation):
+    content = exif_after_the_pixels(orientation)
+    (tmp_path / "a.png").write_bytes(content)
+    source = FileSource(tmp_path / "a.png")
+    assert decode(content, "a").orientation == orientation
+    assert file_header(source).orientation == header_of_bytes(content).orientation == orientation
+    assert [head.orientation for head in turned_photos([source]).values()] == [orientation] * (orientation != 1)

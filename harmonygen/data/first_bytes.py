@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harmonygen.data.headers import EXIF, exif_orientation
-
+ORIENTATION = 0x0112  # EXIF
+EXIF, EXIF_CHUNK = b"Exif\0\0", b"eXIf"
 START = 4096  # bytes that are read at once
+_END = 65536  # bytes at a PNG's end that are looked at: EXIF that stands after the pixels is short
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _MOST = 256  # segments or chunks before the pixels
 _MOST_PROFILE = 8 * 2**20  # bytes, unpacked
@@ -111,17 +112,19 @@ def _of_app2(content: bytes) -> bytes:
 
 def _png(opened: Opened) -> Fields:
     width, height, depth, colour = struct.unpack(">IIBB", opened.at(16, 10))
-    orientation, icc = 1, b""
+    orientation, icc = 0, b""
     for kind, place, size in _chunks(opened):
         if kind == b"IDAT":
+            if not orientation and EXIF_CHUNK in last_bytes(opened.number):  # EXIF may stand after the pixels
+                raise NotPlainError
             mode = {1: "1", 16: "I;16"}.get(depth, "L") if colour == 0 else _PNG_MODES.get(colour, "")
             if not mode or not width * height:
                 raise NotPlainError
             bits = 16 if depth == 16 else 1 if mode == "1" else 8
-            return Fields("PNG", mode, bits, width, height, orientation, icc)
+            return Fields("PNG", mode, bits, width, height, orientation or 1, icc)
         if kind == b"acTL" or (kind in (b"tEXt", b"zTXt", b"iTXt") and _elsewhere(opened.at(place, min(size, 32)))):
             raise NotPlainError
-        if kind == b"eXIf":
+        if kind == EXIF_CHUNK:
             orientation = _stated(opened.at(place, size))
         if kind == b"iCCP":
             icc = _unpacked(opened.at(place, size))
@@ -147,3 +150,35 @@ def _unpacked(content: bytes) -> bytes:
         return zlib.decompressobj().decompress(content[content.index(0) + 2 :], _MOST_PROFILE)
     except (ValueError, zlib.error) as error:
         raise NotPlainError from error
+
+
+def exif_orientation(content: bytes) -> int:
+    r"""Return the orientation in the first directory of EXIF (a TIFF header and what follows), 0 if it states none.
+
+    Raises:
+        ValueError: it is damaged, cut off before the directory's end, or states something else than 1..8.
+
+    >>> exif_orientation(b"II*\0\x08\0\0\0\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0")
+    6
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None:
+        raise ValueError("no TIFF header")
+    try:
+        (place,) = struct.unpack_from(f"{order}I", content, 4)
+        (count,) = struct.unpack_from(f"{order}H", content, place)
+        entries = [struct.unpack_from(f"{order}HHIH", content, place + 2 + 12 * entry) for entry in range(count)]
+    except struct.error as error:
+        raise ValueError("cut off") from error
+    found = [(kind, number, value) for tag, kind, number, value in entries if tag == ORIENTATION]
+    if not found:
+        return 0
+    kind, number, value = found[0]
+    if (kind, number) != (3, 1) or not 1 <= value <= 8:
+        raise ValueError("no orientation")
+    return int(value)
+
+
+def last_bytes(number: int) -> bytes:
+    """Return the last bytes of an open file."""
+    return os.pread(number, _END, max(0, os.fstat(number).st_size - _END))
