@@ -47,7 +47,7 @@ REFINERS: dict[str, dict[str, Any]] = {
     "relu": {"act_fn": "relu"},
     "mid_scale_2": {"mid_block_scale_factor": 2},
 }
-"""The refiner's goldens, and what each has in place of an entry of config.json."""
+"""The refiner's goldens by name, and the entry of config.json that each of them changes."""
 
 
 @dataclass(frozen=True, slots=True)

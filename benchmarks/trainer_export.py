@@ -2,7 +2,7 @@
 
     python benchmarks/trainer_export.py [--rows 1000] [--side 512] [--seconds 60] [--only ai-toolkit,webdataset]
 
-A synthetic finished run of real photos (scikit-image), ten candidates a pair. Exit code 1 if a trainer takes longer
+A synthetic finished run of real photos (scikit-image), ten candidates a pair. Exit code 1 if an export takes longer
 than asked.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/fuzz [--examples 2000] [--seed 0] [--show]
 
 Every example is a small data set in one of the layouts with one to three mutations, read by `synthesize`, its dry run
-or `inspect`. Exit code 1 if one failed; the first of each kind of failure is told.
+or `inspect`. The first failure of each kind is printed, and exit code 1 says that there was one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ BLOCK = 50
 
 
 def run_examples(folder: Path, count: int, number: int) -> Iterator[Outcome]:
-    """Run ``count`` trials in ``folder``; each block is drawn anew, from the seed ``number`` and its own place."""
+    """Run ``count`` trials in ``folder``. Each block of them is drawn from the seed ``number`` and its own position."""
     outside, classifier = outside_folder(folder), tiny_classifier(folder / "classifier")
     watch = Watch(outside)
     found: list[Outcome] = []

@@ -26,7 +26,7 @@ _IN_OPEN = 0x20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial: how it is told, its exit code, and what is wrong with it ("" if nothing is)."""
+    """What came of a trial: its line in the log, its exit code, and what is wrong with it ("" if nothing is)."""
 
     told: str
     code: int

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harmonygen.data.files import escaped
+from harmonygen.data.files import cannot_read, escaped
 from harmonygen.data.links import check_data, keep_inside
 from harmonygen.data.orientation import with_mask_rule
 from harmonygen.data.splits import Split, split_of_folder
-from harmonygen.errors import HarmonygenError, StorageError, UsageError, listed
+from harmonygen.errors import HarmonygenError, UsageError, listed
 from harmonygen.records import PairSet, PassedOver, ReadOptions
 
 __all__ = ["LAYOUTS", "SAMPLE", "PairSet", "ReadOptions", "detect_layout", "read_pairs"]
@@ -80,9 +80,7 @@ def read_pairs(
         found = keep_inside(found, reading.allow_outside)
         return with_mask_rule(checked(found, subset, limit), found.pairs, reading)
     except OSError as error:
-        raise StorageError(
-            f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
-        ) from error
+        raise cannot_read(data, error) from error
 
 
 def is_url(text: str | Path) -> bool:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harmonygen.data.headers import read_header
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import HarmonygenError, StorageError, UsageError, told
 from harmonygen.pictures.formats import readable_suffixes
 from harmonygen.records import FileSource, PassedOver, Quarantined
 
@@ -64,6 +64,16 @@ def entries(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         raise StorageError(
             f"cannot list '{escaped(folder)}': {error.strerror or error}: check its permissions"
         ) from error
+
+
+def cannot_read(data: object, error: OSError) -> HarmonygenError:
+    """Return the error of data that cannot be read: trouble of the disk or network, or a file that is damaged.
+
+    Arrow raises a bare OSError, without a number, for a Parquet file whose content is damaged.
+    """
+    if type(error) is OSError and error.errno is None:
+        return UsageError(f"'{data}' is damaged ({told(error)}): export or download it again")
+    return StorageError(f"cannot read '{data}': {error.strerror or told(error)}: check the path and permissions")
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harmonygen.data.files import MAX_TEXT, bad, entries, is_file, subfolders
+from harmonygen.data.files import MAX_TEXT, bad, cannot_read, entries, is_file, subfolders
 from harmonygen.data.ids import refuse_unsafe, safe_id
 from harmonygen.data.splits import Split, choose, note, passed, split_of_file, split_of_folder
 from harmonygen.errors import StorageError, UsageError, told
@@ -85,7 +85,7 @@ def read_schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except OSError as error:
-        raise StorageError(f"cannot read '{path}': {error}: check the path and permissions") from error
+        raise cannot_read(path, error) from error
     except pa.ArrowException as error:
         raise UsageError(
             f"'{path}' is not a whole Parquet file ({told(error)}): export or download it again"

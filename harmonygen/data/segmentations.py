@@ -11,9 +11,10 @@ from pathlib import Path
 
 from harmonygen.data import SAMPLE, checked, detect_layout, read_pairs
 from harmonygen.data.categories import ALL
+from harmonygen.data.files import cannot_read
 from harmonygen.data.links import check_data, keep_inside
 from harmonygen.data.orientation import with_mask_rule
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import UsageError
 from harmonygen.records import Pair, PairSet, ReadOptions
 
 SEGMENTED = ("imaterialist", "coco")
@@ -49,9 +50,7 @@ def read_segmentations(
         found = keep_inside(_read(data, classes, reading), reading.allow_outside)
         return with_mask_rule(checked(found, None, limit), found.pairs, reading)
     except OSError as error:
-        raise StorageError(
-            f"cannot read '{data}': {error.strerror or error}: check the path and permissions"
-        ) from error
+        raise cannot_read(data, error) from error
 
 
 def _read(data: str | Path, classes: str, reading: ReadOptions) -> PairSet:

@@ -67,8 +67,8 @@ class EvaluateResult:
 def evaluate(settings: EvaluateSettings, progress: Progress | None = None, say: Say | None = None) -> EvaluateResult:
     """Score every method on every composite of ``settings.data``; the raw composite is always the first.
 
-    A stopped run resumes with the parts that are missing; a finished one is left as it is. ``say`` is told in a line
-    what is read.
+    A stopped run resumes with the parts that are missing; a finished one is left as it is. ``say`` gets a line
+    about what is read.
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.

@@ -57,7 +57,7 @@ def harmonize(
 ) -> HarmonizeResult:
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
-    A stopped run resumes with what is missing; a finished one is left as it is. ``say`` is told what is read,
+    A stopped run resumes with what is missing; a finished one is left as it is. ``say`` gets what is read,
     and what a method that takes minutes a picture needs and does.
 
     Raises:

@@ -82,7 +82,9 @@ class BuildResult:
 def build_human_harmony(
     settings: HumanHarmonySettings, *, dry_run: bool = False, stages: Stages | None = None, say: Say | None = None
 ) -> BuildResult:
-    """Build the dataset in ``settings.out``; what is done already is left as it is. ``say`` is told what is read.
+    """Build the dataset in ``settings.out``; what is done already is left as it is.
+
+    ``say`` gets a line about what is read.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, another build at work in it, or photos

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harmonygen.augmentation.leak_guard import same_photos
 from harmonygen.data import detect_layout, iharmony4, read_pairs
 from harmonygen.data.lists import held_out, place_of
 from harmonygen.data.parquet import read_parquet
-from harmonygen.data.split import bare_id, leaks, near_duplicate_groups, read_split, split_groups
+from harmonygen.data.split import bare_id, near_duplicate_groups, read_split, split_groups
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import prepare
 from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.pictures.phash import hash_sources
-from harmonygen.records import FileSource, Pair
+from harmonygen.records import CellSource, ImageSource, Pair
 from harmonygen.storage import shards
 
 NAME = "split.parquet"
@@ -66,8 +66,13 @@ def split_photos(settings: HumanHarmonySettings, work: Path, digest: str) -> lis
 
 
 def _photos(work: Path) -> list[dict[str, Any]]:
+    """Return the prepared pairs: ``pair_id real_id phash``, and the ``source`` of each photo."""
     columns = ["pair_id", "real_id", "phash"]
-    return [row for path in prepare.files(work) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return [
+        {**row, "source": CellSource(path, "real", number)}
+        for path in prepare.files(work)
+        for number, row in enumerate(pq.read_table(path, columns=columns).to_pylist())
+    ]
 
 
 def _make(settings: HumanHarmonySettings, pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,9 +80,7 @@ def _make(settings: HumanHarmonySettings, pairs: Sequence[dict[str, Any]]) -> li
     named: dict[str, list[str]] = {}
     for name in hashes:
         named.setdefault(bare_id(name), []).append(name)
-    tests = photos_of_test_split(settings.leak_check) if settings.leak_check else {}
-    found = leaks(hashes, {name: value for test, value in tests.items() for name in named.get(test, [test])})
-    leaked = {leak.photo: str(leak) for leak in reversed(found)}
+    leaked = _leaked(settings.leak_check, pairs, named) if settings.leak_check else {}
     names = [name for name in hashes if name not in leaked]
     groups = near_duplicate_groups(np.array([hashes[name] for name in names], dtype=np.uint64))
     group_of = dict(zip(names, groups, strict=True))
@@ -97,19 +100,20 @@ def _make(settings: HumanHarmonySettings, pairs: Sequence[dict[str, Any]]) -> li
     ]
 
 
-def photos_of_test_split(data: Path) -> dict[str, int | None]:
-    """Return the photos of a test list or folder with their hashes, None where the image is not on disk.
+def _leaked(data: Path, pairs: Sequence[dict[str, Any]], named: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the photos that are test photos of other data, by id or by their pixels, and which test photo each is."""
+    tests = {name: source for test, source in photos_of_test_split(data).items() for name in named.get(test, [test])}
+    found, _ = same_photos({row["real_id"]: row["source"] for row in pairs}, tests)
+    return {leak.photo: str(leak) for leak in reversed(found)}
+
+
+def photos_of_test_split(data: Path) -> dict[str, ImageSource]:
+    """Return the photos of a test list or folder, by their ids without the subset; an image need not be there.
 
     Raises:
         UsageError: not a list or dataset, or an iHarmony4 folder without a test list.
     """
-    photos = {pair.real_id: pair for pair in _test_pairs(data)}
-    here = {
-        name: pair for name, pair in photos.items() if isinstance(pair.real, FileSource) and pair.real.path.is_file()
-    }
-    values, readable = hash_sources([pair.real for pair in here.values()])
-    hashes = {name: int(value) for name, value, fine in zip(here, values, readable, strict=True) if fine}
-    return {bare_id(name): hashes.get(name) for name in photos}
+    return {bare_id(pair.real_id): pair.real for pair in _test_pairs(data)}
 
 
 def _test_pairs(data: Path) -> Sequence[Pair]:

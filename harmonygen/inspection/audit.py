@@ -85,7 +85,7 @@ class Audit:
 
 
 def audit(found: PairSet, rules: Rules, depth: Depth = PLAN, progress: Progress | None = None) -> Audit:
-    """Look through pairs; ``progress`` is told how many files and pairs are looked at, of how many."""
+    """Look through pairs; ``progress`` gets how many files and pairs were looked at, and of how many."""
     pairs = found.pairs
     looked = pairs if depth.headers is None else spread(pairs, depth.headers)
     sample = pairs if depth.pixels is None else spread(pairs, depth.pixels)

@@ -57,7 +57,7 @@ class Checked:
 def check_all(
     pairs: Sequence[Pair], rules: Rules, done: Callable[[int], None] = lambda _count: None
 ) -> tuple[Checked, ...]:
-    """Read pairs, in threads, in their order; ``done`` is told of each."""
+    """Read pairs, in threads, in their order; ``done`` is called with each."""
     checked = []
     with ThreadPoolExecutor(threads_here()) as threads:
         for found in threads.map(lambda pair: check_pair(pair, rules), pairs):

@@ -60,7 +60,7 @@ class FileHeader:
 
 
 def read_headers(sources: Iterable[ImageSource], done: Callable[[int], None] = lambda _count: None) -> Headers:
-    """Read the headers of files, in threads; ``done`` is told how many more there are. Cells are left out."""
+    """Read the headers of files, in threads; ``done`` gets how many more were read. Cells are left out."""
     files = [source for source in dict.fromkeys(sources) if isinstance(source, FileSource)]
     found: Headers = {}
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]

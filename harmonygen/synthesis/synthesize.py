@@ -57,7 +57,7 @@ def synthesize(
     """Make K scored and selected composites for every pair, in ``settings.out``.
 
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
-    finished one is left as it is. ``say`` is told in a line what is read.
+    finished one is left as it is. ``say`` gets a line about what is read.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos

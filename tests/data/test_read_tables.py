@@ -11,9 +11,11 @@ from PIL import Image
 from skimage import data as pictures
 
 from harmonygen.data import parquet, read_pairs
+from harmonygen.data.files import cannot_read
 from harmonygen.errors import InputError, StorageError, UsageError
 from harmonygen.pictures.images import read_image
 from harmonygen.pictures.masks import read_mask
+from harmonygen.storage.parquet_cells import image_cell, image_schema
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +193,25 @@ def test_no_network_is_a_storage_error_with_a_remedy(monkeypatch):
 def test_malformed_hub_addresses_are_refused(address):
     with pytest.raises(UsageError, match="hf://datasets/<user>/<name>"):
         parquet.download(address)
+
+
+def test_a_flipped_byte_of_a_parquet_file_is_no_trouble_of_the_disk(tmp_path):
+    """Arrow's errors are bare OSErrors then: exit code 4 told people to check permissions."""
+    path = tmp_path / "train.parquet"
+    row = {"real": image_cell(b"1", "r.png"), "mask": image_cell(b"2", "m.png"), "pair_id": "a", "real_id": "a"}
+    schema = image_schema({"real": "image", "mask": "image", "pair_id": "string", "real_id": "string"})
+    pq.write_table(pa.Table.from_pylist([row] * 1, schema=schema), path)
+    whole, refused = path.read_bytes(), 0
+    for place in range(4, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            read_pairs(path)
+        except UsageError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_disk_that_fails_is_told_from_a_file_that_is_damaged():
+    assert isinstance(cannot_read("x", OSError("Couldn't deserialize thrift")), UsageError)
+    assert isinstance(cannot_read("x", OSError(5, "Input/output error")), StorageError)
+    assert isinstance(cannot_read("x", ConnectionError("the Hub is gone")), StorageError)

@@ -274,19 +274,19 @@ def test_the_test_split_of_a_parquet_dataset_is_what_a_leak_check_compares_with(
     assert set(photos_of_test_split(tmp_path)) == {"of-eval"}
 
 
-def test_photos_of_another_test_split_are_left_out_by_id_and_by_hash(settings_for, tmp_path):
+def test_photos_of_another_test_split_are_left_out_by_id_and_by_pixels(settings_for, tmp_path):
     root = tmp_path / "iHarmony4" / "HFlickr"
     for kind in ("composite_images", "masks", "real_images"):
         (root / kind).mkdir(parents=True)
     crop(4).save(root / "real_images" / "f7.jpg", quality=60)  # photo04 under another name
-    (root.parent / "IHD_test.txt").write_text(
-        "HFlickr/composite_images/photo02_1_1.jpg\nHFlickr/composite_images/f7_1_1.jpg\n"
-    )
+    crop(5).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "real_images" / "f8.jpg", quality=90)
+    names = ("photo02", "f7", "f8")
+    (root.parent / "IHD_test.txt").write_text("".join(f"HFlickr/composite_images/{name}_1_1.jpg\n" for name in names))
     settings = settings_for(leak_check=tmp_path / "iHarmony4")
     result = build_human_harmony(settings)
-    assert result.left_out["leak"] == 2
-    assert result.train + result.test == 9
-    assert not {"photo02", "photo04"} & (photos(settings.out, "train") | photos(settings.out, "test"))
+    assert result.left_out["leak"] == 3
+    assert result.train + result.test == 8
+    assert not {"photo02", "photo04", "photo05"} & (photos(settings.out, "train") | photos(settings.out, "test"))
     assert "photo04_union" not in (settings.out / "report.html").read_text()
 
 
