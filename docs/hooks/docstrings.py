@@ -25,7 +25,7 @@ class MarkdownDocstrings(griffe.Extension):
 
 
 def as_markdown(text: str) -> str:
-    """Return a docstring with its doctests fenced and its roles as code.
+    r"""Return a docstring with its doctests fenced and its roles as code.
 
     >>> print(as_markdown("Cut :data:`x`.\\n\\n>>> cut(2)\\n[(0, 2)]"))
     Cut `x`.

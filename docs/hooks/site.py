@@ -100,8 +100,8 @@ def _commands() -> Iterator[tuple[str, str]]:
     yield from ((f"commands/{verb}.md", _verb_page(verb)) for verb in VERBS)
 
 
-_ABOUT_COMMANDS = """Every command has `--help`. An option that is not typed has the default of its row. Settings without an
-option are written as `key=value` words, in any command, or into a recipe."""
+_ABOUT_COMMANDS = """Every command has `--help`. An option that is not typed has the default of its row.
+Settings without an option are written as `key=value` words, in any command, or into a recipe."""
 
 
 def _verb_page(verb: str) -> str:
@@ -216,5 +216,5 @@ def _recipes() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_ABOUT_RECIPES = """A recipe is a TOML file of settings. `harmonygen recipes ls` lists the shipped ones, `recipes cp NAME .`
-copies one to change it, and every command takes one by name or path: `--recipe starter/inverse`."""
+_ABOUT_RECIPES = """A recipe is a TOML file of settings. `harmonygen recipes ls` lists the shipped ones.
+`harmonygen recipes cp NAME .` copies one to change it. Every command takes one by name or path: `--recipe starter/inverse`."""
