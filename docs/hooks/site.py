@@ -217,4 +217,5 @@ def _recipes() -> str:
 
 
 _ABOUT_RECIPES = """A recipe is a TOML file of settings. `harmonygen recipes ls` lists the shipped ones.
-`harmonygen recipes cp NAME .` copies one to change it. Every command takes one by name or path: `--recipe starter/inverse`."""
+`harmonygen recipes cp NAME .` copies one to change it. Every command takes one by name
+or path: `--recipe starter/inverse`."""
