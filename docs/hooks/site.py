@@ -158,7 +158,7 @@ def _cell(text: str) -> str:
 
 def _code(text: str) -> str:
     """Return code that may hold a bar: between backquotes a table's cell would end there."""
-    return f"<code>{html.escape(text)}</code>"
+    return f"<code>{html.escape(text).replace('[', '&#91;')}</code>"
 
 
 def _escaped(text: str) -> str:
