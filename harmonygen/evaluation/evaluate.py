@@ -286,7 +286,7 @@ def notes_of(summary: dict[str, Any]) -> tuple[str, ...]:
     title = [f"{summary['title']}."] if summary["title"] else []
     notes = [
         *title,
-        f"{summary['stated']}; {summary['images']} images of {summary['photos']} photos ({summary['data']}, "
+        f"{summary['stated']}; {summary['images']} images of {summary['photos']} photo{'' if summary['photos'] == 1 else 's'} ({summary['data']}, "
         f"{summary['chosen_by']}); mean over images [95 % interval: {METHOD}, "
         f"{summary['bootstrap']['resamples']} resamples].",
         f"Intervals: {told(summary['photos'])}.",
