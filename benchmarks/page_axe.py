@@ -3,8 +3,8 @@
     pip install PySide6==6.8.3 && pip install --no-deps axe-playwright-python    # in a venv of their own
     python benchmarks/page_axe.py outputs/run1/report.html http://127.0.0.1:8000/?token=... [--pictures FOLDER]
 
-Each page is opened in Qt's Chromium at 1280 and 390 px, in both colour schemes. Exit code 1 if axe has a serious or critical
-finding.
+Each page is opened in Qt's Chromium at 1280 and 390 px, in both colour schemes. Exit code 1 if axe has a serious or
+critical finding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ RUN = """
 axe.run(document, {resultTypes: ["violations"]}).then(found => {
   window.axeFound = JSON.stringify(found.violations.map(each => (
     {id: each.id, impact: each.impact, help: each.help, nodes: each.nodes.map(node => node.html.slice(0, 160))})));
-}, error => { window.axeFound = JSON.stringify([{id: "axe failed", impact: "critical", help: String(error), nodes: [""]}]); });
+}, error => {
+  window.axeFound = JSON.stringify([{id: "axe failed", impact: "critical", help: String(error), nodes: [""]}]);
+});
 """
 
 
