@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "records", "seeds", "settings", "recipes"),
     ("storage", "pictures", "recolor"),
     ("data", "models", "runs"),
-    ("report",),
+    ("report", "plugins"),
     ("inspection",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing"),
     ("human_harmony", "evaluation", "trainers"),

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
-from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer, method_of
+from harmonygen.harmonization.load import Chosen, HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.harmonization.results import Made, files, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import ONE_ANSWER, HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
@@ -128,7 +128,8 @@ def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> Harmonizati
         return zero_shot.load_zero_shot(settings, composites, device)
     sampling = Sampling(settings.steps, settings.sampler, posterior=settings.posterior)
     assert settings.method is not None  # harmonize() found it out
-    return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
+    chosen = Chosen(settings.model, settings.refine, sampling, settings.detail)
+    return load_harmonizer(settings.method, chosen, device, settings.method_settings)
 
 
 def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> Sizing:

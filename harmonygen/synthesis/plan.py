@@ -32,7 +32,7 @@ _PIXELS = (
     "decoded",
     "compile",
 )
-_LATER_PIXELS = ("mask_values", "mask_orientation")
+_LATER_PIXELS = ("mask_values", "mask_orientation", "generator_settings")
 """Settings that came later: only what was asked for counts, so that runs of before keep their digest."""
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
+from harmonygen.errors import UsageError
+from harmonygen.plugins.doors import GENERATORS, find_plugin
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_COUNT,
     MAX_DRAWS,
     MAX_SIDE,
@@ -27,6 +30,7 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PluginSettings,
     PosteriorChoice,
     ReadSettings,
     Resolution,
@@ -40,8 +44,12 @@ from harmonygen.settings import (
 
 # Fields that `gain` overrides
 Generator = Annotated[
-    Literal["diffusion", "parametric", "color-transfer", "color-jitter", "lut"],
-    setting(..., "What makes the candidates."),
+    str,
+    setting(
+        ...,
+        f"What makes the candidates: {', '.join(GENERATORS.built_in)}, the name of an installed plug-in, or "
+        "module:attribute.",
+    ),
 ]
 References = Annotated[
     Literal["all", "subset"], setting(..., "Whether color-transfer takes colours from all photos or the pair's subset.")
@@ -68,6 +76,7 @@ class CandidateSettings(Settings):
     k: int = setting(10, "Number of candidates per pair.", ge=1, le=MAX_DRAWS)
     seed: Seed = 0
     generator: Generator = "diffusion"
+    generator_settings: Annotated[PluginSettings, LATER] = {}  # noqa: RUF012
     model: str = setting(
         "starter", "Checkpoint folder of the inverse model (for parametric, of a parametric inverse), or starter."
     )
@@ -103,6 +112,25 @@ class CandidateSettings(Settings):
     workers: Annotated[int, HOW] = setting(
         0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0, le=MAX_WORKERS
     )
+
+    @field_validator("generator")
+    @classmethod
+    def _generator_is_known(cls, given: str) -> str:
+        try:
+            find_plugin(GENERATORS, given)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return given
+
+    @model_validator(mode="after")
+    def _plugins_have_these_settings(self) -> CandidateSettings:
+        if self.generator_settings:
+            from harmonygen.plugins.plugin import (
+                Plugin,
+            )  # what it names is imported: only if there is something to check
+
+            Plugin.find(GENERATORS, self.generator).settings(self.generator_settings)
+        return self
 
 
 class SynthesizeSettings(CandidateSettings, ReadSettings):

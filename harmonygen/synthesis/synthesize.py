@@ -13,6 +13,7 @@ from harmonygen.errors import UsageError
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.models.device import pick_device
+from harmonygen.plugins.load import object_name
 from harmonygen.records import Quarantined
 from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.inputs import allowance, check_bad
@@ -49,6 +50,8 @@ class SynthesizeResult:
 def synthesize(
     settings: SynthesizeSettings,
     *,
+    generator: Callable[..., Any] | None = None,
+    judge: Callable[..., Any] | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -59,6 +62,9 @@ def synthesize(
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
     finished one is left as it is. ``say`` gets a line about what is read.
 
+    ``generator`` and ``judge`` are callables in the place of those that the settings name (docs/plugins/README.md);
+    they run in this process alone.
+
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
             and masks that are not those that its shards were made from.
@@ -66,6 +72,7 @@ def synthesize(
         StorageError: the folder cannot be written.
     """
     keep_count(settings.keep, settings.k)
+    settings = named_after(settings, generator, judge)
     part, parts = parse_part(settings.part)
     if overwrite and parts > 1:
         raise UsageError(
@@ -81,7 +88,7 @@ def synthesize(
     )
     if not dry_run:
         glance(pairs, settings, say)
-    context, plan = prepare(settings, pairs)
+    context, plan = prepare(settings, pairs, generator, judge)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
         seen = as_json(foresee(pairs, settings, say))
@@ -100,11 +107,35 @@ def synthesize(
     return SynthesizeResult(run.out, plan.pairs, len(waiting), len(plan.shards), summary, url=settings.remote or "")
 
 
-def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
+def named_after(
+    settings: SynthesizeSettings, generator: Callable[..., Any] | None, judge: Callable[..., Any] | None
+) -> SynthesizeSettings:
+    """Return settings that name the callables which were handed over.
+
+    Raises:
+        UsageError: workers are asked for, which cannot be sent a callable.
+    """
+    given = {"generator": generator, "classifier": judge}
+    changed = {field: f"python:{object_name(made)}" for field, made in given.items() if made is not None}
+    if changed and (settings.engine == "ray" or workers_here(settings) > 1):
+        raise UsageError(
+            f"{', '.join(changed.values())} was handed over as a callable, which workers cannot be sent: use workers=1 "
+            "with engine='local', or name it as module:attribute"
+        )
+    return settings.model_copy(update=changed)
+
+
+def prepare(
+    settings: SynthesizeSettings,
+    pairs: PairSet,
+    generator_given: Callable[..., Any] | None = None,
+    judge_given: Callable[..., Any] | None = None,
+) -> tuple[ShardContext, Plan]:
     """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
     elsewhere = settings.engine == "ray" or workers_here(settings) > 1
     device = "cpu" if elsewhere else pick_device(settings.device)
-    generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)
+    generator = load_generator(settings, pairs, device, generator_given)
+    scorer = load_scorer(settings, device, judge_given)
     plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
     columns = run_columns(settings, generator.digest, plan.params_digest)
     context = ShardContext(settings, plan.digest, columns, sizing_of(settings, generator), pairs, generator, scorer)
