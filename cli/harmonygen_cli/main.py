@@ -36,6 +36,7 @@ VERBS = {
     "report": "Write an HTML page of a run or a dataset.",
     "train": "Train a model.",
     "import-weights": "Turn released weights into a checkpoint folder.",
+    "check-plugin": "Check a generator, judge or harmonizer.",
     "recipes": "List, print, copy and check recipes.",
     "doctor": "Say what this machine can run, and why not.",
 }

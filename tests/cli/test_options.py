@@ -45,6 +45,7 @@ def test_every_plain_setting_is_an_option():
         "inspect": ["data"],
         "synthesize": ["gates", "generator_settings", "judge_settings", "remote"],
         "score": ["judge_settings"],
+        "check-plugin": ["plugin", "settings"],
         "select": ["gates"],
         "export": ["run"],
         "build-human-harmony": ["gates", "generator_settings", "judge_settings", "product_rule"],
