@@ -131,11 +131,12 @@ def _train(folder: Path, job: Mapping[str, Any], log: Log) -> None:
 
 def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     """Load the finished model as a harmonizer."""
-    from harmonygen.harmonization.load import load_harmonizer
+    from harmonygen.harmonization.load import Chosen, load_harmonizer
     from harmonygen.models.device import Device, Sampling
 
     device = Device.pick(job["device"], "float32")
-    return load_harmonizer(_METHODS[job["arch"]], folder / "model", None, device, Sampling(job["sampling_steps"]))
+    chosen = Chosen(folder / "model", sampling=Sampling(job["sampling_steps"]))
+    return load_harmonizer(_METHODS[job["arch"]], chosen, device)
 
 
 def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Path]]:
