@@ -101,7 +101,7 @@ def dry_run(settings: AugmentSettings, say: Say | None = None) -> GammaPlan:
         UsageError: no such data, list or subset, or a gamma that is no number.
         StorageError: some images are there and others are missing, which ends the job itself.
     """
-    data = _data_folder(settings.data)
+    data = data_folder(settings.data)
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     if any(originals.photo_path(pair).is_file() for pair in dataset.train):
         originals.refuse_missing(dataset)
@@ -125,7 +125,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None, say: Sa
         StorageError: files missing, hard links across disks, disk full: rerun the same command to resume.
     """
     began = time.monotonic()
-    mix = plan_mix(settings, _data_folder(settings.data))
+    mix = plan_mix(settings, data_folder(settings.data))
     _glance(settings, mix.dataset, say)
     plan, whole = _plan(settings, mix), (settings.out / SUMMARY).is_file
     compared = 0 if is_resumed(settings.out, plan) and whole() else _guard_hashes(settings, mix)
@@ -157,7 +157,7 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
     )
 
 
-def _data_folder(data: str) -> Path:
+def data_folder(data: str) -> Path:
     """Return the dataset's path; the built-in sample lies in the cache."""
     if data != _SAMPLE:
         return Path(data)
