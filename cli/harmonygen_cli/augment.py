@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.errors import listed
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import DryRun
@@ -83,6 +84,9 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
     if result.test_candidates:
         reporter.line(f"{result.test_candidates} candidates of test photos were passed over")
+    if result.look_alikes:
+        named = listed(result.look_alikes, "pairs")
+        reporter.line(f"left out with their composites, training photos that look like test photos: {named}")
     reporter.line(f"leak guard: {result.leak_guard}")
     done = "finished before, nothing written" if result.finished_before else f"{result.seconds:.1f} s"
     total = result.originals + result.new

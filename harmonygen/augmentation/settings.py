@@ -52,7 +52,7 @@ class AugmentSettings(Settings):
     allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
     photos: Photos = "jpg"
     skip_test_photos: bool = setting(
-        False, "Pass over candidates of test photos, and count them, instead of refusing the run."
+        False, "Leave out candidates of test photos, and photos that look like them, instead of refusing the run."
     )
     trainer: Annotated[HarmonizationTrainer | None, HOW] = setting(
         None, "Write the lists, the config and the start of this trainer beside the tree, for base and augmented."
