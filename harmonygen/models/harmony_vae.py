@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harmonygen.errors import CheckpointError, told
-from harmonygen.models.checkpoints import read_json, refuse_not_finite
+from harmonygen.models.checkpoints import WEIGHTS, read_json, refuse_not_finite, variant_of
 from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"
@@ -217,7 +217,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
-    """Load an autoencoder folder as the class that its ``config.json`` names, from safetensors.
+    """Load an autoencoder folder in float32, as the class that its ``config.json`` names, from safetensors.
 
     Raises:
         CheckpointError: missing, damaged, or of another class.
@@ -233,8 +233,11 @@ def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
             else f": an AutoencoderKL or a {_CLASS} is needed"
         )
         raise CheckpointError(f"'{folder}' is a {found}{remedy}")
+    variant = variant_of(folder, WEIGHTS)
     try:
-        vae, report = classes[found].from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        vae, report = classes[found].from_pretrained(
+            folder, use_safetensors=True, variant=variant, torch_dtype=torch.float32, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     wrong = [*report["missing_keys"], *report["unexpected_keys"]]

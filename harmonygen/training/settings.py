@@ -12,6 +12,7 @@ from harmonygen.settings import (
     MAX_SIDE,
     MAX_WORKERS,
     DetailMap,
+    EnlargeChoice,
     Posterior,
     ReadSettings,
     Sampler,
@@ -60,6 +61,7 @@ class TrainSettings(ReadSettings):
     random_flip: bool = setting(True, "Flip photos left to right at random.")
     crop: Literal["random", "center", "square"] = setting("random", "Crop; square squeezes the whole photo.")
     crop_scale: float = setting(1.2, "Short side of a photo before the crop, over --resolution.", ge=1)
+    enlarge: EnlargeChoice = "bicubic"
     photo_memory_gb: Annotated[float, HOW] = setting(
         4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0
     )

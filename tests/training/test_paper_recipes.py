@@ -163,6 +163,11 @@ def test_the_denoisers_settings_are_the_papers(direction):
     assert "prediction_type" not in settings.model_fields_set  # the folder's scheduler says it
 
 
+@pytest.mark.parametrize("name", PAPERS)
+def test_photos_are_resized_bilinearly_also_where_they_grow(name):
+    assert settings_of(name).enlarge == "bilinear"
+
+
 @pytest.mark.parametrize("direction", ["inverse", "forward"])
 def test_the_harmony_vaes_settings_are_the_papers(direction):
     settings = settings_of(f"train/sd15-harmony-vae-{direction}")
@@ -187,6 +192,12 @@ def test_the_probes_settings_are_the_papers():
     )
     assert (settings.resolution, settings.crop) == (256, "square")
     assert settings.max_train_steps == 10 * math.ceil(COMPOSITES / settings.train_batch_size)
+
+
+def test_the_probe_reads_pictures_as_it_was_trained(tmp_path):
+    task = build(settings_of("train/resnet50-probe", "imagenet=false", "depth=resnet18", "resolution=64"), [])
+    task.export(tmp_path)
+    assert HarmonyResNet.from_pretrained(tmp_path).spec.enlarge == "bilinear"
 
 
 # Smoke
