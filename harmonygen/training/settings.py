@@ -10,6 +10,7 @@ from pydantic import model_validator
 from harmonygen.settings import (
     HOW,
     MAX_SIDE,
+    MAX_STEPS,
     MAX_WORKERS,
     DetailMap,
     Posterior,
@@ -216,6 +217,23 @@ class ForwardTraining(DenoiserTraining):
     task: ClassVar[str] = "forward"
 
 
+class DistillTraining(TrainSettings):
+    """Train a student that makes in one step what a denoiser makes of the same noise in several."""
+
+    task: ClassVar[str] = "distill"
+
+    teacher: str = setting("starter", "Checkpoint folder of the denoiser that teaches, or starter.")
+    teacher_steps: int | None = setting(
+        None, "Number of the teacher's Euler steps.", unset="what its checkpoint states", ge=2, le=MAX_STEPS
+    )
+    teacher_draws: int = setting(
+        2000, "Number of the teacher's results to keep and to train on; 0 draws new ones for each batch.", ge=0
+    )
+    init: str = setting("", "Checkpoint folder of a student to start from.", unset="the teacher")
+    also_at: tuple[CropSide, ...] = setting((), "Side to which crops are shrunk too; batches take turns.")
+    max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
+
+
 class RefinementTraining(TrainSettings):
     """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
 
@@ -327,6 +345,7 @@ TASKS: dict[str, type[TrainSettings]] = {
         HarmonyVaeTraining,
         InverseTraining,
         ForwardTraining,
+        DistillTraining,
         RefinerTraining,
         DirectTraining,
         ParametricTraining,
