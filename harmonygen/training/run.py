@@ -20,6 +20,7 @@ from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
 from harmonygen.training.distill import DistillTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
+from harmonygen.training.light_decoder import LightDecoderTask
 from harmonygen.training.loop import TrainResult, collate, fit, new_accelerator
 from harmonygen.training.parametric import ParametricTask
 from harmonygen.training.parametric_inverse import ParametricInverseTask
@@ -32,6 +33,7 @@ from harmonygen.training.settings import (
     DirectTraining,
     DistillTraining,
     HarmonyVaeTraining,
+    LightDecoderTraining,
     ParametricInverseTraining,
     ParametricTraining,
     RefinerTraining,
@@ -98,6 +100,8 @@ def build(settings: TrainSettings, data: Samples) -> Task:
         return AutoencoderTask(settings)
     if isinstance(settings, HarmonyVaeTraining):
         return HarmonyVaeTask(settings)
+    if isinstance(settings, LightDecoderTraining):
+        return LightDecoderTask(settings)
     if isinstance(settings, DenoiserTraining):
         residual = settled(settings).target == "residual"
         return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])] if residual else [])

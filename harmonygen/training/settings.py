@@ -155,6 +155,18 @@ class HarmonyVaeTraining(TrainSettings):
     adam_weight_decay: WeightDecay = 0.0
 
 
+class LightDecoderTraining(TrainSettings):
+    """Distil a light decoder from a Harmony-VAE; encoder and conditional encoder stay as they are."""
+
+    task: ClassVar[str] = "light-decoder"
+
+    vae: str = setting("starter", "Folder of a Harmony-VAE, or of a checkpoint that has one in vae/, or starter.")
+    widths: tuple[int, ...] = setting((48, 24), "Channels at latent cells and at patches.", min_length=2, max_length=2)
+    blocks: int = setting(1, "Number of residual blocks at cells, and at patches.", ge=1, le=64)
+    foreground_weight: float = setting(10.0, "Weight of a foreground pixel against a background pixel.", ge=1)
+    adam_weight_decay: WeightDecay = 0.0
+
+
 class DenoiserTraining(TrainSettings):
     """Train a denoiser (REFERENCE section 2); the starter's choices are those of section 10."""
 
@@ -343,6 +355,7 @@ TASKS: dict[str, type[TrainSettings]] = {
     for kind in (
         AutoencoderTraining,
         HarmonyVaeTraining,
+        LightDecoderTraining,
         InverseTraining,
         ForwardTraining,
         DistillTraining,
