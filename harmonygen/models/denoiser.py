@@ -423,7 +423,7 @@ def ancestral_step(
 
 
 def clean_latents(scheduler: Any, predicted: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
-    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means; one Euler step ends there.
+    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means: where an Euler step to 0 ends.
 
     ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise.
     """

@@ -31,7 +31,12 @@ from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"
 _CLASS = "HarmonyVAE"
-_OWN = ("direction", "posterior", "light_widths", "light_blocks")  # entries of its configuration that an AutoencoderKL does not have
+_OWN = (
+    "direction",
+    "posterior",
+    "light_widths",
+    "light_blocks",
+)  # entries of its configuration that an AutoencoderKL does not have
 RELEASED_CLASS = "ConditionVAE"
 """What config.json calls DiffHarmony++'s own weights."""
 
@@ -40,17 +45,16 @@ RELEASED_CLASS = "ConditionVAE"
 class ConditionFeatures:
     """What the conditional encoder gives the decoder for B photos; B = 1 serves K candidates by broadcasting.
 
-    ``skips`` holds n (L + 1) maps in the order that the decoder adds them, the deepest first (for a light decoder, the
-    one at patches alone); ``mid`` (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is added to its
-    input. It comes of the mean of the condition's posterior, whose standard deviation is ``std`` (B, C, h, w).
-    ``image_pm1`` (B, 3, H, W) is the photo.
+    ``skips`` holds n (L + 1) maps in the order that the decoder adds them, the deepest first; for a light decoder, the
+    one at patches and the photo itself. ``mid`` (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is
+    added to its input. It comes of the mean of the condition's posterior, whose standard deviation is ``std``
+    (B, C, h, w).
     """
 
     skips: tuple[Tensor, ...]
     mid: Tensor
     latent: Tensor
     std: Tensor
-    image_pm1: Tensor
 
 
 class ConditionalEncoder(nn.Module):
@@ -207,7 +211,8 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         moments, middle, skips = self.conditional_encoder(image_pm1, mask.to(image_pm1.dtype))
         posterior = self._posterior(moments)
         latent = self.latent_skip_conv(self.post_quant(posterior.mean))
-        return ConditionFeatures(tuple(reversed(skips)), middle, latent, posterior.std, image_pm1)
+        given = (*skips, image_pm1) if self.config.light_widths else tuple(reversed(skips))
+        return ConditionFeatures(given, middle, latent, posterior.std)
 
     def with_noise(self, features: ConditionFeatures, noise: Tensor) -> ConditionFeatures:
         """Return features that come of a sample of the condition's posterior: mean + std x ``noise`` (B, C, h, w)."""
@@ -225,7 +230,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         decoder, skips = self.decoder, iter(features.skips)
         value = self.post_quant(latents) + features.latent
         if isinstance(decoder, LightDecoder):
-            return torch.as_tensor(decoder(value, features.mid, next(skips), features.image_pm1, window))
+            return torch.as_tensor(decoder(value, features.mid, *skips, window))
         value = decoder.conv_in(value)
         value = self._run(decoder.mid_block, value) + features.mid
         for block in decoder.up_blocks:
@@ -248,6 +253,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         return DiagonalGaussianDistribution(moments if self.quant_conv is None else self.quant_conv(moments))
 
     def post_quant(self, latents: Tensor) -> Tensor:
+        """Return unscaled latents (B, C, h, w) as the decoder takes them."""
         return latents if self.post_quant_conv is None else self.post_quant_conv(latents)
 
     def _run(self, layer: nn.Module, value: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """A light decoder for a Harmony-VAE: it gives every patch of the photo a colour map, and draws no texture itself.
 
-What inverse and forward models change is colour; texture is the photo's own. So the decoder works on latent cells and on
-patches of half a cell's side, and ends in a 3 x 4 colour map per patch, which is interpolated to the pixels and applied to
-the photo. It reads what the Harmony-VAE's own decoder reads (latents, conditional features), and has no normalisation, so
-that a window is decoded to the pixels of the whole. Legend: B batch, C latent channels, H W pixels, h w latent cells.
+What inverse and forward models change is colour; texture is the photo's own. So the decoder works on latent cells and
+on patches of half a cell's side, and ends in a 3 x 4 colour map per patch, which is interpolated to the pixels and
+applied to the photo. It reads what the Harmony-VAE's own decoder reads (latents, conditional features), and has no
+normalisation, so that a window is decoded to the pixels of the whole. Legend: B batch, C latent channels, H W pixels,
+h w latent cells.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class LightDecoder(nn.Module):
         self.patches = nn.Sequential(*(_Block(fine) for _ in range(blocks)))
         self.conv_out = nn.Conv2d(fine, _COLOURS * (_COLOURS + 1), 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        self.conv_out.bias = nn.Parameter(torch.zeros(_COLOURS * (_COLOURS + 1)))
 
     def forward(
         self, latents: Tensor, middle: Tensor, skip: Tensor, image_pm1: Tensor, window: Cells | None = None

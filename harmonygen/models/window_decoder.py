@@ -133,7 +133,7 @@ class WindowDecoder:
             vae: Any = self.vae
             decoded: Tensor = vae.decode(latents, features) if features else vae.decode(latents).sample
             return decoded
-        decoder = self.vae.decoder
+        decoder: Any = self.vae.decoder
         value = latents if self.vae.post_quant_conv is None else self.vae.post_quant_conv(latents)
         value = decoder.mid_block(decoder.conv_in(value + features.latent if features else value))
         value, skips = (value + features.mid, iter(features.skips)) if features else (value, repeat(None))

@@ -25,6 +25,7 @@ from harmonygen.synthesis.run_folder import RunFolder, open_run
 from harmonygen.synthesis.select import keep_count
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext
+from harmonygen.synthesis.stated import with_stated_steps
 
 Progress = Callable[[int, int], None]
 
@@ -65,6 +66,7 @@ def synthesize(
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
+    settings = with_stated_steps(settings)
     keep_count(settings.keep, settings.k)
     part, parts = parse_part(settings.part)
     if overwrite and parts > 1:
@@ -102,6 +104,7 @@ def synthesize(
 
 def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
     """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
+    settings = with_stated_steps(settings)
     elsewhere = settings.engine == "ray" or workers_here(settings) > 1
     device = "cpu" if elsewhere else pick_device(settings.device)
     generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)

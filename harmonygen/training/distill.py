@@ -24,8 +24,8 @@ from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.denoiser import foreground_mean
 from harmonygen.training.observe import save_rows
 from harmonygen.training.settings import DistillTraining
-from harmonygen.training.taught import DrawStore, shrunk, teach
 from harmonygen.training.task import Losses
+from harmonygen.training.taught import DrawStore, shrunk, teach
 
 ONE_STEP = Sampling(1, "euler")
 _DRAWS = 4  # of each photo that is validated on
@@ -107,7 +107,9 @@ class DistillTask:
     def _held_out(self, index: int, batch: Batch) -> tuple[Batch, Tensor, Tensor]:
         """Return a batch's condition, cells and seeds (K, B), and the teacher's K draws, whole and cut to one step."""
         if index not in self._held:
-            seeds = [[stable_seed("validate", index, k, row) for row in range(len(batch["mask"]))] for k in range(_DRAWS)]
+            seeds = [
+                [stable_seed("validate", index, k, row) for row in range(len(batch["mask"]))] for k in range(_DRAWS)
+            ]
             taught = [self.teach(batch, row) for row in seeds]
             cut = [teach(self.teacher, 1, batch, row)["goal"] for row in seeds]
             goals, drawn = torch.stack([each["goal"] for each in taught]), {**taught[0], "seed": torch.tensor(seeds)}

@@ -26,7 +26,7 @@ _SHEET_COLUMNS = 8
 
 
 class LightDecoderTask:
-    """L1 between the light decoder's change of the photo and the full decoder's, and between its photo and the photo."""
+    """L1 between the light decoder's change of the photo and the full one's, and between its photo and the photo."""
 
     def __init__(self, settings: LightDecoderTraining) -> None:
         self.settings = settings
@@ -47,7 +47,7 @@ class LightDecoderTask:
         """Decode a sample of the target's posterior, and the photo's own latent; foreground pixels count more."""
         photo, mask = batch[self._condition], batch["mask"]
         latents, own, features, change = self._taught(batch, generator)
-        drawn, still = (self._decoded(module, each, features) for each in (latents, own))
+        drawn, still = (self._decoded(module, each, features, photo) for each in (latents, own))
         weight = self.settings.foreground_weight
         of_change = weighted_error(drawn - still, change, mask, "l1", weight)
         of_photo = weighted_error(still, photo, mask, "l1", weight)
@@ -57,7 +57,7 @@ class LightDecoderTask:
     def _taught(
         self, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, ConditionFeatures, Tensor]:
-        """Return the target's latent (B, C, h, w), the photo's, the features and the full decoder's change of the photo.
+        """Return the target's latent (B, C, h, w), the photo's, the features and the full decoder's change (B, 3, R, R).
 
         Without a generator, the target's latent is its posterior's mode.
         """
@@ -70,11 +70,11 @@ class LightDecoderTask:
         own, features = full.encode(photo).latent_dist.mode(), full.features(photo, mask)
         return latents, own, features, full.decode(latents, features) - full.decode(own, features)
 
-    def _decoded(self, module: nn.Module, latents: Tensor, features: ConditionFeatures) -> Tensor:
-        """Decode latents (B, C, h, w) by the light decoder with the full one's features."""
+    def _decoded(self, module: nn.Module, latents: Tensor, features: ConditionFeatures, photo: Tensor) -> Tensor:
+        """Decode latents (B, C, h, w) of photos (B, 3, H, W) by the light decoder, with the full one's features."""
         value = self.full.post_quant(latents) + features.latent
         skip = features.skips[-1 - self.vae.conditional_encoder.taken[0]]
-        return torch.as_tensor(module(value, features.mid, skip, features.image_pm1))
+        return torch.as_tensor(module(value, features.mid, skip, photo))
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
@@ -96,9 +96,10 @@ class LightDecoderTask:
 
     def _pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the photo's latent, decoded, the photo with the light decoder's change, and the full one's change."""
+        photo = batch[self._condition]
         latents, own, features, change = self._taught(batch, None)
-        still, drawn = (self._decoded(self.module, each, features) for each in (own, latents))
-        return still, batch[self._condition] + drawn - still, change
+        still, drawn = (self._decoded(self.module, each, features, photo) for each in (own, latents))
+        return still, photo + drawn - still, change
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:

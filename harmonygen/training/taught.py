@@ -21,7 +21,7 @@ from harmonygen.models.checkpoints import writing_errors
 from harmonygen.models.denoiser import Denoiser, pool_mask
 from harmonygen.models.device import Sampling
 from harmonygen.seeds import digest_of_bytes, stable_seed
-from harmonygen.storage.shards import cut, make_folder, part_of, storage_errors, whole_file
+from harmonygen.storage.shards import cut, make_folder, storage_errors, whole_file
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.observe import collate
 from harmonygen.training.settings import DistillTraining

@@ -10,7 +10,7 @@ import numpy as np
 
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.device import Device, Sampling
+from harmonygen.models.device import AS_STATED, Device, Sampling
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
@@ -19,7 +19,6 @@ from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail
 
 _THREADS = 2
-_FIVE_STEPS = Sampling(steps=5)
 
 
 class DiffusionGenerator:
@@ -31,7 +30,7 @@ class DiffusionGenerator:
         self,
         model: Denoiser,
         digest: str = "",
-        sampling: Sampling = _FIVE_STEPS,
+        sampling: Sampling = AS_STATED,
         batch: int = 16,
         detail: Detail = "transfer",
         decoded: Decoded = "foreground",
