@@ -60,7 +60,7 @@ class InverseHarmonizer:
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> InverseHarmonizer:
-        """Load ``starter``, ``starter-fast`` or an inverse checkpoint folder, which states ``steps`` that are not given.
+        """Load ``starter``, ``starter-fast`` or an inverse checkpoint folder, which states ``steps`` if none are given.
 
         Raises:
             CheckpointError: no such folder, or a checkpoint of another kind or direction.

@@ -423,9 +423,9 @@ def ancestral_step(
 
 
 def clean_latents(scheduler: Any, predicted: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
-    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means: where an Euler step to 0 ends.
+    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means.
 
-    ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise.
+    ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise. An Euler step to 0 ends there.
     """
     if scheduler.config.prediction_type == "epsilon":
         return latents - sigma * predicted

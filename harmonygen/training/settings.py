@@ -245,6 +245,16 @@ class DistillTraining(TrainSettings):
     also_at: tuple[CropSide, ...] = setting((), "Side to which crops are shrunk too; batches take turns.")
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
 
+    @model_validator(mode="after")
+    def _sides_that_crops_shrink_to(self) -> Self:
+        wrong = [side for side in self.also_at if self.resolution % side or side == self.resolution]
+        if wrong:
+            raise ValueError(
+                f"also_at has {wrong[0]}, and crops of resolution {self.resolution} are shrunk by whole numbers: give "
+                f"sides such as {self.resolution // 2}"
+            )
+        return self
+
 
 class RefinementTraining(TrainSettings):
     """The network that the refiner and the direct harmonizer share; the defaults are the paper's (REFERENCE 3)."""
