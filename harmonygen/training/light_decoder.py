@@ -57,7 +57,7 @@ class LightDecoderTask:
     def _taught(
         self, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, ConditionFeatures, Tensor]:
-        """Return the target's latent (B, C, h, w), the photo's, its features and the full decoder's change (B, 3, R, R).
+        """Return the target's latent (B, C, h, w), the photo's, its features, and the full decoder's change of it.
 
         Without a generator, the target's latent is its posterior's mode.
         """
