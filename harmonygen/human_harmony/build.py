@@ -44,6 +44,7 @@ from harmonygen.settings import ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+from harmonygen.synthesis.stated import with_stated_steps
 from harmonygen.synthesis.synthesize import synthesize
 
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
@@ -97,6 +98,7 @@ def build_human_harmony(
     pairs = read_segmentations(settings.data, settings.classes, settings.limit, settings.reading())
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
+    settings = with_stated_steps(settings)
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan.digest, say)

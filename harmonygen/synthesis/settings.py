@@ -16,6 +16,7 @@ from harmonygen.settings import (
     MAX_COUNT,
     MAX_DRAWS,
     MAX_SIDE,
+    MAX_STEPS,
     MAX_WORKERS,
     BatchSize,
     Classifier,
@@ -36,7 +37,6 @@ from harmonygen.settings import (
     ReadSettings,
     Resolution,
     Rule,
-    SamplingSteps,
     Seed,
     Settings,
     Subset,
@@ -125,7 +125,9 @@ class CandidateSettings(JudgeSettings):
     max_side: int | None = setting(
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
     )
-    steps: SamplingSteps = 5
+    steps: int | None = setting(
+        None, "Number of sampling steps.", unset="what the checkpoint states", ge=1, le=MAX_STEPS
+    )
     posterior: PosteriorChoice = None
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"

@@ -10,7 +10,11 @@ import numpy as np
 
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
+<<<<<<< HEAD
 from harmonygen.models.device import Device, Sampling, keep_memory
+=======
+from harmonygen.models.device import AS_STATED, Device, Sampling
+>>>>>>> distil
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
@@ -20,7 +24,6 @@ from harmonygen.settings import Decoded, Detail
 from harmonygen.synthesis.settings import CandidateSettings
 
 _THREADS = 2
-_FIVE_STEPS = Sampling(steps=5)
 
 
 class DiffusionGenerator:
@@ -32,7 +35,7 @@ class DiffusionGenerator:
         self,
         model: Denoiser,
         digest: str = "",
-        sampling: Sampling = _FIVE_STEPS,
+        sampling: Sampling = AS_STATED,
         batch: int = 16,
         detail: Detail = "transfer",
         decoded: Decoded = "foreground",
