@@ -81,8 +81,17 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     elif hasattr(module := verb_module(asked), "app"):
         app.add_typer(module.app, name=asked)
     else:
-        app.command(asked)(getattr(module, asked.replace("-", "_")))
+        app.command(asked, epilog=_below_help(arguments))(getattr(module, asked.replace("-", "_")))
     return app
+
+
+def _below_help(arguments: Sequence[str]) -> str | None:
+    """Return what help says of plug-ins that the command names; nothing is imported if it asks for no help."""
+    if not {"--help", "-h"} & set(arguments):
+        return None
+    from harmonygen_cli.plugin_help import plugin_help
+
+    return plugin_help(dashed(arguments)) or None
 
 
 def _of_all_verbs(version: Version = False) -> None:
