@@ -24,7 +24,7 @@ VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
     "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
     "synthesize": "Make, score and select candidate composites of photos.",
-    "score": "Score a finished run by another classifier.",
+    "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",
     "augment": "Mix candidates into a harmonization dataset.",
     "export": "Write a run as an iHarmony4 tree.",
@@ -36,6 +36,7 @@ VERBS = {
     "report": "Write an HTML page of a run or a dataset.",
     "train": "Train a model.",
     "import-weights": "Turn released weights into a checkpoint folder.",
+    "check-plugin": "Check a generator, judge or harmonizer.",
     "recipes": "List, print, copy and check recipes.",
     "doctor": "Say what this machine can run, and why not.",
 }

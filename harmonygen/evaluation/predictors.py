@@ -76,20 +76,21 @@ class Models:
             CheckpointError: not there, of another kind, or ``photo_features=false`` without a Harmony-VAE.
         """
         how = (spec.steps, spec.sampler, spec.posterior, spec.detail, spec.photo_features)
-        key = (spec.method, spec.model, spec.refine, *how)
+        key = (spec.method, spec.model, spec.refine, repr(spec.method_settings), *how)
         if key not in self._loaded:
             self._loaded[key] = self._load(spec)
         return self._loaded[key]
 
     def _load(self, spec: MethodSpec) -> HarmonizationMethod:
-        from harmonygen.harmonization.load import load_harmonizer, method_of
+        from harmonygen.harmonization.load import Chosen, load_harmonizer, method_of
         from harmonygen.models.device import Device, Sampling
 
         device = Device.pick(self.device, self.dtype, self.batch_size)
         sampling = Sampling(spec.steps, spec.sampler, posterior=spec.posterior)
         model = spec.model or ""
         method = spec.method or method_of(model)
-        loaded = load_harmonizer(method, model, spec.refine, device, sampling, spec.detail)
+        chosen = Chosen(model, spec.refine, sampling, spec.detail)
+        loaded = load_harmonizer(method, chosen, device, spec.method_settings)
         if not spec.photo_features:
             _drop_features(loaded, spec.name)
         return loaded

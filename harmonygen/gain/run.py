@@ -135,12 +135,13 @@ def _train(folder: Path, job: Mapping[str, Any], log: Log) -> None:
 
 def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     """Load the finished model as a harmonizer."""
-    from harmonygen.harmonization.load import load_harmonizer
+    from harmonygen.harmonization.load import Chosen, load_harmonizer
     from harmonygen.models.device import Device, Sampling
 
     device, spec = Device.pick(job["device"], "float32"), _spec(job)
     sampling = Sampling(job["sampling_steps"], posterior=spec.posterior)
-    return load_harmonizer(_METHODS[job["arch"]], folder / "model", None, device, sampling, spec.detail)
+    chosen = Chosen(folder / "model", sampling=sampling, detail=spec.detail)
+    return load_harmonizer(_METHODS[job["arch"]], chosen, device)
 
 
 def _spec(job: Mapping[str, Any]) -> MethodSpec:

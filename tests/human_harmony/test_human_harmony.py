@@ -60,7 +60,9 @@ def contest(tmp_path: Path) -> Path:
         table.writerows(rows_for("photo0b", [(10, 40, 10, 60)]))
         crop(11).save(root / "train" / "speck.jpg", quality=95)
         table.writerows(rows_for("speck", [(10, 15, 10, 16)]))
-    entries = [{"id": number, "name": name, "supercategory": "x", "level": 2} for number, name in enumerate("ab")]
+    entries = [
+        {"id": number, "name": name, "supercategory": "upperbody", "level": 2} for number, name in enumerate("ab")
+    ]
     (root / "label_descriptions.json").write_text(json.dumps({"categories": entries, "attributes": []}))
     return root
 
