@@ -195,6 +195,14 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         self.decoder.requires_grad_(train_decoder)
         return self
 
+    def draw_skips(self) -> HarmonyVAE:
+        """Give every convolution that starts at zero random weights instead (the papers' ablation); return self."""
+        encoder = self.conditional_encoder
+        new = [encoder.add_conv_in, *encoder.down_block_skip_convs, encoder.mid_block_skip_conv, self.latent_skip_conv]
+        for conv in new:
+            conv.reset_parameters()
+        return self
+
     def encode(self, image_pm1: Tensor) -> AutoencoderKLOutput:
         """Encode images (B, 3, H, W) as the plain autoencoder does; ``.latent_dist`` is the posterior."""
         return AutoencoderKLOutput(latent_dist=self._posterior(self.encoder(image_pm1)))

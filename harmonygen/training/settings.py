@@ -153,6 +153,7 @@ class HarmonyVaeTraining(TrainSettings):
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
     posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
+    skip_init: Literal["zero", "random"] = setting("zero", "What the convolutions of the skips start from.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
 
