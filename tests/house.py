@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("inspection",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing"),
-    ("human_harmony", "evaluation", "trainers"),
+    ("human_harmony", "evaluation", "trainers", "review"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),
     ("__main__",),
