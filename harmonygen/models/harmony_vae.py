@@ -25,12 +25,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harmonygen.errors import CheckpointError, told
-<<<<<<< HEAD
 from harmonygen.models.checkpoints import WEIGHTS, read_json, refuse_not_finite, variant_of
-=======
-from harmonygen.models.checkpoints import read_json, refuse_not_finite
 from harmonygen.models.light_decoder import Cells, LightDecoder
->>>>>>> distil
 from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"

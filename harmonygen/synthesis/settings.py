@@ -206,7 +206,7 @@ class SelectSettings(Settings):
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
     decisions: Path | None = setting(
         None,
-        "decisions.json of a review to apply.",
+        "Review to apply: a decisions.json, or a run's folder.",
         unset="as in the run",
     )
 

@@ -10,11 +10,7 @@ import numpy as np
 
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-<<<<<<< HEAD
-from harmonygen.models.device import Device, Sampling, keep_memory
-=======
-from harmonygen.models.device import AS_STATED, Device, Sampling
->>>>>>> distil
+from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
