@@ -45,6 +45,7 @@ def test_every_plain_setting_is_an_option():
         "inspect": ["data"],
         "synthesize": ["gates", "generator_settings", "remote"],
         "select": ["gates"],
+        "masks": ["photos", "segmenter_settings"],
         "export": ["run"],
         "build-human-harmony": ["gates", "generator_settings", "product_rule"],
         "publish": ["folder"],
