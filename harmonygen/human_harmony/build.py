@@ -25,18 +25,20 @@ from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import photo_split, prepare
-from harmonygen.human_harmony.card import ASSETS, REFERENCE
-from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, write_dataset, written_names
+from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, Taken, write_dataset, written_names
+from harmonygen.human_harmony.figures import ASSETS, REFERENCE
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
+from harmonygen.human_harmony.reproduce import VERB
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
-from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.settings import BEFORE, HumanHarmonySettings, InnerSettings
+from harmonygen.human_harmony.subject import kind_of
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
-from harmonygen.runs.job_folder import JobPlan, digest_of, job_folder
+from harmonygen.runs.job_folder import PLAN, JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
 from harmonygen.settings import ReadSettings, asked
 from harmonygen.storage import shards
@@ -44,7 +46,6 @@ from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
-VERB = "build-human-harmony"
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
 _GIVEN = ("product_list", "product_weights", "person_weights", "train_list", "test_list", "leak_check")
 _SEGMENT = re.compile(r"(^| )(row|annotation) \S+$")
@@ -93,7 +94,7 @@ def build_human_harmony(
         StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
-    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit, settings.reading())
+    pairs = read_segmentations(settings.data, settings.classes, settings.limit, settings.reading())
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
     plan = make_plan(settings, pairs)
@@ -101,6 +102,8 @@ def build_human_harmony(
         return _foresee(settings, pairs, plan.digest, say)
     glance(pairs, settings, say)
     out, work = settings.out, settings.out / WORK
+    kind = kind_of(pairs, pairs.classes, settings.person != "none")
+    pairs = prepare.in_subset(pairs, work, kind)
     prepare.refuse_changed_photos(pairs, work, plan.digest)
     with job_folder(out, plan, _writes(pairs)) as job:
         shards.make_folder(work)
@@ -110,12 +113,12 @@ def build_human_harmony(
             synthesize(synthesis_settings(settings, work), progress=progress)
         _review(settings, work / RUN, stages)
         triplets = _triplets(settings, work, plan.digest, split)
-        before = _finished(out, triplets.digest)
+        before = _finished(out, triplets.digest, settings.title)
         if not before:
-            _begin(out, work, triplets)
+            _begin(out, work, triplets, settings.title)
             job.sweep(written_names(settings, triplets))
-            left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
-            write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
+            read, left_out = len(pairs) + len(pairs.left_out), _left_out(pairs, work, split)
+            write_dataset(settings, out, triplets, split, Taken(read, left_out, bad, kind, pairs.classes), stages)
     return _result(settings, pairs, before)
 
 
@@ -135,12 +138,13 @@ def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> JobPlan:
     given = {name: getattr(settings, name) for name in _GIVEN}
     digests = {name: sha256(path) for name, path in given.items() if path is not None and path.is_file()}
     inputs, files = _inputs_digest(pairs), digest_of(digests)
+    what = {BEFORE.get(name, name): value for name, value in asked(settings).items()}
     return JobPlan(
         VERB,
         settings,
         {"inputs_digest": inputs, "files_digest": files},
         {"layout": pairs.layout, "data_root": str(pairs.root), "pairs": len(pairs)},
-        digest_now=digest_of({"what": asked(settings), "inputs": inputs, "files": files}),
+        digest_now=digest_of({"what": what, "inputs": inputs, "files": files}),
     )
 
 
@@ -210,9 +214,9 @@ def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> Synthesize
     own = ReadSettings.model_fields.keys() | {"limit"}
     shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name not in own}
     inside = work.resolve()
-    return SynthesizeSettings(
-        **shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN
-    )
+    begun = shards.read_json(inside / RUN / PLAN).get("settings", {"inside": VERB})
+    kind = InnerSettings if "inside" in begun else SynthesizeSettings  # one of an older version goes on as it began
+    return kind(**shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN)
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
@@ -236,18 +240,19 @@ def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Se
     return Triplets(run, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
 
 
-def _finished(out: Path, digest: str) -> bool:
-    """Tell whether the folder holds this very dataset, whole."""
+def _finished(out: Path, digest: str, title: str) -> bool:
+    """Tell whether the folder holds this very dataset, whole, under this title."""
     entries, mark = read_manifest(out), out / WORK / MARK
     if entries is None or not mark.is_file() or not all((out / name).is_file() for name in SUMMED_UP):
         return False
-    if json.loads(mark.read_text(encoding="utf-8"))["digest"] != digest:
+    held = json.loads(mark.read_text(encoding="utf-8"))
+    if (held["digest"], held.get("title", "")) != (digest, title):
         return False
     paths = [(out / entry.path, entry.bytes) for entry in entries]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _begin(out: Path, work: Path, triplets: Triplets) -> None:
+def _begin(out: Path, work: Path, triplets: Triplets, title: str) -> None:
     """Note which dataset is being written into which folders; remove what there is of one of another selection."""
     path, digest = work / MARK, triplets.digest
     held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"digest": digest, "folders": []}
@@ -259,8 +264,9 @@ def _begin(out: Path, work: Path, triplets: Triplets) -> None:
             for folder in held["folders"]:
                 _clear(out / folder)
     folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
-    if held != {"digest": digest, "folders": folders}:
-        shards.write_json(path, {"digest": digest, "folders": folders})
+    mark = {"digest": digest, "folders": folders, **({"title": title} if title else {})}
+    if held != mark:
+        shards.write_json(path, mark)
 
 
 def _clear(folder: Path) -> None:
