@@ -16,11 +16,11 @@ from PIL import Image
 from harmonygen.errors import UsageError
 from harmonygen.harmonization.load import Chosen, HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.models.device import Device, Sampling
-from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.pictures.mask_values import to_mask, understand_array
 from harmonygen.pictures.masks import check_mask
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
+from harmonygen.plugins.load import Judge, load_judge
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
 from harmonygen.settings import Detail, Fit, Sampler
@@ -164,20 +164,24 @@ class HarmonyClassifier:
     True
     """
 
-    def __init__(self, scorer: ClassifierScorer) -> None:
+    def __init__(self, scorer: Judge) -> None:
         self.scorer = scorer
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path = "starter", *, device: str = "auto", dtype: str = "float32"
+        cls,
+        name: str | Path = "starter",
+        *,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
     ) -> HarmonyClassifier:
-        """Load ``starter`` or a classifier folder.
+        """Load ``starter``, a classifier folder, or a plug-in that is a judge, with ``settings`` of its own.
 
         Raises:
             CheckpointError: no such folder, or not a classifier.
         """
-        where = Device.pick(device, dtype)
-        return cls(ClassifierScorer.from_pretrained(name, where.name, where.dtype))
+        return cls(load_judge(str(name), settings or {}, Device.pick(device, dtype)))
 
     def __call__(self, images: Sequence[Any], masks: Sequence[Any]) -> list[float]:
         """Return P(composite) of each image, in [0, 1]."""

@@ -26,6 +26,7 @@ Sampler = Literal["euler-ancestral", "euler"]
 Enlarge = Literal["bicubic", "bilinear"]
 Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
+Combine = Literal["mean-rank", "mean", "all-above", "veto"]
 Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
@@ -111,7 +112,7 @@ LeakGuard = Annotated[
     Literal["hash", "ids"],
     setting(..., "How test photos are found: by id and hash, or by id."),
 ]
-Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter.")]
+Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter; or a judge.")]
 PluginSettings = Annotated[dict[str, Any], setting(..., "Settings of the plug-in, by name.")]
 
 

@@ -277,7 +277,7 @@ def settings_of(six_photos: Path, tiny_classifier: Path, tmp_path: Path) -> Call
     return make
 
 
-def _small_run(classifier: Path, **changes: Any) -> SynthesizeSettings:
+def _small_run(classifier: Path, /, **changes: Any) -> SynthesizeSettings:
     values = {"generator": "color-jitter", "classifier": str(classifier), "k": 4, "shard_size": 2, "device": "cpu"}
     return SynthesizeSettings(**{**values, **changes})
 

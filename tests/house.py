@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("report", "plugins"),
     ("inspection",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing", "segmentation"),
-    ("human_harmony", "evaluation", "trainers"),
+    ("human_harmony", "evaluation", "trainers", "conformance"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),
     ("__main__",),

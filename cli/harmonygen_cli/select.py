@@ -20,6 +20,8 @@ def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
 
     Examples: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`,
     `harmonygen select outputs/synthesize --decisions decisions.json`
+
+    Several judges: `harmonygen select outputs/synthesize --combine all-above --min-score 0.6`
     """
     settings = typed.settings()
     from harmonygen.runs.decisions import read_decisions
@@ -28,7 +30,15 @@ def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
     made = read_decisions(settings.decisions) if settings.decisions else None
     with typed.reporter.progress("select", "shards") as progress:
         result = reselect(
-            run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress, decisions=made
+            run,
+            settings.rule,
+            settings.gates,
+            settings.count,
+            settings.seed,
+            progress=progress,
+            decisions=made,
+            combine=settings.combine,
+            min_score=settings.min_score,
         )
     show(typed.reporter, result)
 

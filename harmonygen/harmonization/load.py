@@ -81,6 +81,11 @@ def load_harmonizer(
     """
     if chosen.refine is not None and method not in (*REFINED, "zero-shot"):
         raise UsageError(f"--refine {chosen.refine} goes with {' and '.join(REFINED)}, not with {method}: drop it")
+    if method not in HARMONIZERS.own and str(chosen.model) not in ("starter", method):
+        raise UsageError(
+            f"--model {chosen.model} does not go with --method {method}, which has settings of its own: "
+            "write method_settings.NAME=value"
+        )
     guard = partial(GuardedHarmonizer, detail=chosen.detail)
     made: HarmonizationMethod = load_plugin(HARMONIZERS, method, given or {}, {"device": device, "run": chosen}, guard)
     return made

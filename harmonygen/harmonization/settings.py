@@ -103,7 +103,9 @@ class ZeroShotSettings(Settings):
 
     iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1, le=MAX_DRAWS)
     allow_unchanged: bool = setting(False, "Return the untouched composite if no edit scores better.")
-    classifier: str = setting("starter", "Zero-shot: folder of the classifier that judges edits, or starter.")
+    classifier: str = setting(
+        "starter", "Zero-shot: folder of the classifier that judges edits, or starter; or a judge."
+    )
 
     describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: who finds the words.")
     describer_model: str | None = setting(None, "Zero-shot: model that finds the words, a folder or a Hub name.")

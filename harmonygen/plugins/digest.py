@@ -28,9 +28,7 @@ def plugin_digest(place: Place, made: Any, settings: Settings) -> str:
     A setting that is marked :data:`harmonygen.settings.HOW` does not count.
     """
     own = getattr(made, "digest", "")
-    base = (
-        str(own) if own else f"{place.name}:{digest_of_bytes(_sources(place.target.partition(':')[0], place.package))}"
-    )
+    base = str(own) if own else f"{place.name}:{digest_of_bytes(_sources(place))}"
     counted = asked(settings)
     files = [getattr(settings, name) for name in counted]
     parts = [repr(sorted(counted.items())).encode(), *(content_digest(value) for value in files)]
@@ -58,10 +56,10 @@ def content_digest(value: Any) -> bytes:
         return hashlib.file_digest(opened, "sha256").digest()
 
 
-def _sources(module: str, package: str) -> Iterator[bytes]:
-    """Yield the package's version and the source of every module beside the plug-in's, by name."""
-    yield package.encode()
-    top = sys.modules[module.partition(".")[0]]
+def _sources(place: Place) -> Iterator[bytes]:
+    """Yield the plug-in's own name, its package's version and the source of every module of the package, by name."""
+    yield f"{place.target} {place.package}".encode()
+    top = sys.modules[place.target.partition(":")[0].partition(".")[0]]
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]
     files = [(path.relative_to(folder), path) for folder in folders for path in folder.rglob("*.py")]
     alone = getattr(top, "__file__", None)

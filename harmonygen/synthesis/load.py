@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from harmonygen.errors import UsageError
 from harmonygen.models.device import Device
 from harmonygen.pictures.photo import Sizing
-from harmonygen.plugins.doors import GENERATORS, JUDGES
-from harmonygen.plugins.guard import GuardedGenerator, GuardedJudge
-from harmonygen.plugins.load import Judge, guard_object, load_judge, load_plugin
+from harmonygen.plugins.doors import GENERATORS
+from harmonygen.plugins.guard import GuardedGenerator
+from harmonygen.plugins.load import Judge, guard_object, load_plugin
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
+from harmonygen.synthesis.panel import JudgeCallables, load_panel
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 
 
@@ -30,16 +32,18 @@ def load_generator(
     guard = partial(GuardedGenerator, detail=settings.detail)
     if given is not None:
         return guard_object(GENERATORS, given, where, guard)
+    if settings.generator not in GENERATORS.own and settings.model != "starter":
+        raise UsageError(
+            f"--model {settings.model} does not go with --generator {settings.generator}, which has settings of its "
+            "own: write generator_settings.NAME=value"
+        )
     made: Generator = load_plugin(GENERATORS, settings.generator, settings.generator_settings, handed, guard)
     return made
 
 
-def load_scorer(settings: SynthesizeSettings, device: str, given: Callable[..., Any] | None = None) -> Judge:
-    """Load the judge that the settings name; one that is ``given`` in Python takes its place."""
-    where = Device.pick(device, settings.dtype, settings.batch_size)
-    if given is not None:
-        return guard_object(JUDGES, given, where, GuardedJudge)
-    return load_judge(settings.classifier, {}, where)
+def load_scorer(settings: CandidateSettings, device: str, given: JudgeCallables | None = None) -> Judge:
+    """Load the judges that the settings name; those that are ``given`` in Python take their place."""
+    return load_panel(settings, Device.pick(device, settings.dtype, settings.batch_size), given)
 
 
 def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:

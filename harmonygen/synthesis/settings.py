@@ -19,6 +19,7 @@ from harmonygen.settings import (
     MAX_WORKERS,
     BatchSize,
     Classifier,
+    Combine,
     Decoded,
     DetailChoice,
     DeviceName,
@@ -41,6 +42,11 @@ from harmonygen.settings import (
     Subset,
     setting,
 )
+
+COMBINE = (
+    "How several judges are combined: by their ranks, their mean, all above --min-score, or each but the first vetoes."
+)
+MIN_SCORE = "Score under which a judge refuses a candidate, with --combine all-above or veto, 0 to 1."
 
 # Fields that `gain` overrides
 Generator = Annotated[
@@ -70,7 +76,27 @@ class GateSettings(Settings):
     max_drift: float = setting(0.0, "Gate: largest share of background pixels that differ, 0 to 1.", ge=0, le=1)
 
 
-class CandidateSettings(Settings):
+class JudgeSettings(Settings):
+    """Who scores candidates: a classifier, or judges that are named (docs/plugins)."""
+
+    classifier: Classifier = "starter"
+    judge: Annotated[tuple[str, ...], LATER] = setting(
+        (),
+        "Judge of the candidates, as [NAME=]JUDGE: a plug-in, module:attribute or a classifier's folder.",
+        unset="--classifier",
+    )
+    judge_settings: Annotated[PluginSettings, LATER] = {}  # noqa: RUF012
+
+    @model_validator(mode="after")
+    def _one_way_to_name_judges(self) -> JudgeSettings:
+        if self.judge and self.classifier != "starter":
+            raise ValueError(
+                f"--classifier {self.classifier} is one judge and --judge names others: give it as --judge too"
+            )
+        return self
+
+
+class CandidateSettings(JudgeSettings):
     """How candidates are made, scored and selected, whatever verb makes them."""
 
     k: int = setting(10, "Number of candidates per pair.", ge=1, le=MAX_DRAWS)
@@ -80,7 +106,6 @@ class CandidateSettings(Settings):
     model: str = setting(
         "starter", "Checkpoint folder of the inverse model (for parametric, of a parametric inverse), or starter."
     )
-    classifier: Classifier = "starter"
     methods: tuple[str, ...] = setting(
         ("reinhard", "xiao", "fecker", "pitie"),
         "Method of --generator color-transfer.",
@@ -88,6 +113,8 @@ class CandidateSettings(Settings):
     references: References = "all"
     cube: tuple[Path, ...] = setting((), ".cube file of --generator lut.", unset="random LUTs")
     rule: RuleChoice = "max-composite"
+    combine: Annotated[Combine, LATER] = setting("mean-rank", COMBINE)
+    min_score: Annotated[float, LATER] = setting(0.5, MIN_SCORE, ge=0, le=1)
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.")
     resolution: Resolution = None
     fit: FitChoice = "native"
@@ -112,6 +139,11 @@ class CandidateSettings(Settings):
     workers: Annotated[int, HOW] = setting(
         0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0, le=MAX_WORKERS
     )
+
+    @property
+    def weights(self) -> str:
+        """What the candidates' model is called: the checkpoint of a built-in generator, or the plug-in."""
+        return self.model if self.generator in GENERATORS.own else self.generator
 
     @field_validator("generator")
     @classmethod
@@ -167,6 +199,8 @@ class SelectSettings(Settings):
         None, "Number of candidates to select per pair.", unset="as in the run", ge=1, le=MAX_DRAWS
     )
     seed: int | None = setting(None, "Seed of every random choice.", unset="as in the run", ge=0, lt=2**63)
+    combine: Combine | None = setting(None, COMBINE, unset="as in the run")
+    min_score: float | None = setting(None, MIN_SCORE, unset="as in the run", ge=0, le=1)
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
     decisions: Path | None = setting(
         None,
@@ -175,8 +209,9 @@ class SelectSettings(Settings):
     )
 
 
-class ScoreSettings(Settings):
-    """Options of `harmonygen score`."""
+class ScoreSettings(JudgeSettings):
+    """Options of `harmonygen score`; how several judges are combined stays as the run has it, if it is not given."""
 
-    classifier: Classifier = "starter"
+    combine: Combine | None = setting(None, COMBINE, unset="as in the run, else mean-rank")
+    min_score: float | None = setting(None, MIN_SCORE, unset="as in the run, else 0.5", ge=0, le=1)
     device: DeviceName = "auto"

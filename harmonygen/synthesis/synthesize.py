@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from harmonygen.storage.shards import Shard, part_of
 from harmonygen.synthesis.engines import run_shards
 from harmonygen.synthesis.engines.local import workers_here
 from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
+from harmonygen.synthesis.panel import JudgeCallables, Panel
 from harmonygen.synthesis.plan import Plan, make_plan, run_columns
 from harmonygen.synthesis.run_folder import RunFolder, open_run
 from harmonygen.synthesis.select import keep_count
@@ -51,7 +52,7 @@ def synthesize(
     settings: SynthesizeSettings,
     *,
     generator: Callable[..., Any] | None = None,
-    judge: Callable[..., Any] | None = None,
+    judge: JudgeCallables | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -62,8 +63,8 @@ def synthesize(
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
     finished one is left as it is. ``say`` gets a line about what is read.
 
-    ``generator`` and ``judge`` are callables in the place of those that the settings name (docs/plugins/README.md);
-    they run in this process alone.
+    ``generator`` and ``judge`` (one, or several by name) are callables in the place of those that the settings name
+    (docs/plugins/README.md); they run in this process alone.
 
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
@@ -108,35 +109,43 @@ def synthesize(
 
 
 def named_after(
-    settings: SynthesizeSettings, generator: Callable[..., Any] | None, judge: Callable[..., Any] | None
+    settings: SynthesizeSettings, generator: Callable[..., Any] | None, judge: JudgeCallables | None
 ) -> SynthesizeSettings:
     """Return settings that name the callables which were handed over.
 
     Raises:
         UsageError: workers are asked for, which cannot be sent a callable.
     """
-    given = {"generator": generator, "classifier": judge}
-    changed = {field: f"python:{object_name(made)}" for field, made in given.items() if made is not None}
+    changed: dict[str, Any] = {} if generator is None else {"generator": _named(generator)}
+    if isinstance(judge, Mapping):
+        changed["judge"] = tuple(f"{name}={_named(each)}" for name, each in judge.items())
+    elif judge is not None:
+        changed["classifier"] = _named(judge)
     if changed and (settings.engine == "ray" or workers_here(settings) > 1):
         raise UsageError(
-            f"{', '.join(changed.values())} was handed over as a callable, which workers cannot be sent: use workers=1 "
-            "with engine='local', or name it as module:attribute"
+            f"{' and '.join(changed)} were handed over as callables, which workers cannot be sent: use workers=1 with "
+            "engine='local', or name them as module:attribute"
         )
     return settings.model_copy(update=changed)
+
+
+def _named(made: Callable[..., Any]) -> str:
+    return f"python:{object_name(made)}"
 
 
 def prepare(
     settings: SynthesizeSettings,
     pairs: PairSet,
     generator_given: Callable[..., Any] | None = None,
-    judge_given: Callable[..., Any] | None = None,
+    judge_given: JudgeCallables | None = None,
 ) -> tuple[ShardContext, Plan]:
     """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
     elsewhere = settings.engine == "ray" or workers_here(settings) > 1
     device = "cpu" if elsewhere else pick_device(settings.device)
     generator = load_generator(settings, pairs, device, generator_given)
     scorer = load_scorer(settings, device, judge_given)
-    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
+    digests = scorer.digests if isinstance(scorer, Panel) else {}
+    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest, digests)
     columns = run_columns(settings, generator.digest, plan.params_digest)
     context = ShardContext(settings, plan.digest, columns, sizing_of(settings, generator), pairs, generator, scorer)
     return context, plan
