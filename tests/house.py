@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data", "models", "runs"),
     ("report", "plugins"),
     ("inspection",),
-    ("training", "synthesis", "augmentation", "harmonization", "publishing"),
+    ("training", "synthesis", "augmentation", "harmonization", "publishing", "segmentation"),
     ("human_harmony", "evaluation", "trainers", "conformance", "review"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),

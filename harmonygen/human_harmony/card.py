@@ -220,15 +220,9 @@ def _classes(figures: CardFigures) -> list[str]:
         return []
     rows = [[str(key), _line(subject.name(key)), f"{count:,}"] for key, count in subject.counts.items()]
     table = _table(["class id", "class", figures.unit], rows)
-    if len(rows) > _LISTED:
-        table = [
-            f"<details><summary>The {len(rows)} classes of the foregrounds</summary>",
-            "",
-            *table,
-            "",
-            "</details>",
-        ]
-    return [*table, ""]
+    if len(rows) <= _LISTED:
+        return ["Classes of the foregrounds:", "", *table, ""]
+    return [f"<details><summary>The {len(rows)} classes of the foregrounds</summary>", "", *table, "", "</details>", ""]
 
 
 def _row_counts(figures: CardFigures) -> list[list[str]]:
@@ -245,8 +239,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 _LOADING = """```python
 from datasets import load_dataset
 
-chosen = load_dataset("<this repository or folder>", "default", split="train")       # one composite per photo
-everything = load_dataset("<this repository or folder>", "candidates", split="train")  # all of them, with scores
+dataset = "user/name"  # this repository, or the folder that it was built in
+chosen = load_dataset(dataset, "default", split="train")  # one composite per photo
+everything = load_dataset(dataset, "candidates", split="train")  # all of them, with scores
 ```
 
 """ + "\n".join(_table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()]))

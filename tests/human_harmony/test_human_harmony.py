@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,84 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from skimage import data
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
+from small_contest import PHOTOS, crop, read
 
 from harmonygen.data.manifest import read_manifest
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.human_harmony.build import build_human_harmony
 from harmonygen.human_harmony.photo_split import photos_of_test_split
-from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.pictures.masks import mask_to_runs
 from harmonygen.runs.decisions import Decisions, write_decisions
 from harmonygen.runs.job_folder import read_plan
 from harmonygen.storage.parquet_cells import image_cell, image_schema
 from harmonygen.storage.shards import locked
-
-PHOTOS = 12
-
-
-def crop(index: int) -> Image.Image:
-    """A different 96 x 80 piece of a real photo for each index."""
-    source = (data.astronaut(), data.coffee(), data.chelsea())[index % 3]
-    top, left = 23 * index % 120, 31 * index % 140
-    return Image.fromarray(source[top : top + 160, left : left + 192]).resize((96, 80))
-
-
-def rows_for(name: str, boxes: list[tuple[int, int, int, int]]) -> Iterator[list[Any]]:
-    for number, (top, bottom, left, right) in enumerate(boxes):
-        mask = np.zeros((80, 96), bool)
-        mask[top:bottom, left:right] = True
-        yield [name, mask_to_runs(mask), 80, 96, number, "3,7" if number else ""]
-
-
-@pytest.fixture
-def contest(tmp_path: Path) -> Path:
-    """12 photos: photo0b is a copy of photo00 encoded anew, `speck` has a foreground of 0.4 % of the photo."""
-    root = tmp_path / "contest"
-    (root / "train").mkdir(parents=True)
-    names = [f"photo{index:02d}" for index in range(PHOTOS - 2)]
-    with open(root / "train.csv", "w", newline="") as opened:
-        table = csv.writer(opened)
-        table.writerow(["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"])
-        for index, name in enumerate(names):
-            crop(index).save(root / "train" / f"{name}.jpg", quality=95)
-            table.writerows(rows_for(name, [(10, 40 + index, 10, 60), (30, 60, 40, 70 + index)]))
-        crop(0).save(root / "train" / "photo0b.jpg", quality=70)
-        table.writerows(rows_for("photo0b", [(10, 40, 10, 60)]))
-        crop(11).save(root / "train" / "speck.jpg", quality=95)
-        table.writerows(rows_for("speck", [(10, 15, 10, 16)]))
-    entries = [
-        {"id": number, "name": name, "supercategory": "upperbody", "level": 2} for number, name in enumerate("ab")
-    ]
-    (root / "label_descriptions.json").write_text(json.dumps({"categories": entries, "attributes": []}))
-    return root
-
-
-@pytest.fixture
-def settings_for(contest: Path, tiny_classifier: Path, tmp_path: Path) -> Callable[..., HumanHarmonySettings]:
-    def make(**changes: Any) -> HumanHarmonySettings:
-        values = {
-            "imaterialist": str(contest),
-            "out": tmp_path / "built",
-            "generator": "color-jitter",
-            "classifier": str(tiny_classifier),
-            "product_filter": "none",
-            "k": 3,
-            "shard_size": 4,
-            "test_fraction": 0.25,
-            "device": "cpu",
-        }
-        return HumanHarmonySettings(**{**values, **changes})
-
-    return make
-
-
-def read(out: Path, config: str = "data") -> dict[str, list[dict[str, Any]]]:
-    """Rows by split."""
-    return {
-        split: [row for path in sorted((out / config).glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
-        for split in ("train", "test")
-    }
 
 
 def photos(out: Path, split: str) -> set[str]:
