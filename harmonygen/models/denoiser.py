@@ -40,6 +40,7 @@ from harmonygen.models.checkpoints import (
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.pictures.detail import Transfer
 from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Posterior, Sampler, Settings
 
@@ -168,8 +169,8 @@ class Denoiser:
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
         folder.mkdir(parents=True, exist_ok=True)
-        for part, module in (("unet", self.unet), ("vae", self.vae)):
-            save_module(nn.Module.to(module, dtype=dtype), folder / part)
+        save_module(nn.Module.to(self.unet, dtype=dtype), folder / "unet")
+        save_autoencoder(nn.Module.to(self.vae, dtype=dtype), folder / "vae")
         self.scheduler.save_pretrained(folder / "scheduler")
         save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / NULL_EMBEDDING)
         write_spec(folder, self.spec)
