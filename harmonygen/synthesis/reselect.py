@@ -29,7 +29,7 @@ from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS
 from harmonygen.runs.job_folder import SUMMARY, digest_of, sweep
 from harmonygen.runs.read import CANDIDATES, PAIRS, SELECTION, SELECTION_KEY, Run
 from harmonygen.runs.tables import CANDIDATE_COLUMNS, PAIR_COLUMNS, score_row
-from harmonygen.settings import Rule
+from harmonygen.settings import Rule, asked
 from harmonygen.storage.shards import (
     PLAN_KEY,
     QUARANTINE_KEY,
@@ -41,7 +41,7 @@ from harmonygen.storage.shards import (
     write_json,
     write_parquet,
 )
-from harmonygen.synthesis.gates import first_failure
+from harmonygen.synthesis.gates import DUPLICATE, first_failure
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
@@ -191,7 +191,7 @@ class _Choice:
     def to_json(self) -> dict[str, Any]:
         return {
             "rule": self.rule,
-            "gates": self.gates.model_dump(mode="json"),
+            "gates": asked(self.gates),
             "count": self.count,
             "seed": self.seed,
             "classifier_digest": self.classifier_digest,
@@ -294,7 +294,7 @@ def _review(decision: Decision | None) -> dict[str, str]:
 def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
     shift = (row["shift_r"], row["shift_g"], row["shift_b"])
     values = GateValues(row["clipped"], row["fmse"], row["structure"], row["drift"], shift)
-    failed = "duplicate" if row["gate"] == "duplicate" else first_failure(values, gates)
+    failed = first_failure(values, score, gates, row["gate"] == DUPLICATE)
     return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed)
 
 

@@ -175,7 +175,7 @@ def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> l
     scores = context.scorer(drawn.composites, photo.mask)
     scored = []
     for candidate, values, score in zip(drawn.candidates, measured, scores, strict=True):
-        failure = "duplicate" if candidate.k in drawn.duplicates else first_failure(values, settings.gates)
+        failure = first_failure(values, score, settings.gates, candidate.k in drawn.duplicates)
         scored.append(Scored(candidate, score, values, failure))
     return select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed)
 
