@@ -15,11 +15,11 @@ def score(typed: Typed[ScoreSettings], run: RunFolder) -> None:
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
     """
     settings = typed.settings()
-    from harmonygen.models.device import pick_device
-    from harmonygen.models.scorer import ClassifierScorer
+    from harmonygen.models.device import Device
+    from harmonygen.synthesis.load import open_scorer
     from harmonygen.synthesis.reselect import reselect
 
-    scorer = ClassifierScorer.from_pretrained(settings.classifier, pick_device(settings.device))
+    scorer = open_scorer(settings.classifier, Device.pick(settings.device, "float32", runtime=settings.runtime))
     with typed.reporter.progress("score", "shards") as progress:
         result = reselect(run, scorer=scorer, scorer_digest=scorer.digest, progress=progress)
     show(typed.reporter, result)

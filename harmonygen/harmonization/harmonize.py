@@ -29,6 +29,7 @@ from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
 from harmonygen.inspection.inspect import glance
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.installed import runtime_in_plan
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.records import FileSource, Pair, Quarantined
 from harmonygen.runs.inputs import allowance, check_bad, inputs_digest
@@ -99,6 +100,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         "--method parametric changes the composite's own pixels and makes none: drop --detail decode (and --paper)": (
             settings.method == "parametric" and settings.detail == "decode"
         ),
+        f"--runtime {settings.runtime} computes the UNet of diffharmony and diffharmony++ alone: drop it": (
+            settings.runtime != "torch" and settings.method not in ("diffharmony", "diffharmony++")
+        ),
         **zero_shot.faults(settings),
     }
     for message, wrong in faults.items():
@@ -123,7 +127,8 @@ def _read_inputs(settings: HarmonizeSettings) -> PairSet:
 
 def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> HarmonizationMethod:
     """Load the harmonizer that the settings name, for ``composites``."""
-    device = Device.pick(settings.device, settings.dtype, settings.batch_size)
+    one_size = settings.fit == "square"
+    device = Device.pick(settings.device, settings.dtype, settings.batch_size, settings.runtime, one_size)
     if settings.method == "zero-shot":
         return zero_shot.load_zero_shot(settings, composites, device)
     sampling = Sampling(settings.steps, settings.sampler, posterior=settings.posterior)
@@ -162,10 +167,11 @@ def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say 
 
 def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> JobPlan:
     """Return what is asked, of which inputs, by which weights."""
+    weights = {"model_digest": harmonizer.digest, **runtime_in_plan(settings.runtime)}
     return JobPlan(
         "harmonize",
         settings,
-        {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest},
+        {"inputs_digest": inputs_digest(inputs), **weights},
         {"layout": inputs.layout, "data_root": str(inputs.root), "composites": len(inputs)},
         unused=() if settings.method == "zero-shot" else ("zero_shot",),
     )

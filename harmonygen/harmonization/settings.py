@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_DRAWS,
     MAX_SIDE,
     MAX_STEPS,
@@ -27,6 +28,7 @@ from harmonygen.settings import (
     PosteriorChoice,
     ReadSettings,
     Resolution,
+    RuntimeChoice,
     Sampler,
     Seed,
     Settings,
@@ -160,6 +162,7 @@ class HarmonizeSettings(ReadSettings):
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmonygen.models.device import Device, Sampling, keep_memory, pick_device, pick_dtype
+from harmonygen.errors import UsageError
+from harmonygen.models.device import Device, Sampling, keep_memory, pick_device
 from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.photo import Sizing
 from harmonygen.records import Pair
@@ -16,7 +17,15 @@ from harmonygen.synthesis.settings import SynthesizeSettings
 
 
 def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: str) -> Generator:
-    """Build the generator that the settings name."""
+    """Build the generator that the settings name.
+
+    Raises:
+        UsageError: a checkpoint, device, dtype or runtime that is not there or does not fit.
+    """
+    if settings.compile and settings.runtime != "torch":
+        raise UsageError(
+            f"--compile is torch's own compiler, not one of --runtime {settings.runtime}: drop one of them"
+        )
     if settings.generator == "color-transfer":
         return ColorTransferGenerator(pairs, settings.methods, settings.seed, settings.references == "subset")
     if settings.generator == "color-jitter":
@@ -30,7 +39,8 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
     from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
 
     keep_memory()
-    where = Device.pick(device, settings.dtype, settings.batch_size)
+    one_size = settings.fit == "square"
+    where = Device.pick(device, settings.dtype, settings.batch_size, settings.runtime, one_size)
     generator = DiffusionGenerator.from_pretrained(
         settings.model, where, Sampling(settings.steps, posterior=settings.posterior), settings.detail, settings.decoded
     )
@@ -41,7 +51,17 @@ def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: 
 
 def load_scorer(settings: SynthesizeSettings, device: str) -> ClassifierScorer:
     """Load the classifier that the settings name."""
-    return ClassifierScorer.from_pretrained(settings.classifier, device, pick_dtype(settings.dtype, device))
+    return open_scorer(settings.classifier, Device.pick(device, settings.dtype, runtime=settings.runtime))
+
+
+def open_scorer(name: str, where: Device) -> ClassifierScorer:
+    """Load a classifier and, if there is a runtime, have that compute it."""
+    scorer = ClassifierScorer.from_pretrained(name, where.name, where.dtype)
+    if where.runtime:
+        from harmonygen.models.agreement import run_scorer
+
+        run_scorer(scorer, where.runtime)
+    return scorer
 
 
 def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_COUNT,
     MAX_DRAWS,
     MAX_SIDE,
@@ -31,6 +32,7 @@ from harmonygen.settings import (
     ReadSettings,
     Resolution,
     Rule,
+    RuntimeChoice,
     SamplingSteps,
     Seed,
     Settings,
@@ -94,6 +96,7 @@ class CandidateSettings(Settings):
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     shard_size: int = setting(16, "Number of pairs per shard.", ge=1, le=MAX_COUNT)
     limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1, le=MAX_COUNT)
@@ -152,3 +155,4 @@ class ScoreSettings(Settings):
 
     classifier: Classifier = "starter"
     device: DeviceName = "auto"
+    runtime: RuntimeChoice = "torch"
