@@ -188,28 +188,40 @@ class GateValues:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate with the classifier's probability of being a composite, its gates and the first gate it failed."""
+    """A candidate with its judge's probability of being a composite, its gates and the first gate it failed.
+
+    Of several judges ``p_composite`` is their mean, and ``judged`` has each one's name and probability.
+    """
 
     candidate: Candidate
     p_composite: float
     gates: GateValues
     failed_gate: str = ""
+    judged: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A candidate that the selection rule keeps, with its rank (0 = first) among its pair's."""
+    """A candidate that the selection rule keeps, with its rank (0 = first) among its pair's.
+
+    ``decided_by`` says which of several judges alone would have selected it too.
+    """
 
     scored: Scored
     rank: int
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A candidate that a gate or the selection rule refused, and why."""
+    """A candidate that a gate or the selection rule refused, and why.
+
+    ``decided_by`` says which of several judges refused it, or alone would not have selected it either.
+    """
 
     scored: Scored
     reason: str
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

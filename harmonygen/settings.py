@@ -26,6 +26,7 @@ Sampler = Literal["euler-ancestral", "euler"]
 Enlarge = Literal["bicubic", "bilinear"]
 Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
+Combine = Literal["mean-rank", "mean", "all-above", "veto"]
 Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
@@ -111,7 +112,8 @@ LeakGuard = Annotated[
     Literal["hash", "ids"],
     setting(..., "How test photos are found: by id and hash, or by id."),
 ]
-Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter.")]
+Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter; or a judge.")]
+PluginSettings = Annotated[dict[str, Any], setting(..., "Settings of the plug-in, by name.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +217,17 @@ def _unmarked(settings: Settings, dumped: Mapping[str, Any], marks: Sequence[May
             value = getattr(settings, name)
             if LATER in field.metadata and value == field.get_default(call_default_factory=True):
                 continue
-            kept[name] = _unmarked(value, dumped[name], marks) if isinstance(value, Settings) else dumped[name]
+            kept[name] = _without(value, dumped[name], marks)
     return kept
+
+
+def _without(value: Any, dumped: Any, marks: Sequence[MayChange]) -> Any:
+    """Return what settings, or a tuple of them, ask for; any other value as it is dumped."""
+    if isinstance(value, Settings):
+        return _unmarked(value, dumped, marks)
+    if isinstance(value, tuple) and any(isinstance(each, Settings) for each in value):
+        return [_without(*both, marks) for both in zip(value, dumped, strict=True)]
+    return dumped
 
 
 def marked(kind: type[Settings], mark: MayChange) -> tuple[str, ...]:
@@ -248,8 +259,12 @@ def resolve(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_fault(kind, dict(fault)) for fault in error.errors())
-        raise UsageError(f"{f'recipe {recipe!r}' if recipe else 'settings'}: {faults}") from error
+        raise UsageError(f"{f'recipe {recipe!r}' if recipe else 'settings'}: {told_faults(kind, error)}") from error
+
+
+def told_faults(kind: type[Settings], error: ValidationError) -> str:
+    """Return all faults that settings of ``kind`` have, each with the nearest known name or what was found."""
+    return "; ".join(_fault(kind, dict(fault)) for fault in error.errors())
 
 
 def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from harmonygen.augmentation.settings import ExportSettings
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import RunFolder
+from harmonygen_cli.select import apply_review
 
 if TYPE_CHECKING:
     from harmonygen.augmentation.export import ExportResult
@@ -28,6 +29,7 @@ def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
     Example: `harmonygen export outputs/synthesize --for ai-toolkit --out pairs`
     """
     settings, reporter = typed.settings(run=run), typed.reporter
+    apply_review(reporter, run)
     if settings.trainer is not None:
         _for_trainer(settings, reporter)
         return

@@ -297,7 +297,7 @@ class Denoiser:
         """
         generators = generators_of(seeds)
         sampler = sampling.sampler or self.spec.sampler
-        scheduler = _sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
+        scheduler = sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma
@@ -391,8 +391,8 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
     )
 
 
-def _sampling_scheduler(
-    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device
+def sampling_scheduler(
+    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device | str
 ) -> Any:
     """Return the sampler, its timesteps set; a single step starts from noise, where linspace would give t = 0."""
     changes = {"timestep_spacing": "trailing"} if steps == 1 else {}
@@ -418,12 +418,19 @@ def ancestral_step(
     sigma, following = scheduler.sigmas[index], scheduler.sigmas[index + 1]
     up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
     down = (following**2 - up**2) ** 0.5
-    if scheduler.config.prediction_type == "epsilon":
-        clean = latents - sigma * predicted
-    else:
-        clean = predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
+    clean = clean_latents(scheduler, predicted, latents, sigma)
     stepped: Tensor = latents + (latents - clean) / sigma * (down - sigma) + noise * up
     return stepped
+
+
+def clean_latents(scheduler: Any, predicted: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
+    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means.
+
+    ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise. An Euler step to 0 ends there.
+    """
+    if scheduler.config.prediction_type == "epsilon":
+        return latents - sigma * predicted
+    return torch.as_tensor(predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1))
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,11 +12,22 @@ import torch
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json, weights_digest
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.models.device import Device
 from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
+from harmonygen.settings import HOW
+from harmonygen.settings import Classifier as ClassifierName
 
-__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier", "take_weights"]
+__all__ = [
+    "Classifier",
+    "ClassifierScorer",
+    "Scorer",
+    "load_classifier",
+    "make_classifier",
+    "new_classifier",
+    "take_weights",
+]
 
 Classifier = HarmonyResNet | HarmonyJudge
 
@@ -81,3 +93,8 @@ class ClassifierScorer:
         for chunk in torch.split(images, self.batch_size):
             scores += self.model.p_composite(chunk, masks.expand(len(chunk), 1, -1, -1)).tolist()
         return scores
+
+
+def make_classifier(device: Device, model: Annotated[ClassifierName, HOW] = "starter") -> ClassifierScorer:
+    """Load a classifier's folder as a judge; its digest is that of its weights."""
+    return ClassifierScorer.from_pretrained(model, device.name, device.dtype)

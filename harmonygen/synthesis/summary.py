@@ -66,7 +66,7 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
         "seconds": round(seconds, 3),
         "candidates_per_second": round(len(scores) / seconds, 3) if seconds else None,
         "model": {
-            "name": plan.settings.model,
+            "name": plan.settings.weights,
             "digest": plan.model_digest,
             "classifier_digest": plan.classifier_digest,
         },

@@ -1,0 +1,2 @@
+// Thresholds: see below.
+export const showLimits = async () => {};
