@@ -272,7 +272,7 @@ def main() -> None:
         kind.add_argument("--limit", type=int, default=40)
         kind.add_argument("--k", type=int, default=10)
         kind.add_argument("--resolution", type=int, default=256)
-        kind.add_argument("--fit", choices=["square", "native"], default="native")
+        kind.add_argument("--fit", choices=["square", "native"], default="square")
         kind.add_argument("--threads", type=int, default=os.cpu_count())
         kind.add_argument("--teacher", default="starter")
         kind.add_argument("--student", default="starter-fast")

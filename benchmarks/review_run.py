@@ -105,8 +105,12 @@ def make_run(folder: Path, pairs: int, k: int, processes: int = 2) -> Path:
         shards.make_folder(folder / name)
     _, plan = planned(folder, pairs, k)
     shards.write_json(folder / "plan.json", plan.job.to_json())
-    with Pool(processes) as pool:
-        pool.map(_share, [(folder, pairs, k, index, processes) for index in range(processes)])
+    jobs = [(folder, pairs, k, index, processes) for index in range(processes)]
+    if processes == 1:
+        _share(jobs[0])
+    else:
+        with Pool(processes) as pool:
+            pool.map(_share, jobs)
     if not (folder / "summary.json").is_file():
         counts = count_scores(list(Run.look(folder).scores()))
         shards.write_json(folder / "summary.json", {"generator": "gains", **counts})

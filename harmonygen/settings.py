@@ -105,6 +105,11 @@ MaxBadFraction = Annotated[
     float, setting(..., "Fraction of inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1)
 ]
 ListFile = Annotated[str | None, setting(..., "iHarmony4 list of composites, .txt or .jsonl.")]
+MIN_MARGIN = 0.01
+"""Difference of two scores of being a composite under which they are a near tie."""
+MinMargin = Annotated[
+    float, setting(..., "Least difference of the scores of a preferred and a rejected composite, 0 to 1.", ge=0, le=1)
+]
 Subset = Annotated[str | None, setting(..., "Use only this subset of the data.", unset="all subsets")]
 SplitFile = Annotated[Path | None, setting(..., "CSV file with the columns kind, name and split.")]
 Link = Annotated[Literal["hard", "sym", "copy"], setting(..., "How photos are placed in the new folder.")]

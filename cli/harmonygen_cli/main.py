@@ -23,6 +23,7 @@ _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
     "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
+    "masks": "Make masks for photos that have none.",
     "synthesize": "Make, score and select candidate composites of photos.",
     "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",

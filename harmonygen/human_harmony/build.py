@@ -25,6 +25,7 @@ from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import photo_split, prepare
+from harmonygen.human_harmony.card import PREFERENCES
 from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, Taken, write_dataset, written_names
 from harmonygen.human_harmony.figures import ASSETS, REFERENCE
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
@@ -40,7 +41,7 @@ from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
 from harmonygen.runs.job_folder import PLAN, JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
 from harmonygen.runs.review_log import decisions_at
-from harmonygen.settings import ReadSettings, asked
+from harmonygen.settings import MIN_MARGIN, ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
@@ -237,7 +238,8 @@ def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Se
         "run": run.plan_digest,
         "license": settings.license,
     }
-    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected})
+    margin = {} if settings.min_margin == MIN_MARGIN else {"min_margin": settings.min_margin}
+    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected, **margin})
     return Triplets(run, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
 
 
@@ -264,7 +266,7 @@ def _begin(out: Path, work: Path, triplets: Triplets, title: str) -> None:
                 (out / name).unlink(missing_ok=True)
             for folder in held["folders"]:
                 _clear(out / folder)
-    folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
+    folders = [ASSETS, *sorted({config_folder(config) for config in (*CONFIGS, PREFERENCES)} | set(triplets.subsets()))]
     mark = {"digest": digest, "folders": folders, **({"title": title} if title else {})}
     if held != mark:
         shards.write_json(path, mark)

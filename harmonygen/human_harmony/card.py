@@ -203,7 +203,7 @@ def _each(figures: CardFigures) -> str:
 def _contents(figures: CardFigures) -> str:
     lines = ["## What is in it", ""]
     if figures.format == "parquet":
-        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _LOADING, ""]
+        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _loading(figures), ""]
     else:
         lines += [*_table(["", "split", "rows"], _row_counts(figures)), "", _TREE, ""]
     above = f"Foreground ratio over 0.2: {figures.above:.1%} of {sum(figures.photos.values()):,} {figures.unit}"
@@ -236,15 +236,28 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, aligned, *rows)]
 
 
+def _loading(figures: CardFigures) -> str:
+    """Return how the configurations are loaded, and what their columns mean."""
+    columns = _table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()])
+    if PREFERENCES not in figures.rows:
+        return "\n".join([_LOADING, "```", "", *columns])
+    return "\n".join([_LOADING, _LOADING_PREFERENCES, "```", "", *columns, "", _PREFERRED])
+
+
+PREFERENCES = "preferences"
+"""The configuration of preference pairs."""
+_LOADING_PREFERENCES = 'preferences = load_dataset(dataset, "preferences", split="train")  # two per photo'
+_PREFERRED = (
+    "In `preferences`, `preferred` and `rejected` are two composites of one photo: an accepted and a rejected one "
+    "where a reviewer decided, else the most and the least composite-like (`by`). `margin` is `p_preferred` minus "
+    "`p_rejected`, their scores; `k_preferred` and `k_rejected` name them in `candidates`."
+)
 _LOADING = """```python
 from datasets import load_dataset
 
 dataset = "user/name"  # this repository, or the folder that it was built in
 chosen = load_dataset(dataset, "default", split="train")  # one composite per photo
-everything = load_dataset(dataset, "candidates", split="train")  # all of them, with scores
-```
-
-""" + "\n".join(_table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()]))
+everything = load_dataset(dataset, "candidates", split="train")  # all of them, with scores"""
 
 
 _TREE = (

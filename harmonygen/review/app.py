@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from harmonygen.errors import HarmonygenError, InputError, StorageError, UsageError
-from harmonygen.review import exports
+from harmonygen.review import exports, limits
 from harmonygen.review.query import Query
 from harmonygen.review.session import Session
 from harmonygen.runs.review_log import reviewer_name
@@ -38,6 +38,10 @@ def make_app(session: Session, new_link: Callable[[], str]) -> Starlette:
         Route("/api/find", _get(session, _find)),
         Route("/api/outline/{pair:int}", _get(session, _outline)),
         Route("/api/agreement", _get(session, lambda session, _request, _body: session.agreement())),
+        Route("/api/limits", _get(session, lambda session, _request, _body: limits.limits_facts(session))),
+        Route("/api/limits/counts", _get(session, _limits_counts)),
+        Route("/api/limits/curve/{field:str}", _get(session, _limits_curve)),
+        Route("/api/limits/use", _post(session, _limits_use), methods=["POST"]),
         Route("/api/say", _post(session, _say), methods=["POST"]),
         Route("/api/say-all", _post(session, _say_all), methods=["POST"]),
         Route("/api/undo", _post(session, _undo), methods=["POST"]),
@@ -168,6 +172,14 @@ def _download(content: bytes, kind: str, name: str) -> Response:
     return Response(content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
+def _limits_counts(session: Session, request: Request, _body: Any) -> Any:
+    return limits.limits_counts(session, request.query_params)
+
+
+def _limits_curve(session: Session, request: Request, _body: Any) -> Any:
+    return limits.limits_curve(session, request.path_params["field"], request.query_params)
+
+
 # What is written
 
 
@@ -193,3 +205,10 @@ def _undo(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
 
 def _import(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
     return session.take_file(_reviewer(body), str(body.get("content", "")).encode())
+
+
+def _limits_use(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
+    given = body.get("limits")
+    if not isinstance(given, dict):
+        raise UsageError("limits is an object")
+    return limits.write_recipe(session, {str(name): str(value) for name, value in given.items()})

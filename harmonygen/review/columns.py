@@ -23,6 +23,7 @@ from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run
 from harmonygen.runs.tables import read_light
 from harmonygen.seeds import stable_seed
+from harmonygen.synthesis.gates import DUPLICATE
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -35,11 +36,9 @@ MEASURED = ("fmse", "structure", "clipped", "drift")
 SHIFT = ("shift_r", "shift_g", "shift_b")
 NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin")
 """Columns that can be filtered and sorted by; see :class:`Columns`."""
-DUPLICATE = "duplicate"
-"""The gate that a candidate fails whose pixels an earlier one of its pair has."""
-
 _KINDS: dict[str, Any] = {"k": np.int32, "seed": np.int64, "selected": np.bool_}
 _READ = ("pair_id", "subset", "width", "height", "gate", "fg_ratio", *_KINDS, *JUDGES, *MEASURED, *SHIFT)
+_GATE_VALUES = ("clipped", "fmse", "structure", "drift")  # in the order of GateValues
 _CHUNK = 4096  # pairs whose candidates are compared with each other at once
 
 
@@ -97,6 +96,12 @@ class Columns:
         """The pair ids (P,) as Arrow text."""
         return pa.array(self.pair_ids, pa.string())
 
+    @cached_property
+    def extents(self) -> dict[str, list[float] | None]:
+        """The least and greatest known value of each of :data:`NUMBERS`, None where none is known."""
+        known = {name: self.values[name][np.isfinite(self.values[name])] for name in NUMBERS}
+        return {name: [float(each.min()), float(each.max())] if len(each) else None for name, each in known.items()}
+
     def rows_of(self, pair: int) -> range:
         """Return the rows of a pair."""
         return range(int(self.starts[pair]), int(self.starts[pair + 1]))
@@ -120,26 +125,15 @@ class Columns:
         """Return which rows have the pixels of an earlier candidate of their pair (N,)."""
         return np.equal(self.gate, self.gates.index(DUPLICATE) if DUPLICATE in self.gates else -1)
 
-    def gate_values(self, row: int) -> GateValues:
-        """Return what the gates measured on a row."""
-        clipped, fmse, structure, drift, *shift = (
-            float(self.values[name][row]) for name in ("clipped", "fmse", "structure", "drift", *SHIFT)
-        )
-        return GateValues(clipped, fmse, structure, drift, (shift[0], shift[1], shift[2]))
-
     def scored(self, pair: int, failed: Sequence[str] | None = None) -> list[Scored]:
         """Return a pair's candidates as the rules take them; ``failed`` are other gates than those in force."""
-        rows = self.rows_of(pair)
-        names = failed if failed is not None else [self.gates[self.gate[row]] for row in rows]
-        return [
-            Scored(
-                Candidate(self.pair_ids[pair], int(self.k[row]), int(self.seed[row])),
-                float(self.values[JUDGES[0]][row]),
-                self.gate_values(row),
-                name,
-            )
-            for row, name in zip(rows, names, strict=True)
-        ]
+        rows = slice(int(self.starts[pair]), int(self.starts[pair + 1]))
+        names = failed if failed is not None else [self.gates[code] for code in self.gate[rows].tolist()]
+        measured = zip(*(self.values[name][rows].tolist() for name in (*_GATE_VALUES, *SHIFT)), strict=True)
+        gates = [GateValues(c, f, s, d, (red, green, blue)) for c, f, s, d, red, green, blue in measured]
+        drawn = zip(self.k[rows].tolist(), self.seed[rows].tolist(), strict=True)
+        candidates = [Candidate(self.pair_ids[pair], k, seed) for k, seed in drawn]
+        return list(map(Scored, candidates, self.values[JUDGES[0]][rows].tolist(), gates, names))
 
 
 def read_columns_of(run: Run, parts: int | None = None) -> Columns:

@@ -118,22 +118,24 @@ class Desk:
 
     def _bring_up(self, own: _Own, made: Mapping[Key, str]) -> list[int]:
         """Note decisions by row, and return the rows."""
-        rows = []
-        for key, decision in made.items():
-            row = self.columns.row_of(*key)
-            if row is not None:
-                own.codes[row] = CODE_OF[decision]
-                rows.append(row)
-        for pair in np.unique(self.columns.pair[rows]) if rows else ():
-            self._stand(own, int(pair))
+        found = [(self.columns.row_of(*key), CODE_OF[decision]) for key, decision in made.items()]
+        rows = [row for row, _ in found if row is not None]
+        own.codes[rows] = [code for row, code in found if row is not None]
+        for pair in np.unique(self.columns.pair[rows]).tolist() if rows else ():
+            self._stand(own, pair)
         return rows
 
     def _stand(self, own: _Own, pair: int) -> None:
         columns, applied, rows = self.columns, self.applied, self.columns.rows_of(pair)
-        made: dict[int, Any] = {int(columns.k[r]): DECISIONS[own.codes[r]] for r in rows if own.codes[r]}
+        codes = own.codes[rows.start : rows.stop]
+        if codes.all():  # whatever the rule says
+            own.standing[rows.start : rows.stop] = True
+            return
+        of_k = zip(columns.k[rows].tolist(), codes.tolist(), strict=True)
+        made: dict[int, Any] = {k: DECISIONS[code] for k, code in of_k if code}
         outcomes = select(columns.scored(pair), applied.rule, applied.count, applied.seed, made)
         chosen = np.array([isinstance(outcome, Selected) for outcome in outcomes])
-        own.standing[rows.start : rows.stop] = chosen | (own.codes[rows.start : rows.stop] != UNDECIDED)
+        own.standing[rows.start : rows.stop] = chosen | (codes != UNDECIDED)
 
     # What is asked
 
@@ -173,6 +175,14 @@ class Desk:
             for code in (ACCEPTED, REJECTED)
         )
         return np.asarray(accepted & rejected)
+
+    def counting(self) -> tuple[Bools, Bools]:
+        """Return which rows (N,) are accepted and which are rejected by the decisions that count."""
+        made = self.agreed() if self.reviewers else self.applied.decisions
+        codes = np.zeros(self.columns.rows, np.uint8)
+        found = [(self.columns.row_of(*key), CODE_OF[decision]) for key, decision in made.items()]
+        codes[[row for row, _ in found if row is not None]] = [code for row, code in found if row is not None]
+        return np.equal(codes, ACCEPTED), np.equal(codes, REJECTED)
 
     def agreed(self, reviewers: Sequence[str] | None = None) -> dict[Key, Decision]:
         """Return the decisions that count: those on which all, or these, reviewers who decided agree."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from harmonygen.errors import HarmonygenError, UsageError
@@ -19,6 +19,9 @@ from harmonygen.review.session import Session
 from harmonygen.review.settings import ReviewSettings
 from harmonygen.runs.review_log import REVIEW, reviewer_name
 from harmonygen.storage.shards import locked, make_folder
+
+if TYPE_CHECKING:
+    import uvicorn
 
 Say = Callable[[str], None]
 HERE = "127.0.0.1"
@@ -39,11 +42,11 @@ def serve(folder: Path, settings: ReviewSettings, opened: Callable[[str, Session
         f"the review of '{session.run.folder}' is being served already: use that page (its terminal shows the link), "
         "or stop it first"
     )
-    with locked(make_folder(session.run.folder / REVIEW), "server", held), _listening(settings.port) as listener:
-        door = _door(session, listener.getsockname()[1], lambda link: say(f"for another browser: {link}"))
+    with locked(make_folder(session.run.folder / REVIEW), "server", held), listening(settings.port) as listener:
+        door = door_of(session, listener.getsockname()[1], lambda link: say(f"for another browser: {link}"))
         opened(f"{door.link}&{urlencode({'reviewer': reviewer})}", session)
         threading.Thread(target=_load, args=(session, say), daemon=True).start()
-        _run(door, listener)
+        server_of(door).run(sockets=[listener])
     session.desk.close()
 
 
@@ -54,7 +57,8 @@ def default_reviewer() -> str:
     return "reviewer"
 
 
-def _door(session: Session, port: int, used: Callable[[str], None]) -> Door:
+def door_of(session: Session, port: int, used: Callable[[str], None]) -> Door:
+    """Return the door to a session's app; ``used`` is told the next link when one was used."""
     from harmonygen.review.app import make_app
 
     door: Door
@@ -71,8 +75,13 @@ def _load(session: Session, say: Say) -> None:
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+def listening(port: int) -> Iterator[socket.socket]:
+    """Hold a port of this machine open, which no other machine reaches; 0 is a free one.
+
+    Raises:
+        UsageError: it is taken, or not this user's to open.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HERE, port))
@@ -82,10 +91,10 @@ def _listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(door: Door, listener: socket.socket) -> None:
+def server_of(door: Door) -> uvicorn.Server:
+    """Return the server of a door, which says nothing of itself."""
     import uvicorn
 
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False}
-    config = uvicorn.Config(door, lifespan="off", ws="none", timeout_graceful_shutdown=2, **quiet)
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(uvicorn.Config(door, lifespan="off", ws="none", timeout_graceful_shutdown=2, **quiet))

@@ -109,7 +109,7 @@ class Session:
             "count": int(selection["count"]),
             "subsets": [name for name in columns.subsets if name],
             "gates": [name for name in columns.gates if name],
-            "numbers": {name: _extent(columns.values[name]) for name in NUMBERS},
+            "numbers": columns.extents,
             "tags": self.desk.tags(),
             "notes": notes,
         }
@@ -267,9 +267,3 @@ class _Candidates(Collection[tuple[str, int]]):
 def _number(value: float) -> float | None:
     """Return a number as JSON has it: NaN and infinity are null."""
     return float(value) if math.isfinite(value) else None
-
-
-def _extent(values: Any) -> list[float] | None:
-    """Return the least and the greatest known value, None if none is known."""
-    known = values[np.isfinite(values)]
-    return [float(known.min()), float(known.max())] if len(known) else None

@@ -64,8 +64,9 @@ class Marks:
             return self._undo()
         said, keys = said_of(step), keys_of(step["of"])
         before = [(key, self.of.get(key, UNMARKED)) for key in keys]
+        now = {mark: replace(mark, **said) for mark in {mark for _, mark in before}}
         for key, mark in before:
-            self._put(key, replace(mark, **said))
+            self._put(key, now[mark])
         if not step.get("base"):  # what a review began with is not undone
             self.steps.append(before)
         return keys

@@ -41,7 +41,7 @@ from harmonygen.storage.shards import (
     write_parquet,
 )
 from harmonygen.synthesis.choice import Asked, Choice
-from harmonygen.synthesis.gates import first_failure
+from harmonygen.synthesis.gates import DUPLICATE, first_failure
 from harmonygen.synthesis.panel import Judged, scores_of
 from harmonygen.synthesis.select import select
 from harmonygen.synthesis.settings import GateSettings
@@ -245,7 +245,7 @@ def _review(decision: Decision | None) -> dict[str, str]:
 def _scored(row: dict[str, Any], score: float, judged: Judged, gates: GateSettings) -> Scored:
     shift = (row["shift_r"], row["shift_g"], row["shift_b"])
     values = GateValues(row["clipped"], row["fmse"], row["structure"], row["drift"], shift)
-    failed = "duplicate" if row["gate"] == "duplicate" else first_failure(values, gates)
+    failed = first_failure(values, score, gates, row["gate"] == DUPLICATE)
     return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed, judged)
 
 

@@ -74,6 +74,7 @@ class GateSettings(Settings):
     max_fmse: float = setting(10000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
     min_structure: float = setting(0.70, "Gate: smallest structure similarity of the foreground, -1 to 1.", ge=-1, le=1)
     max_drift: float = setting(0.0, "Gate: largest share of background pixels that differ, 0 to 1.", ge=0, le=1)
+    min_p_composite: Annotated[float, LATER] = setting(0.0, "Gate: smallest score of the judge, 0 to 1.", ge=0, le=1)
 
 
 class JudgeSettings(Settings):

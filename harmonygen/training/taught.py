@@ -21,15 +21,14 @@ from harmonygen.models.checkpoints import writing_errors
 from harmonygen.models.denoiser import Denoiser, pool_mask
 from harmonygen.models.device import Sampling
 from harmonygen.seeds import digest_of_bytes, stable_seed
-from harmonygen.storage.shards import cut, make_folder, storage_errors, whole_file
+from harmonygen.storage.shards import Shard, cut, make_folder, storage_errors, whole_file
+from harmonygen.training.checkpoints import DRAWS
 from harmonygen.training.composites import Batch, Samples
 from harmonygen.training.observe import collate
 from harmonygen.training.settings import DistillTraining
 from harmonygen.training.stored import EpochOrder
 from harmonygen.training.task import Log
 
-DRAWS = "teacher"
-"""Folder of the kept draws, inside a run's."""
 _PER_FILE = 64
 _SAID_EVERY = 5
 _DIGEST = "digest"
@@ -105,11 +104,11 @@ class DrawStore:
         make_folder(self.folder)
         files = [(side, shard) for side in self.sides for shard in cut(self.settings.teacher_draws, _PER_FILE)]
         mine = files[process::processes]
-        missing = [(side, shard) for side, shard in mine if not self._is_there(self._path(side, shard.index))]
+        missing = [(side, shard) for side, shard in mine if not self._is_there(side, shard)]
         for done, (side, shard) in enumerate(missing):
             if done % _SAID_EVERY == 0:
                 say(f"teacher's draws: {len(missing) - done} files of up to {_PER_FILE} to make")
-            self._write(self._path(side, shard.index), self._drawn(teach, side, range(shard.start, shard.stop)))
+            self._write(side, shard, self._drawn(teach, side, range(shard.start, shard.stop)))
 
     def read(self) -> TaughtSamples:
         """Read all draws, which are there, into memory."""
@@ -133,13 +132,17 @@ class DrawStore:
     def _path(self, side: int, number: int) -> Path:
         return self.folder / f"draws-{side}-{number:05d}.safetensors"
 
-    def _is_there(self, path: Path) -> bool:
+    def _about(self, shard: Shard) -> dict[str, str]:
+        return {_DIGEST: f"{self.digest} {shard.start}-{shard.stop}"}
+
+    def _is_there(self, side: int, shard: Shard) -> bool:
         try:
-            with safe_open(path, "pt") as opened:
-                return (opened.metadata() or {}).get(_DIGEST) == self.digest
+            with safe_open(self._path(side, shard.index), "pt") as opened:
+                return bool((opened.metadata() or {}) == self._about(shard))
         except (OSError, SafetensorError):
             return False
 
-    def _write(self, path: Path, draws: Batch) -> None:
+    def _write(self, side: int, shard: Shard, draws: Batch) -> None:
+        path, held = self._path(side, shard.index), {name: value.contiguous() for name, value in draws.items()}
         with storage_errors(f"'{path}'"), writing_errors(), whole_file(path) as temporary:
-            save_file({name: value.contiguous() for name, value in draws.items()}, temporary, {_DIGEST: self.digest})
+            save_file(held, temporary, self._about(shard))

@@ -100,7 +100,9 @@ def test_the_manifest_lists_every_published_file_and_is_whole(settings_for):
     build_human_harmony(settings)
     entries = read_manifest(settings.out)
     listed = {entry.path: entry for entry in entries}
-    published = [path for folder in ("data", "candidates", "assets") for path in (settings.out / folder).iterdir()]
+    published = [
+        path for folder in ("data", "candidates", "preferences", "assets") for path in (settings.out / folder).iterdir()
+    ]
     assert set(listed) == {path.relative_to(settings.out).as_posix() for path in published} | {"README.md"}
     train = listed["data/train-00000-of-00001.parquet"]
     assert (train.config, train.split, train.rows) == ("default", "train", 8)

@@ -19,10 +19,11 @@ from harmonygen.settings import resolve
 from harmonygen.storage.shards import remove_folder
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
+from harmonygen.training.checkpoints import DRAWS
 from harmonygen.training.distill import ONE_STEP, DistillTask
 from harmonygen.training.run import train
 from harmonygen.training.settings import DistillTraining
-from harmonygen.training.taught import DRAWS, shrunk, teach
+from harmonygen.training.taught import shrunk, teach
 
 
 def quiet(_: str) -> None:

@@ -148,6 +148,7 @@ const ask = (text, yes) => new Promise(done => {
 const decideAll = name => inTurn(async () => {
   const expected = state.order.length, word = name === "accept" ? "Accept" : "Reject";
   if (!expected || !await ask(`${word} all ${count(expected)} candidates that the filter shows? Undo (U) takes it back in one step.`, `${word} ${count(expected)}`)) return;
+  say(`${word}ing ${count(expected)} candidates…`);
   await loadOrder();
   if (state.order.length !== expected) { nothing(); return say(`The filter has ${count(state.order.length)} candidates now: look at it again.`, "bad"); }
   const answer = await post("/api/say-all", { query: Object.fromEntries(state.query), expected, decision: name });
@@ -250,6 +251,7 @@ const follow = async () => {
       const named = await findNamed();
       await refill(current);
       if (named !== null) await go(named);
+      if (tab === "limits") await showLimits();
     });
   } catch (error) { say(error.message, "bad"); }
   setTimeout(follow, state.facts.whole ? 5000 : 300);
