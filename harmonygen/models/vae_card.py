@@ -41,14 +41,14 @@ vae = HarmonyVAE.from_pretrained(".")  # this folder; vae(latents, photo, mask),
 def _elsewhere(vae: HarmonyVAE) -> str:
     if vae.config.light_widths:
         return (
-            "**Other tools cannot load it.** Its light decoder has weights of other sizes than an `AutoencoderKL`: plain\n"
-            "diffusers ends with an error that says so."
+            "**Other tools cannot load it.** Its light decoder has weights of other sizes than an `AutoencoderKL`:\n"
+            "plain diffusers ends with an error that says so."
         )
     with torch.device("meta"):
         own = vae.state_dict().keys() - plain_autoencoder(vae.config).state_dict().keys()
     parts = ", ".join(f"`{part}.*`" for part in sorted({name.split(".")[0] for name in own}))
     return (
-        "**Other tools load something else.** `AutoencoderKL.from_pretrained` of plain diffusers, of its pipelines too,\n"
-        f"warns of {len(own)} unused keys ({parts}) and gives an autoencoder that\n"
-        "decodes without the photo. The latents are the same; the pictures are not."
+        "**Other tools load something else.** `AutoencoderKL.from_pretrained` of plain diffusers, of its pipelines\n"
+        f"too, warns of {len(own)} unused keys ({parts}) and gives an autoencoder\n"
+        "that decodes without the photo. The latents are the same; the pictures are not."
     )
