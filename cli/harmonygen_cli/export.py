@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harmonygen.augmentation.export import ExportResult
 
 _TREE = ("folder", "pairs", "composites", "gated", "renamed", "converted", "mean_levels", "most_levels")
-_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command")
+_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command", "runs_in")
 
 
 @command(ExportSettings, spellings={"trainer": ("--for",)})
@@ -68,5 +68,6 @@ def _for_trainer(settings: ExportSettings, reporter: Reporter) -> None:
     )
     if result.unchanged:
         reporter.line(f"{result.unchanged} rows change too little to be put into words, and say so")
-    reporter.line(f"train with: {result.command}")
+    do = f"train, in {result.runs_in}" if result.runs_in else "to look at it"
+    reporter.line(f"next: {result.command[2:]}" if result.command.startswith("# ") else f"{do}: {result.command}")
     reporter.result({name: getattr(result, name) for name in _ROWS})

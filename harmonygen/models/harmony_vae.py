@@ -137,7 +137,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
     ) -> None:
         super().__init__()
         check_config(self.config)
-        plain, other = _plain(self.config), _plain(self.config)
+        plain, other = plain_autoencoder(self.config), plain_autoencoder(self.config)
         self.encoder = plain.encoder
         self.decoder = _light_decoder(self.config) if light_widths else plain.decoder
         self.quant_conv, self.post_quant_conv = plain.quant_conv, plain.post_quant_conv
@@ -391,7 +391,7 @@ def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-def _plain(config: Any) -> AutoencoderKL:
-    """Build the AutoencoderKL of a configuration."""
+def plain_autoencoder(config: Any) -> AutoencoderKL:
+    """Build the AutoencoderKL of a Harmony-VAE's configuration, with new weights."""
     own = {name: value for name, value in config.items() if not name.startswith("_") and name not in _OWN}
     return AutoencoderKL(**own)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL
 
 from harmonygen.models.checkpoints import save_module
-from harmonygen.models.harmony_vae import HarmonyVAE
+from harmonygen.models.harmony_vae import HarmonyVAE, plain_autoencoder
 
 CARD = "README.md"
-_OWN_PARTS = ("conditional_encoder.", "latent_skip_conv.")
 _CONDITION = {"inverse": "a real photo", "forward": "a composite", None: "a photo"}
 
 
@@ -23,7 +23,6 @@ def save_autoencoder(vae: AutoencoderKL | HarmonyVAE, folder: Path) -> None:
 
 def card_of(vae: HarmonyVAE) -> str:
     """Return the card of a Harmony-VAE's folder: how it is loaded, and what plain diffusers loads instead."""
-    own = sum(name.startswith(_OWN_PARTS) for name in vae.state_dict())
     condition = _CONDITION[vae.config.direction]
     return f"""# Harmony-VAE
 
@@ -35,7 +34,21 @@ from harmonygen.models.harmony_vae import HarmonyVAE
 vae = HarmonyVAE.from_pretrained(".")  # this folder; vae(latents, photo, mask), photo in [-1, 1], mask of 0 and 1
 ```
 
-**Other tools load something else.** `AutoencoderKL.from_pretrained` of plain diffusers, and its pipelines,
-warn of {own} unused keys (`conditional_encoder.*`, `latent_skip_conv.*`) and give an autoencoder that
-decodes without the photo. The latents are the same; the pictures are not.
+{_elsewhere(vae)}
 """
+
+
+def _elsewhere(vae: HarmonyVAE) -> str:
+    if vae.config.light_widths:
+        return (
+            "**Other tools cannot load it.** Its light decoder has weights of other sizes than an `AutoencoderKL`:\n"
+            "plain diffusers ends with an error that says so."
+        )
+    with torch.device("meta"):
+        own = vae.state_dict().keys() - plain_autoencoder(vae.config).state_dict().keys()
+    parts = ", ".join(f"`{part}.*`" for part in sorted({name.split(".")[0] for name in own}))
+    return (
+        "**Other tools load something else.** `AutoencoderKL.from_pretrained` of plain diffusers, of its pipelines\n"
+        f"too, warns of {len(own)} unused keys ({parts}) and gives an autoencoder\n"
+        "that decodes without the photo. The latents are the same; the pictures are not."
+    )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harmonygen.errors import CheckpointError
-from harmonygen.models.checkpoints import save_module
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, load_autoencoder
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
 from harmonygen.training.harmony_vae import foreground_psnr, weighted_error
@@ -106,7 +106,7 @@ class LightDecoderTask:
         """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
         copied = HarmonyVAE.from_config(self.vae.config)
         copied.load_state_dict(self.vae.state_dict())
-        save_module(nn.Module.to(copied, torch.float16), folder)
+        save_autoencoder(nn.Module.to(copied, torch.float16), folder)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:

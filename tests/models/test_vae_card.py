@@ -67,7 +67,7 @@ def decoded(pair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_what_the_starters_card_says_of_other_tools(monkeypatch, caplog):
     vae = run_snippet(STARTER, monkeypatch, caplog)
     other, unused = plain(STARTER / "inverse" / "vae")
-    assert len(unused) == said(STARTER) == 88
+    assert (len(unused), said(STARTER)) == (88, 88)
     assert {name.split(".")[0] for name in unused} == {"conditional_encoder", "latent_skip_conv"}
     gains = []
     for pair in read_pairs("sample")[::4]:
@@ -88,10 +88,20 @@ def test_a_harmony_vae_is_written_with_a_card_that_is_so(direction, tiny_vae, tm
     assert again.config.direction == direction
     assert all(torch.equal(value, vae.state_dict()[name]) for name, value in again.state_dict().items())
     assert isinstance(load_autoencoder(tmp_path / "vae"), HarmonyVAE)
-    assert len(plain(tmp_path / "vae")[1]) == said(tmp_path / "vae") > 0
+    _, unused = plain(tmp_path / "vae")
+    assert len(unused) == said(tmp_path / "vae") > 0
+    assert all(f"`{name.split('.')[0]}.*`" in (tmp_path / "vae" / CARD).read_text() for name in unused)
     digest = weights_digest(tmp_path / "vae")
     (tmp_path / "vae" / CARD).unlink()
     assert weights_digest(tmp_path / "vae") == digest
+
+
+def test_plain_diffusers_refuses_a_light_decoder_and_its_card_says_so(tiny_vae, tmp_path, monkeypatch, caplog):
+    save_autoencoder(HarmonyVAE.from_autoencoder(tiny_vae).lightened((16, 8), 1), tmp_path)
+    assert run_snippet(tmp_path, monkeypatch, caplog).config.light_widths == [16, 8]
+    assert "weights of other sizes than an `AutoencoderKL`" in (tmp_path / CARD).read_text()
+    with pytest.raises((RuntimeError, ValueError), match=r"size mismatch|shape"):
+        AutoencoderKL.from_pretrained(tmp_path)
 
 
 def test_a_plain_autoencoder_has_no_card(tiny_vae, tmp_path):
