@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harmonygen.errors import UsageError
 from harmonygen.models.installed import runtime_in_plan
+from harmonygen.plugins.doors import shown_spec
 from harmonygen.records import Pair
 from harmonygen.runs.inputs import inputs_digest
 from harmonygen.runs.job_folder import JobPlan, digest_of
@@ -120,4 +121,4 @@ def make_plan(
 
 def run_columns(settings: SynthesizeSettings, model_digest: str, params_digest: str) -> dict[str, str]:
     """Return the columns that are the same for a whole run."""
-    return {"generator": settings.generator, "model_digest": model_digest, "params_digest": params_digest}
+    return {"generator": shown_spec(settings.generator), "model_digest": model_digest, "params_digest": params_digest}
