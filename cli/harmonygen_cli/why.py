@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,9 +47,7 @@ def why(typed: Typed[WhySettings], run: Folder, pair_id: PairId, k: Number = Non
         again = list(recreate(found, {pair_id: wanted}, settings.device))
         versions = other_versions(found)
         _tell_again(reporter, again, versions)
-        said["recreated"] = [
-            {"k": each.k, "equal": each.equal, "pixels": each.pixels, "most": each.most} for each in again
-        ]
+        said["recreated"] = [{**asdict(each), "equal": each.equal} for each in again]
         said["other_versions"] = versions
     reporter.result(said)
 

@@ -42,7 +42,7 @@ def serve(folder: Path, settings: ReviewSettings, opened: Callable[[str, Session
         f"the review of '{session.run.folder}' is being served already: use that page (its terminal shows the link), "
         "or stop it first"
     )
-    with locked(make_folder(session.run.folder / REVIEW), "server", held), listening(settings.port) as listener:
+    with locked(make_folder(session.run.folder / REVIEW), "server", held), listening(settings.port or 0) as listener:
         door = door_of(session, listener.getsockname()[1], lambda link: say(f"for another browser: {link}"))
         opened(f"{door.link}&{urlencode({'reviewer': reviewer})}", session)
         threading.Thread(target=_load, args=(session, say), daemon=True).start()
