@@ -32,11 +32,15 @@ class RowTable:
 
 @dataclass(frozen=True)
 class Export:
-    """What configs and commands are made for: the root (absolute), whether composites are the source, the rows."""
+    """What configs and commands are made for: the root (absolute), whether composites are the source, the rows.
+
+    With ``preferences``, a row's target is the composite that is preferred to its source.
+    """
 
     root: Path
     harmonize: bool
     rows: int
+    preferences: bool = False
 
     def at(self, name: str) -> str:
         """Return the absolute path of a file or folder in the root."""
