@@ -10,6 +10,7 @@ from harmonygen.errors import listed
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import DryRun
+from harmonygen_cli.select import apply_review
 
 if TYPE_CHECKING:
     from harmonygen.augmentation.augment import AugmentResult
@@ -36,6 +37,7 @@ def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
         _print_plan(reporter, plan)
         reporter.result({"dry_run": True, **workflow.gamma_json(plan)})
         return
+    apply_review(reporter, settings.candidates)
     with reporter.progress("augment", "files") as advance:
         result = workflow.augment(settings, advance, reporter.line)
     _print_plan(reporter, result.gamma)

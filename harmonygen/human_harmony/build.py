@@ -25,6 +25,7 @@ from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import photo_split, prepare
+from harmonygen.human_harmony.card import PREFERENCES
 from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, Taken, write_dataset, written_names
 from harmonygen.human_harmony.figures import ASSETS, REFERENCE
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
@@ -36,14 +37,15 @@ from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
-from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
 from harmonygen.runs.job_folder import PLAN, JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
-from harmonygen.settings import ReadSettings, asked
+from harmonygen.runs.review_log import decisions_at
+from harmonygen.settings import MIN_MARGIN, ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+from harmonygen.synthesis.stated import with_stated_steps
 from harmonygen.synthesis.synthesize import synthesize
 
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
@@ -97,6 +99,7 @@ def build_human_harmony(
     pairs = read_segmentations(settings.data, settings.classes, settings.limit, settings.reading())
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
+    settings = with_stated_steps(settings)
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan.digest, say)
@@ -220,11 +223,10 @@ def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> Synthesize
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
-    """Apply the decisions of a review, if there are some and they are not applied yet."""
-    if settings.decisions is None:
-        return
-    decisions = read_decisions(settings.decisions)
-    if decisions.of != Run.look(run).decisions:
+    """Apply the decisions of a review, those in the run's folder by default, if they are not applied yet."""
+    found = Run.look(run)
+    decisions = decisions_at(settings.decisions) if settings.decisions else found.reviewed()
+    if decisions is not None and decisions.of != found.decisions:
         with stages("review", "shards") as progress:
             reselect(run, decisions=decisions, progress=progress)
 
@@ -236,7 +238,8 @@ def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Se
         "run": run.plan_digest,
         "license": settings.license,
     }
-    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected})
+    margin = {} if settings.min_margin == MIN_MARGIN else {"min_margin": settings.min_margin}
+    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected, **margin})
     return Triplets(run, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
 
 
@@ -263,7 +266,7 @@ def _begin(out: Path, work: Path, triplets: Triplets, title: str) -> None:
                 (out / name).unlink(missing_ok=True)
             for folder in held["folders"]:
                 _clear(out / folder)
-    folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
+    folders = [ASSETS, *sorted({config_folder(config) for config in (*CONFIGS, PREFERENCES)} | set(triplets.subsets()))]
     mark = {"digest": digest, "folders": folders, **({"title": title} if title else {})}
     if held != mark:
         shards.write_json(path, mark)

@@ -14,8 +14,11 @@ from harmonygen.data.write_parquet import write_readme
 from harmonygen.human_harmony.figures import Picture
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.subject import Subject
+from harmonygen.plugins.doors import GENERATORS, shown_spec
+from harmonygen.synthesis.judges import named_judges
 
 _TAGS = ["image-harmonization", "synthetic"]
+_NAMED = re.compile(r"[\w.+-]+:(?!//)")  # a plug-in with its argument, which may be a path
 _LISTED = 12  # classes that a card shows at once; more are folded up
 
 _PRODUCTS = {
@@ -47,7 +50,7 @@ COLUMNS = {
     "pair_id, real_id, mask_id, subset": "names of the pair, the photo and the mask",
     "width, height, fg_ratio": "size in pixels, share of the photo that is foreground",
     "k, seed": "number of the candidate and the seed it was drawn from",
-    "p_composite": "the classifier's probability of being a composite",
+    "p_composite": "the judge's probability of being a composite; of several judges, their mean",
     "margin": "the pair's best score minus its second best; null where fewer than two candidates may be used",
     "selected, gate, reason": "whether the rule chose it; the first gate it failed; why it was not chosen",
     "clipped, fmse, structure, drift": "what the gates measured",
@@ -114,20 +117,37 @@ def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Map
     leak = f"; photos of the test split of {settings.leak_check.name} left out" if settings.leak_check else ""
     given = " as given by lists," if settings.train_list or settings.test_list else ""
     weights = f" ({Path(settings.model).name}, weights {plan['model_digest']})"
-    model = weights if settings.generator in ("diffusion", "parametric") else ""
+    of_plugin = f" ({plan['model_digest']})" if settings.generator not in GENERATORS.own else ""
+    model = weights if settings.generator in ("diffusion", "parametric") else of_plugin
     lines = [
         f"Masks: union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}.",
         f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "
         f"{_PRODUCTS[settings.product_filter]}.",
-        f"K = {settings.k} candidates a photo by {settings.generator}{model}, seed {settings.seed}, {side}.",
-        f"Scored by the classifier {Path(settings.classifier).name} (weights {plan['classifier_digest']}); selected "
-        f"by the rule {settings.rule}.",
+        f"K = {settings.k} candidates a photo by {shown_spec(settings.generator)}{model}, seed {settings.seed}, "
+        f"{side}.",
+        f"Scored by {_judges(settings)} (weights {plan['classifier_digest']}); selected by the rule {settings.rule}.",
         f"Split:{given} by photo, seed {settings.seed}, test share {settings.test_fraction:.4g}; look-alikes "
         f"(perceptual hash) on one side{leak}.",
     ]
     if review:
         lines.append(f"Reviewed by eye: {review['accepted']:,} candidates accepted, {review['rejected']:,} rejected.")
     return lines
+
+
+def _judges(settings: HumanHarmonySettings) -> str:
+    """Name the judges, and how several are combined."""
+    if not settings.judge:
+        return f"the classifier {_bare(settings.classifier)}"
+    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in named_judges(settings)]
+    if len(named) == 1:
+        return f"the judge {named[0]}"
+    least = f" with the least score {settings.min_score:g}" if settings.combine in ("all-above", "veto") else ""
+    return f"the judges {', '.join(named)}, combined by {settings.combine}{least}"
+
+
+def _bare(spec: str) -> str:
+    """Return a judge as it may be shown: of a path, the last part alone."""
+    return shown_spec(spec) if _NAMED.match(spec) else Path(spec).name
 
 
 def write_card(out: Path, figures: CardFigures, configs: Mapping[str, Any]) -> None:
@@ -203,7 +223,7 @@ def _each(figures: CardFigures) -> str:
 def _contents(figures: CardFigures) -> str:
     lines = ["## What is in it", ""]
     if figures.format == "parquet":
-        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _LOADING, ""]
+        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _loading(figures), ""]
     else:
         lines += [*_table(["", "split", "rows"], _row_counts(figures)), "", _TREE, ""]
     above = f"Foreground ratio over 0.2: {figures.above:.1%} of {sum(figures.photos.values()):,} {figures.unit}"
@@ -220,15 +240,9 @@ def _classes(figures: CardFigures) -> list[str]:
         return []
     rows = [[str(key), _line(subject.name(key)), f"{count:,}"] for key, count in subject.counts.items()]
     table = _table(["class id", "class", figures.unit], rows)
-    if len(rows) > _LISTED:
-        table = [
-            f"<details><summary>The {len(rows)} classes of the foregrounds</summary>",
-            "",
-            *table,
-            "",
-            "</details>",
-        ]
-    return [*table, ""]
+    if len(rows) <= _LISTED:
+        return ["Classes of the foregrounds:", "", *table, ""]
+    return [f"<details><summary>The {len(rows)} classes of the foregrounds</summary>", "", *table, "", "</details>", ""]
 
 
 def _row_counts(figures: CardFigures) -> list[list[str]]:
@@ -242,14 +256,28 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, aligned, *rows)]
 
 
+def _loading(figures: CardFigures) -> str:
+    """Return how the configurations are loaded, and what their columns mean."""
+    columns = _table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()])
+    if PREFERENCES not in figures.rows:
+        return "\n".join([_LOADING, "```", "", *columns])
+    return "\n".join([_LOADING, _LOADING_PREFERENCES, "```", "", *columns, "", _PREFERRED])
+
+
+PREFERENCES = "preferences"
+"""The configuration of preference pairs."""
+_LOADING_PREFERENCES = 'preferences = load_dataset(dataset, "preferences", split="train")  # two per photo'
+_PREFERRED = (
+    "In `preferences`, `preferred` and `rejected` are two composites of one photo: an accepted and a rejected one "
+    "where a reviewer decided, else the most and the least composite-like (`by`). `margin` is `p_preferred` minus "
+    "`p_rejected`, their scores; `k_preferred` and `k_rejected` name them in `candidates`."
+)
 _LOADING = """```python
 from datasets import load_dataset
 
-chosen = load_dataset("<this repository or folder>", "default", split="train")       # one composite per photo
-everything = load_dataset("<this repository or folder>", "candidates", split="train")  # all of them, with scores
-```
-
-""" + "\n".join(_table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()]))
+dataset = "user/name"  # this repository, or the folder that it was built in
+chosen = load_dataset(dataset, "default", split="train")  # one composite per photo
+everything = load_dataset(dataset, "candidates", split="train")  # all of them, with scores"""
 
 
 _TREE = (

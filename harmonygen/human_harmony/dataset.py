@@ -14,8 +14,8 @@ from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
 from harmonygen.data.write_parquet import card_metadata_of
 from harmonygen.human_harmony import figures as human_figures
-from harmonygen.human_harmony import photo_split, reproduce
-from harmonygen.human_harmony.card import CardFigures, made_by, write_card
+from harmonygen.human_harmony import photo_split, preferences, reproduce
+from harmonygen.human_harmony.card import PREFERENCES, CardFigures, made_by, write_card
 from harmonygen.human_harmony.figures import ASSETS, LEVEL, PICTURES, Counted
 from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
@@ -66,7 +66,7 @@ def write_dataset(
     """
     with stages("dataset", "parts") as progress:
         if settings.format == "parquet":
-            written, entries = _write_parquet(triplets, out, progress)
+            written, entries = _write_parquet(triplets, out, settings.min_margin, progress)
             rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
             counted = human_figures.count(triplets, settings.near_tie)
         else:
@@ -96,8 +96,13 @@ def write_dataset(
     manifest.write_manifest(out, [*entries, *(manifest.entry(out, path) for path in named)])
 
 
-def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[Written, list[manifest.PublishedFile]]:
+def _write_parquet(
+    triplets: Triplets, out: Path, min_margin: float, progress: Progress
+) -> tuple[Written, list[manifest.PublishedFile]]:
     written = write_triplets(triplets, out, progress)
+    preferred = preferences.write_preferences(triplets, out, min_margin)
+    if preferred:
+        written[PREFERENCES] = preferred
     files = [
         (path, config, split)
         for config, splits in written.items()
@@ -108,8 +113,8 @@ def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[W
 
 
 def _configs(written: Written) -> dict[str, Any]:
-    schema = image_schema(COLUMNS)
-    return {config: (schema, splits) for config, splits in written.items()}
+    columns = {PREFERENCES: preferences.COLUMNS}
+    return {config: (image_schema(columns.get(config, COLUMNS)), splits) for config, splits in written.items()}
 
 
 def written_names(settings: HumanHarmonySettings, triplets: Triplets) -> list[str]:

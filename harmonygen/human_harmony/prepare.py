@@ -122,10 +122,12 @@ def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
     product = load_product_filter(name, listed, weights, device=device, rule=settings.product_rule)
     if settings.person == "none":
         return PhotoRules(settings, product)
-    from harmonygen.human_harmony.person import load_person_segmenter, widen
+    from harmonygen.human_harmony.person import widen_to_people
+    from harmonygen.segmentation.segmenters import load_segmenter
 
-    segment = load_person_segmenter(settings.person, settings.person_weights, device)
-    return PhotoRules(settings, product, lambda image_u8, mask: widen(mask, segment(image_u8)))
+    given = {"weights": settings.person_weights} if settings.person_weights else {}
+    segment = load_segmenter(settings.person, given, device)
+    return PhotoRules(settings, product, lambda image_u8, mask: widen_to_people(image_u8, mask, segment))
 
 
 def prepare_photos(

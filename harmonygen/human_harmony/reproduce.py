@@ -26,7 +26,7 @@ def command(settings: HumanHarmonySettings) -> str:
     order = ["data", *(name for name in fields if name != "data" and name not in _ELSEWHERE)]
     changed = settings.model_dump(exclude_defaults=True)
     groups = [group for name in order if name in changed for group in _typed(name, changed[name])]
-    return _wrapped(["harmonygen", VERB], groups)
+    return _wrapped(["harmonygen", VERB], sorted(groups, key=lambda group: not group[0].startswith("--")))
 
 
 def later_steps(settings: HumanHarmonySettings, run: Run) -> list[str]:

@@ -47,21 +47,35 @@ SpecT = TypeVar("SpecT", bound=Settings)
 def locate(name: str | Path, part: str) -> Path:
     """Return the folder of a checkpoint: ``starter`` is the shipped one for ``part``, anything else is a path.
 
+    ``starter-fast`` is the shipped one for ``part`` and a word more: its folder is called ``inverse-fast``.
+
     Raises:
         CheckpointError: there is no such folder, or the starter has no such part.
     """
-    folder = STARTER / part if str(name) == "starter" else Path(name)
-    if not folder.is_dir() and str(name) == "starter":
-        shipped = ", ".join(sorted(entry.name for entry in STARTER.glob("*/"))) or "nothing"
+    shipped = shipped_folder(name, part)
+    folder = shipped or Path(name)
+    if folder.is_dir():
+        return folder
+    if shipped:
+        there = ", ".join(sorted(entry.name for entry in STARTER.glob("*/"))) or "nothing"
         raise CheckpointError(
-            f"the starter weights have no '{part}' (they have {shipped}): train one with 'harmonygen train {part}' "
-            "and give its folder"
+            f"the starter weights have no '{shipped.name}' (they have {there}): train one with "
+            f"'harmonygen train {part}' and give its folder"
         )
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"
-        )
-    return folder
+    raise CheckpointError(
+        f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"
+    )
+
+
+def shipped_folder(name: str | Path, part: str) -> Path | None:
+    """Return where the checkpoint has to be that ``starter`` names, or ``starter-WORD`` if one is shipped; else None.
+
+    >>> shipped_folder("starter", "inverse").name, shipped_folder("outputs/run", "inverse")
+    ('inverse', None)
+    """
+    stem, _, word = str(name).partition("-")
+    folder = STARTER / (f"{part}-{word}" if word else part)
+    return folder if stem == "starter" and (folder.is_dir() or not word) else None
 
 
 def read_spec(folder: Path, kind: type[SpecT], expected: str) -> SpecT:

@@ -119,7 +119,7 @@ def write_arms(settings: AugmentSettings, progress: Progress | None = None) -> A
     plan = JobPlan(NAME, settings, {"tree": shards.read_json(settings.out / PLAN)["plan_digest"]})
     texts = {name: text for arm in arms for name, text in _texts(tree, out.absolute(), arm).items()}
     tests = Counter(each.subset for each in tree.test)
-    texts[START] = start(out.absolute(), arms, tests, tree.keys)
+    texts[START] = start(out.absolute(), arms, len(tree.rows), tests, tree.keys)
 
     def whole() -> bool:  # a tree that was moved gets other paths in its configs
         return (out / SUMMARY).is_file() and all(_read(out / name) == text for name, text in texts.items())

@@ -31,7 +31,7 @@ FOLDERS = {
 """Keys of ``config.yml`` and the subset that each is meant for, in the order in which other subsets get them."""
 SIDE = 256  # of the scripts in models/fixed256, and of the protocol "paper"
 _UNVALIDATED = "HADOBE5K_PATH"
-_BATCH = 16  # of the scripts; a validation of fewer composites than a batch ends them with a division by zero
+_BATCH = 16  # of the scripts; with fewer composites than a batch they train nothing, or divide by zero
 _BACKBONES = {
     "HRNETV2_W18_SMALL": "hrnet_w18_small_model_v2",
     "HRNETV2_W18": "hrnetv2_w18_imagenet_pretrained",
@@ -96,7 +96,7 @@ def config(arm: Path, folders: Mapping[str, Path]) -> str:
     return str(yaml.safe_dump(whole, sort_keys=False))
 
 
-def start(out: Path, arms: Sequence[str], tests: Mapping[str, int], keys: Mapping[str, str]) -> str:
+def start(out: Path, arms: Sequence[str], epoch: int, tests: Mapping[str, int], keys: Mapping[str, str]) -> str:
     """Return the script that trains an arm and predicts.
 
     The model script is copied beside each arm's config, where the trainer finds that config, and the trainer's own
@@ -105,11 +105,12 @@ def start(out: Path, arms: Sequence[str], tests: Mapping[str, int], keys: Mappin
     Args:
         out: the arms' folder, absolute.
         arms: their names.
+        epoch: the number of training composites of each.
         tests: the number of test composites of each subset.
         keys: the subset of each key of ``config.yml``.
     """
-    checked = sum(count for subset, count in tests.items() if subset in validated(keys))
-    batch = f" --batch-size={checked}" if checked < _BATCH else ""
+    fewest = min(epoch, sum(count for subset, count in tests.items() if subset in validated(keys)))
+    batch = f" --batch-size={fewest}" if fewest < _BATCH else ""
     tested = " ".join(shlex.quote(subset or "all") for subset in sorted(tests))
     return f"""#!/bin/sh
 # Train an arm with iDIH's trainer, then predict the test composites. Run this in the trainer's folder:

@@ -15,8 +15,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from harmonygen.errors import UsageError
-from harmonygen.models.checkpoints import save_module
 from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
 from harmonygen.training.observe import save_rows
@@ -74,7 +74,7 @@ class HarmonyVaeTask:
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
-        save_module(nn.Module.to(deepcopy(self.vae), torch.float16), folder)
+        save_autoencoder(nn.Module.to(deepcopy(self.vae), torch.float16), folder)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:

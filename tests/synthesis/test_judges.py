@@ -14,7 +14,8 @@ from harmonygen.errors import UsageError
 from harmonygen.records import Candidate, Dropped, GateValues, Scored, Selected
 from harmonygen.runs.read import Run
 from harmonygen.synthesis.combine import Combining
-from harmonygen.synthesis.panel import Panel, mean_of, named_judges
+from harmonygen.synthesis.judges import named_judges
+from harmonygen.synthesis.panel import Panel, mean_of
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.select import select
 from harmonygen.synthesis.settings import JudgeSettings

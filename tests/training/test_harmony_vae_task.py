@@ -159,7 +159,7 @@ def test_gradient_checkpointing_gives_the_same_losses(settings, tmp_path):
 def test_what_it_exports_is_a_harmony_vae_that_denoisers_take(settings, tiny_inverse, photo_folder, tmp_path):
     """As ``vae=`` of the inverse training, which saves it in vae/; and put into a checkpoint that was trained apart."""
     folder = train(settings(), quiet).folder
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors", ".md"}
     vae = load_autoencoder(folder)
     assert isinstance(vae, HarmonyVAE)
     inverse = InverseTraining(
