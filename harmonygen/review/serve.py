@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 HERE = "127.0.0.1"
+_PATIENCE = 5.0  # seconds
 
 
 def serve(folder: Path, settings: ReviewSettings, opened: Callable[[str, Session], None], say: Say) -> None:
@@ -68,6 +69,7 @@ def door_of(session: Session, port: int, used: Callable[[str], None]) -> Guarded
 
 
 def _load(session: Session, say: Say) -> None:
+    session.asked.wait(_PATIENCE)  # the first page goes before the reading of all files
     try:
         session.load()
     except HarmonygenError as error:
