@@ -23,6 +23,8 @@ _LISTED = 12  # classes that a card shows at once; more are folded up
 
 _PRODUCTS = {
     "heuristic": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it)",
+    "witness": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it), unless a detector "
+    "is sure of a person",
     "person-detector": "left out where a detector finds no person",
     "list": "left out by a list",
     "none": "not looked for",
@@ -31,6 +33,7 @@ _PRODUCTS = {
 _WHY = {
     "not-chosen": "no segment of the chosen classes",
     "no-segment": "no segment, so no mask",
+    "no person": "no person was found",
     "min-fg": "the foreground is too small",
     "max-fg": "the foreground is too large",
     "product": "a product is shown, worn by nobody",
@@ -107,10 +110,15 @@ class CardFigures:
         return replace(self, pictures=tuple(pictures))
 
 
-def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int]) -> list[str]:
+def made_by(
+    settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int], unmasked: bool = False
+) -> list[str]:
     """Return the lines that tell how a build was made; of paths, the last part alone."""
-    person = "" if settings.person == "none" else f", widened to the person by torchvision's {settings.person}"
+    network = settings.person.partition(":")[0]
+    person = "" if settings.person == "none" else f", widened to the person by {network}"
     cleaned = "small holes filled and specks removed" if settings.clean else "not cleaned"
+    union = f"union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}"
+    masks = f"the largest person of each photo, found by {network}; {cleaned}" if unmasked else union
     side = (
         f"photos over {settings.max_side} px brought to that side" if settings.max_side else "photos at their own size"
     )
@@ -120,7 +128,7 @@ def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Map
     of_plugin = f" ({plan['model_digest']})" if settings.generator not in GENERATORS.own else ""
     model = weights if settings.generator in ("diffusion", "parametric") else of_plugin
     lines = [
-        f"Masks: union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}.",
+        f"Masks: {masks}.",
         f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "
         f"{_PRODUCTS[settings.product_filter]}.",
         f"K = {settings.k} candidates a photo by {shown_spec(settings.generator)}{model}, seed {settings.seed}, "
@@ -341,7 +349,7 @@ def _limits(figures: CardFigures) -> str:
     kind = figures.subject.kind
     covers = {
         "clothing": "The mask is what the source's segments cover: clothing, without the wearer's skin and hair.",
-        "people": "The mask is what the source's segments cover, or the person that they were widened to.",
+        "people": "The mask is what the source's segments cover, or the person that a network found.",
         "things": "The mask unites the source's segments of the chosen classes, with the edges that these have.",
         "foregrounds": "The mask is the source's, with the edges that it has there.",
     }[kind]
