@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("report", "plugins"),
     ("inspection",),
     ("training", "synthesis", "augmentation", "harmonization", "publishing", "segmentation"),
-    ("human_harmony", "evaluation", "trainers", "conformance"),
+    ("human_harmony", "evaluation", "trainers", "conformance", "review", "adapters"),
     ("gain", "api", "metrics", "quickstart", "doctor"),
     ("harmonygen_cli",),
     ("__main__",),

@@ -26,9 +26,9 @@ def test_overrides_beat_options_beat_the_recipe_beat_the_defaults(tmp_path_facto
     path = tmp_path_factory.mktemp("recipe") / "r.toml"
     path.write_text("" if in_recipe is None else f"k = {in_recipe}\n")
     words = [] if override is None else [f"k={override}"]
-    settled = resolve(SynthesizeSettings, str(path), {"k": typed, "steps": None}, words)
+    settled = resolve(SynthesizeSettings, str(path), {"k": typed, "seed": None}, words)
     given_last = next((value for value in (override, typed, in_recipe) if value is not None), 10)
-    assert (settled.k, settled.steps) == (given_last, 5)
+    assert (settled.k, settled.seed) == (given_last, 0)
 
 
 def test_a_table_is_overridden_key_by_key(recipe):

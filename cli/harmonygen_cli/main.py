@@ -27,6 +27,8 @@ VERBS = {
     "synthesize": "Make, score and select candidate composites of photos.",
     "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",
+    "review": "Accept and reject a run's candidates in the browser.",
+    "why": "Say where a candidate came from and why it was chosen.",
     "augment": "Mix candidates into a harmonization dataset.",
     "export": "Write a run as an iHarmony4 tree.",
     "build-human-harmony": "Build a dataset from segmented photos.",

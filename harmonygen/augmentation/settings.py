@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from harmonygen.settings import HOW, LATER, MIN_MARGIN, LeakGuard, Link, MinMargin, Seed, Settings, setting
 
@@ -28,6 +28,7 @@ Trainer = Literal[
     "webdataset",
     "zip-pairs",
 ]
+HarmonizationTrainer = Literal["issam"]
 Direction = Literal["harmonize", "inverse"]
 
 
@@ -51,9 +52,21 @@ class AugmentSettings(Settings):
     allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
     photos: Photos = "jpg"
     skip_test_photos: bool = setting(
-        False, "Pass over candidates of test photos, and count them, instead of refusing the run."
+        False, "Leave out candidates of test photos, and photos that look like them, instead of refusing the run."
+    )
+    trainer: Annotated[HarmonizationTrainer | None, HOW] = setting(
+        None, "Write the lists, the config and the start of this trainer beside the tree, for base and augmented."
     )
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _refuse_what_the_trainer_does_not_read(self) -> AugmentSettings:
+        if self.trainer is not None and (self.format, self.photos) != ("iharmony4", "jpg"):
+            raise ValueError(
+                f"--for {self.trainer} reads a tree with JPEG photos: leave out --format {self.format} and "
+                f"--photos {self.photos}"
+            )
+        return self
 
 
 class ExportSettings(Settings):
@@ -83,6 +96,16 @@ class ExportSettings(Settings):
     )
     min_margin: Annotated[MinMargin, LATER] = MIN_MARGIN
     seed: Seed = 0
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _refuse_harmonization_trainers(cls, given: Any) -> Any:
+        if given in get_args(HarmonizationTrainer):
+            raise ValueError(
+                f"--for {given} needs a test list and composites to compare with, which an export lacks: "
+                f"harmonygen augment --for {given}"
+            )
+        return given
 
     @model_validator(mode="after")
     def _refuse_what_preferences_do_not_use(self) -> ExportSettings:

@@ -37,14 +37,15 @@ from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
-from harmonygen.runs.decisions import read_decisions
 from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
 from harmonygen.runs.job_folder import PLAN, JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
+from harmonygen.runs.review_log import decisions_at
 from harmonygen.settings import MIN_MARGIN, ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+from harmonygen.synthesis.stated import with_stated_steps
 from harmonygen.synthesis.synthesize import synthesize
 
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
@@ -98,6 +99,7 @@ def build_human_harmony(
     pairs = read_inputs(settings)
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
+    settings = with_stated_steps(settings)
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan.digest, say)
@@ -231,11 +233,10 @@ def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> Synthesize
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
-    """Apply the decisions of a review, if there are some and they are not applied yet."""
-    if settings.decisions is None:
-        return
-    decisions = read_decisions(settings.decisions)
-    if decisions.of != Run.look(run).decisions:
+    """Apply the decisions of a review, those in the run's folder by default, if they are not applied yet."""
+    found = Run.look(run)
+    decisions = decisions_at(settings.decisions) if settings.decisions else found.reviewed()
+    if decisions is not None and decisions.of != found.decisions:
         with stages("review", "shards") as progress:
             reselect(run, decisions=decisions, progress=progress)
 

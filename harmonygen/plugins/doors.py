@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePath
 
 from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
@@ -36,6 +37,7 @@ class Door:
 
 _GENERATORS = "harmonygen.synthesis.generators"
 _METHODS = "harmonygen.harmonization"
+_ADAPTERS = "harmonygen.adapters"
 
 GENERATORS = Door(
     "generator",
@@ -48,6 +50,9 @@ GENERATORS = Door(
         "color-transfer": f"{_GENERATORS}.color_transfer:make_color_transfer",
         "color-jitter": f"{_GENERATORS}.color_jitter:ColorJitterGenerator",
         "lut": f"{_GENERATORS}.lut:make_lut",
+        "pipeline": f"{_ADAPTERS}.pipeline:make_pipeline_generator",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_generator",
+        "command": f"{_ADAPTERS}.command:make_command_generator",
     },
     frozenset({"diffusion", "parametric", "color-transfer", "color-jitter", "lut"}),
 )
@@ -56,7 +61,12 @@ JUDGES = Door(
     "harmonygen.judges",
     "--judge",
     ("composites", "mask"),
-    {"classifier": "harmonygen.models.scorer:make_classifier"},
+    {
+        "classifier": "harmonygen.models.scorer:make_classifier",
+        "language-model": f"{_ADAPTERS}.language_judge:make_language_judge",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_judge",
+        "command": f"{_ADAPTERS}.command:make_command_judge",
+    },
     frozenset({"classifier"}),
 )
 HARMONIZERS = Door(
@@ -70,6 +80,10 @@ HARMONIZERS = Door(
         "diffharmony": f"{_METHODS}.diffusion:make_diffharmony",
         "diffharmony++": f"{_METHODS}.diffusion:make_diffharmony_pp",
         "zero-shot": f"{_METHODS}.load:refuse_zero_shot",
+        "pipeline": f"{_ADAPTERS}.pipeline:make_pipeline_harmonizer",
+        "bridge": f"{_ADAPTERS}.bridge:make_bridge",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_harmonizer",
+        "command": f"{_ADAPTERS}.command:make_command_harmonizer",
     },
     frozenset({"parametric", "direct", "diffharmony", "diffharmony++", "zero-shot"}),
 )
@@ -140,6 +154,19 @@ def is_plugin(door: Door, spec: str) -> bool:
 def plugin_names(door: Door) -> list[str]:
     """Return the names that can be typed at a door: the built-in ones, then those of installed packages."""
     return [*door.built_in, *sorted(_offered(door.group).keys() - door.built_in.keys())]
+
+
+def shown_spec(spec: str) -> str:
+    """Return a spec as rows and cards say it: of what follows a name, the last part of its path, without arguments.
+
+    >>> shown_spec("onnx:/home/me/light.onnx"), shown_spec("command:bin/tool --key 1"), shown_spec("mine.light:Warm")
+    ('onnx:light.onnx', 'command:tool', 'mine.light:Warm')
+    """
+    name, colon, argument = spec.partition(":")
+    words = argument.split()
+    if not colon or not words or argument.startswith("//"):
+        return spec
+    return f"{name}:{PurePath(words[0]).name}"
 
 
 def _of_package(door: Door, spec: str, name: str, argument: str | None, offered: list[EntryPoint]) -> Place:

@@ -48,6 +48,7 @@ MANIFEST = {
 class TrainerExport:
     """What was written: ``rows`` of ``pairs`` for a trainer, its config files, and the command that starts it.
 
+    The command is run in ``runs_in``; where that is empty it starts no trainer, but shows what was written.
     ``gated`` candidates may not be used and were left out; ``unchanged`` rows change too little to be put into words.
     """
 
@@ -59,6 +60,7 @@ class TrainerExport:
     unchanged: int
     config: list[str]
     command: str
+    runs_in: str
     finished_before: bool
 
 
@@ -86,7 +88,11 @@ def export_for(settings: ExportSettings, progress: Progress | None = None) -> Tr
     told = shards.read_json(settings.out / SUMMARY)
     names = ("pairs", "rows", "gated", "unchanged", "config", "command")
     return TrainerExport(
-        settings.out, settings.trainer, **{name: told[name] for name in names}, finished_before=job.finished
+        settings.out,
+        settings.trainer,
+        **{name: told[name] for name in names},
+        runs_in=made.runs_in,
+        finished_before=job.finished,
     )
 
 
@@ -183,9 +189,10 @@ def _finish(out: Path, made: Format, settings: ExportSettings, notes: Sequence[P
             opened.writelines(map(made.table.line, _records(notes)))
     rows = _write_manifest(out, notes, settings.direction == "harmonize")
     harmonize = settings.direction == "harmonize"
-    export = Export(out.absolute(), harmonize, rows["rows"], settings.preferences)
+    export = Export(out.absolute(), harmonize, rows["rows"], len(notes), settings.preferences)
     configs, commands = made.configs(export), list(made.commands(export))
-    for name, text in {**configs, START: "\n".join(["#!/bin/sh", "set -e", *commands, ""])}.items():
+    where = [f"# Run it in {made.runs_in}."] if made.runs_in else []
+    for name, text in {**configs, START: "\n".join(["#!/bin/sh", *where, "set -e", *commands, ""])}.items():
         shards.write_bytes(out / name, text.encode())
     return {
         **rows,

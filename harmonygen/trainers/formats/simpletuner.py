@@ -118,4 +118,4 @@ def _start(config: str) -> str:
     return f"CONFIG_BACKEND=json CONFIG_PATH={shlex.quote(config)} simpletuner train"
 
 
-FORMAT = Format(PLACES, configs, commands, alike="pictures")
+FORMAT = Format(PLACES, configs, commands, alike="pictures", runs_in="a shell where SimpleTuner is installed")
