@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from harmonygen.augmentation.export import ExportResult
 
 _TREE = ("folder", "pairs", "composites", "gated", "renamed", "converted", "mean_levels", "most_levels")
-_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command", "runs_in")
 _PREFERENCES = ("folder", "pairs", "rows", "by")
+_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command", "runs_in")
 
 
 @command(ExportSettings, spellings={"trainer": ("--for",)})

@@ -34,8 +34,8 @@ class RowTable:
 class Export:
     """What configs and commands are made for: the root (absolute), whether composites are the source, rows, archives.
 
-    ``parts`` is the number of archives of a format that packs a shard's rows into one.
-    With ``preferences``, a row's target is the composite that is preferred to its source.
+    ``parts`` is the number of archives of a format that packs a shard's rows into one. With ``preferences``, a row's
+    target is the composite that is preferred to its source.
     """
 
     root: Path
