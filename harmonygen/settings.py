@@ -25,6 +25,7 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Enlarge = Literal["bicubic", "bilinear"]
+RuntimeName = Literal["torch", "onnx", "openvino"]
 Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
 Combine = Literal["mean-rank", "mean", "all-above", "veto"]
@@ -77,6 +78,9 @@ class Settings(BaseModel):
 Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0, lt=2**63)]
 DeviceName = Annotated[str, setting(..., "Device of the models: auto, cpu, cuda, cuda:1 or mps.")]
 DtypeName = Annotated[str, setting(..., "Number type of the models: auto, float32, bfloat16 or float16.")]
+RuntimeChoice = Annotated[
+    RuntimeName, setting(..., "What computes UNet and classifier on a CPU: torch, ONNX Runtime or OpenVINO.")
+]
 BatchSize = Annotated[str, setting(..., "Number of pictures denoised together, or auto.")]
 SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1, le=MAX_STEPS)]
 Resolution = Annotated[
@@ -236,7 +240,7 @@ def _without(value: Any, dumped: Any, marks: Sequence[MayChange]) -> Any:
     return dumped
 
 
-def marked(kind: type[Settings], mark: MayChange) -> tuple[str, ...]:
+def marked(kind: type[Settings], mark: MayChange | Later) -> tuple[str, ...]:
     """Return the names of the fields that bear a mark."""
     return tuple(name for name, field in kind.model_fields.items() if mark in field.metadata)
 

@@ -39,7 +39,7 @@ def _tell(reporter: Reporter, result: BuildResult) -> None:
 
 
 def _show_plan(reporter: Reporter, result: BuildResult) -> None:
-    rows = [["photos with a mask", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
+    rows = [["photos", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
     rows += [["inputs that cannot be used", result.quarantined], ["train photos", result.train]]
     reporter.table("build-human-harmony", ["", "count"], [*rows, ["test photos", result.test]])
     sizes = "of the photos that were kept" if result.exact else "if every photo is kept"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
-from harmonygen.settings import HOW, LeakGuard, Link, Seed, Settings, setting
+from harmonygen.settings import HOW, LATER, MIN_MARGIN, LeakGuard, Link, MinMargin, Seed, Settings, setting
 
 Photos = Annotated[
     Literal["jpg", "png", "own"],
@@ -91,6 +91,10 @@ class ExportSettings(Settings):
         "measured",
         "Words of --for: measured from the pictures, none, or a JSONL file with pair_id (or real_id) and text.",
     )
+    preferences: Annotated[bool, LATER] = setting(
+        False, "Write two composites of each photo, one preferred to the other: as Parquet, or --for simpletuner."
+    )
+    min_margin: Annotated[MinMargin, LATER] = MIN_MARGIN
     seed: Seed = 0
 
     @field_validator("trainer", mode="before")
@@ -102,6 +106,23 @@ class ExportSettings(Settings):
                 f"harmonygen augment --for {given}"
             )
         return given
+
+    @model_validator(mode="after")
+    def _refuse_what_preferences_do_not_use(self) -> ExportSettings:
+        if not self.preferences:
+            if self.min_margin != MIN_MARGIN:
+                raise ValueError("--min-margin belongs to --preferences, which is not given: add it")
+            return self
+        if self.direction != "harmonize":
+            raise ValueError("--preferences has no direction, the preferred composite is the target: drop --direction")
+        if self.which != "all":
+            raise ValueError("--preferences compares all candidates of a photo: drop --which")
+        if self.trainer not in (None, "simpletuner"):
+            raise ValueError(
+                f"--preferences is written as Parquet or --for simpletuner, {self.trainer} learns from no preferences: "
+                "drop --for"
+            )
+        return self
 
     @model_validator(mode="after")
     def _refuse_what_a_tree_does_not_use(self) -> ExportSettings:

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from harmonygen.data.manifest import NAME as MANIFEST
 from harmonygen.data.manifest import read_manifest, sha256
-from harmonygen.data.segmentations import read_segmentations
 from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
@@ -33,6 +32,7 @@ from harmonygen.human_harmony.reproduce import VERB
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
 from harmonygen.human_harmony.settings import BEFORE, HumanHarmonySettings, InnerSettings
 from harmonygen.human_harmony.subject import kind_of
+from harmonygen.human_harmony.unmasked import is_unmasked, read_inputs, with_masks
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
@@ -96,19 +96,25 @@ def build_human_harmony(
         StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
-    pairs = read_segmentations(settings.data, settings.classes, settings.limit, settings.reading())
+    pairs = read_inputs(settings)
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
     settings = with_stated_steps(settings)
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan.digest, say)
-    glance(pairs, settings, say)
+    if not (unmasked := is_unmasked(pairs)):
+        glance(pairs, settings, say)
     out, work = settings.out, settings.out / WORK
     kind = kind_of(pairs, pairs.classes, settings.person != "none")
     pairs = prepare.in_subset(pairs, work, kind)
-    prepare.refuse_changed_photos(pairs, work, plan.digest)
+    if not unmasked:
+        prepare.refuse_changed_photos(pairs, work, plan.digest)
     with job_folder(out, plan, _writes(pairs)) as job:
+        if unmasked:
+            with stages("masks", "photos") as progress:
+                pairs = with_masks(settings, pairs, work, progress)
+            prepare.refuse_changed_photos(pairs, work, plan.digest)
         shards.make_folder(work)
         shards.refuse_others(work / RUN, "-")  # a run or review at work inside would be disturbed
         bad, split = _photos(settings, pairs, work, plan.digest, stages)
@@ -121,7 +127,8 @@ def build_human_harmony(
             _begin(out, work, triplets, settings.title)
             job.sweep(written_names(settings, triplets))
             read, left_out = len(pairs) + len(pairs.left_out), _left_out(pairs, work, split)
-            write_dataset(settings, out, triplets, split, Taken(read, left_out, bad, kind, pairs.classes), stages)
+            taken = Taken(read, left_out, bad, kind, pairs.classes, unmasked)
+            write_dataset(settings, out, triplets, split, taken, stages)
     return _result(settings, pairs, before)
 
 
@@ -173,8 +180,10 @@ def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str, say: S
     """
     segments, lost = _segments(pairs)
     refuse_bad(pairs.bad, allowance(settings.max_bad_fraction, segments), segments)
-    seen = foresee(replace(pairs, bad=tuple(lost)), settings, say)
-    bad = len(pairs.bad) + len(seen.bad) - len(lost)
+    bad, inputs = len(pairs.bad), {}
+    if not is_unmasked(pairs):
+        seen = foresee(replace(pairs, bad=tuple(lost)), settings, say)
+        bad, inputs = bad + len(seen.bad) - len(lost), as_json(seen)
     path = settings.out / WORK / photo_split.NAME
     photos = len({pair.real_id for pair in pairs})
     if exact := shards.is_whole(path, digest):
@@ -184,7 +193,6 @@ def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str, say: S
         test = target_count(photos, settings.test_fraction)
         train = photos - test
     left_out = dict(_read_left_out(pairs))
-    inputs = as_json(seen)
     return BuildResult(settings.out, len(pairs), left_out, bad, train, test, exact, dry_run=True, inputs=inputs)
 
 
@@ -198,7 +206,9 @@ def _photos(
     check_bad(pairs.bad, allowance(fraction, segments), segments, out)
     check_bad(lost, allowance(fraction, photos), photos, out)
     with stages("photos", "photos") as progress:
-        bad = prepare.prepare_photos(pairs, lambda: prepare.load_rules(settings), work, digest, progress)
+        bad = prepare.prepare_photos(
+            pairs, lambda: prepare.load_rules(settings, is_unmasked(pairs)), work, digest, progress
+        )
     check_bad([*lost, *bad], allowance(fraction, photos), photos, out)
     if not sum(pq.read_metadata(path).num_rows for path in prepare.files(work)):
         counts = ", ".join(f"{reason} {count}" for reason, count in _dropped(work).items())

@@ -14,12 +14,17 @@ from harmonygen.data.write_parquet import write_readme
 from harmonygen.human_harmony.figures import Picture
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.subject import Subject
+from harmonygen.plugins.doors import GENERATORS, shown_spec
+from harmonygen.synthesis.judges import named_judges
 
 _TAGS = ["image-harmonization", "synthetic"]
+_NAMED = re.compile(r"[\w.+-]+:(?!//)")  # a plug-in with its argument, which may be a path
 _LISTED = 12  # classes that a card shows at once; more are folded up
 
 _PRODUCTS = {
     "heuristic": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it)",
+    "witness": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it), unless a detector "
+    "is sure of a person",
     "person-detector": "left out where a detector finds no person",
     "list": "left out by a list",
     "none": "not looked for",
@@ -28,6 +33,7 @@ _PRODUCTS = {
 _WHY = {
     "not-chosen": "no segment of the chosen classes",
     "no-segment": "no segment, so no mask",
+    "no person": "no person was found",
     "min-fg": "the foreground is too small",
     "max-fg": "the foreground is too large",
     "product": "a product is shown, worn by nobody",
@@ -47,7 +53,7 @@ COLUMNS = {
     "pair_id, real_id, mask_id, subset": "names of the pair, the photo and the mask",
     "width, height, fg_ratio": "size in pixels, share of the photo that is foreground",
     "k, seed": "number of the candidate and the seed it was drawn from",
-    "p_composite": "the classifier's probability of being a composite",
+    "p_composite": "the judge's probability of being a composite; of several judges, their mean",
     "margin": "the pair's best score minus its second best; null where fewer than two candidates may be used",
     "selected, gate, reason": "whether the rule chose it; the first gate it failed; why it was not chosen",
     "clipped, fmse, structure, drift": "what the gates measured",
@@ -104,30 +110,52 @@ class CardFigures:
         return replace(self, pictures=tuple(pictures))
 
 
-def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int]) -> list[str]:
+def made_by(
+    settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int], unmasked: bool = False
+) -> list[str]:
     """Return the lines that tell how a build was made; of paths, the last part alone."""
-    person = "" if settings.person == "none" else f", widened to the person by torchvision's {settings.person}"
+    network = settings.person.partition(":")[0]
+    person = "" if settings.person == "none" else f", widened to the person by {network}"
     cleaned = "small holes filled and specks removed" if settings.clean else "not cleaned"
+    union = f"union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}"
+    masks = f"the largest person of each photo, found by {network}; {cleaned}" if unmasked else union
     side = (
         f"photos over {settings.max_side} px brought to that side" if settings.max_side else "photos at their own size"
     )
     leak = f"; photos of the test split of {settings.leak_check.name} left out" if settings.leak_check else ""
     given = " as given by lists," if settings.train_list or settings.test_list else ""
     weights = f" ({Path(settings.model).name}, weights {plan['model_digest']})"
-    model = weights if settings.generator in ("diffusion", "parametric") else ""
+    of_plugin = f" ({plan['model_digest']})" if settings.generator not in GENERATORS.own else ""
+    model = weights if settings.generator in ("diffusion", "parametric") else of_plugin
     lines = [
-        f"Masks: union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}.",
+        f"Masks: {masks}.",
         f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "
         f"{_PRODUCTS[settings.product_filter]}.",
-        f"K = {settings.k} candidates a photo by {settings.generator}{model}, seed {settings.seed}, {side}.",
-        f"Scored by the classifier {Path(settings.classifier).name} (weights {plan['classifier_digest']}); selected "
-        f"by the rule {settings.rule}.",
+        f"K = {settings.k} candidates a photo by {shown_spec(settings.generator)}{model}, seed {settings.seed}, "
+        f"{side}.",
+        f"Scored by {_judges(settings)} (weights {plan['classifier_digest']}); selected by the rule {settings.rule}.",
         f"Split:{given} by photo, seed {settings.seed}, test share {settings.test_fraction:.4g}; look-alikes "
         f"(perceptual hash) on one side{leak}.",
     ]
     if review:
         lines.append(f"Reviewed by eye: {review['accepted']:,} candidates accepted, {review['rejected']:,} rejected.")
     return lines
+
+
+def _judges(settings: HumanHarmonySettings) -> str:
+    """Name the judges, and how several are combined."""
+    if not settings.judge:
+        return f"the classifier {_bare(settings.classifier)}"
+    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in named_judges(settings)]
+    if len(named) == 1:
+        return f"the judge {named[0]}"
+    least = f" with the least score {settings.min_score:g}" if settings.combine in ("all-above", "veto") else ""
+    return f"the judges {', '.join(named)}, combined by {settings.combine}{least}"
+
+
+def _bare(spec: str) -> str:
+    """Return a judge as it may be shown: of a path, the last part alone."""
+    return shown_spec(spec) if _NAMED.match(spec) else Path(spec).name
 
 
 def write_card(out: Path, figures: CardFigures, configs: Mapping[str, Any]) -> None:
@@ -321,7 +349,7 @@ def _limits(figures: CardFigures) -> str:
     kind = figures.subject.kind
     covers = {
         "clothing": "The mask is what the source's segments cover: clothing, without the wearer's skin and hair.",
-        "people": "The mask is what the source's segments cover, or the person that they were widened to.",
+        "people": "The mask is what the source's segments cover, or the person that a network found.",
         "things": "The mask unites the source's segments of the chosen classes, with the edges that these have.",
         "foregrounds": "The mask is the source's, with the edges that it has there.",
     }[kind]

@@ -42,13 +42,17 @@ Stages = Callable[[str, str], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True)
 class Taken:
-    """What a build took in: photos read, those left out by reason, what could not be used, and what the masks cover."""
+    """What a build took in: photos read, those left out by reason, what could not be used, and what the masks cover.
+
+    ``unmasked`` photos came without masks.
+    """
 
     photos: int
     left_out: Mapping[str, int]
     bad: Sequence[Quarantined]
     kind: Kind
     classes: Classes
+    unmasked: bool = False
 
 
 def write_dataset(
@@ -184,7 +188,7 @@ def _figures(
         unselected=counted.unselected,
         above=plots.share_above(counted.ratios, LEVEL),
         reference=(reference[0], plots.share_above(reference[1], LEVEL)) if reference else None,
-        made=made_by(settings, triplets.run.plan, review),
+        made=made_by(settings, triplets.run.plan, review, taken.unmasked),
         command=reproduce.command(settings),
         subject=Subject(taken.kind, taken.classes, counted.classes, settings.classes, data_name(settings.data)),
         later=reproduce.later_steps(settings, triplets.run),

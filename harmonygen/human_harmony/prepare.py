@@ -108,8 +108,11 @@ class _Left:
 _Outcome = _PreparedRow | _Left | Quarantined
 
 
-def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
+def load_rules(settings: HumanHarmonySettings, unmasked: bool = False) -> PhotoRules:
     """Return the rules that settings name; models are loaded here.
+
+    Masks of photos that were ``unmasked`` are people already: nothing is widened, and the heuristic product filter,
+    which takes a person before a plain ground for clothing if their skin is in the mask, is not asked.
 
     Raises:
         UsageError: a filter or model without its file, or a device that is not there.
@@ -119,13 +122,14 @@ def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
 
     device = pick_device(settings.device)
     name, listed, weights = settings.product_filter, settings.product_list, settings.product_weights
+    name = "none" if unmasked and name in ("heuristic", "witness") else name
     product = load_product_filter(name, listed, weights, device=device, rule=settings.product_rule)
-    if settings.person == "none":
+    if settings.person == "none" or unmasked:
         return PhotoRules(settings, product)
     from harmonygen.human_harmony.person import widen_to_people
     from harmonygen.segmentation.segmenters import load_segmenter
 
-    given = {"weights": settings.person_weights} if settings.person_weights else {}
+    given: dict[str, Any] = {"weights": settings.person_weights} if settings.person_weights else {}
     segment = load_segmenter(settings.person, given, device)
     return PhotoRules(settings, product, lambda image_u8, mask: widen_to_people(image_u8, mask, segment))
 

@@ -45,11 +45,12 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32, le=4 * MAX_SIDE)
     classes: str = setting("all", "Segments that make the mask: all, garments, or ids or names separated by commas.")
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
-    person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = setting(
-        "none", "Network that adds the person to the masks."
+    person: str = setting(
+        "none",
+        "What finds people, such as selfie: it widens masks to the wearer, and makes masks for photos without.",
     )
     person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
-    product_filter: Literal["heuristic", "person-detector", "list", "none"] = setting(
+    product_filter: Literal["heuristic", "witness", "person-detector", "list", "none"] = setting(
         "heuristic", "What finds product photos."
     )
     product_list: Path | None = setting(None, "File with the ids of product photos.")

@@ -7,8 +7,8 @@ with the checkpoint. Legend: B batch, K candidates, H W pixels, h w latent cells
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +97,20 @@ class DenoiserSpec(Settings):
         return Transfer(self.detail_radius, cubic_ridge=_RIDGE_OF_CELLS, cell=self.detail_cell)
 
 
+class NoiseNet(nn.Module):
+    """The UNet with the empty prompt that it always has."""
+
+    def __init__(self, unet: UNet2DConditionModel, null_embedding: Tensor) -> None:
+        super().__init__()
+        self.unet, self.null_embedding = unet, null_embedding
+
+    def forward(self, unet_input: Tensor, timestep: Tensor) -> Tensor:
+        """Map latents, mask and condition (B, 9, h, w) at a timestep () to the prediction (B, 4, h, w)."""
+        prompt = self.null_embedding.expand(unet_input.shape[0], -1, -1)
+        predicted: Tensor = self.unet(unet_input.to(self.unet.dtype), timestep, prompt, return_dict=False)[0]
+        return predicted
+
+
 class Denoiser:
     """UNet, autoencoder, scheduler and the empty prompt's embedding, with what they were trained for."""
 
@@ -123,6 +137,8 @@ class Denoiser:
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
         self.compiled = False
+        self.network: Callable[[Tensor, Tensor], Tensor] | None = None
+        """What computes the UNet in torch's place: takes and gives what :class:`NoiseNet` does."""
 
     @classmethod
     def from_pretrained(
@@ -305,11 +321,10 @@ class Denoiser:
             drawn = torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
             condition = condition + spread * drawn.to(spread.device)
         fixed = torch.cat([part.to(self.device).expand(batch, -1, -1, -1) for part in (mask, condition)], dim=1)
-        prompt = self.null_embedding.expand(batch, -1, -1)
-        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
+        with self._predicting() as predict:
             for timestep in scheduler.timesteps:
                 unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
-                predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
+                predicted = predict(unet_input, timestep.float()).float()
                 if sampler == "euler-ancestral" and self.spec.noise_share:
                     added = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
                     latents = ancestral_step(scheduler, predicted, timestep, latents, added.to(self.device))
@@ -319,6 +334,15 @@ class Denoiser:
             latents = condition + latents * self.spec.residual_scale * mask
         sampled: Tensor = latents
         return sampled
+
+    @contextmanager
+    def _predicting(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+        """Give what computes the UNet for the steps of some draws."""
+        if self.network is not None:
+            yield self.network
+            return
+        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
+            yield NoiseNet(self.unet, self.null_embedding)
 
     @torch.no_grad()
     def pictures(self, image_pm1: Tensor, mask: Tensor, seeds: Sequence[int], sampling: Sampling = AS_STATED) -> Tensor:

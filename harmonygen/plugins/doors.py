@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePath
 
 from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
@@ -61,7 +62,7 @@ JUDGES = Door(
     "--judge",
     ("composites", "mask"),
     {
-        "classifier": "harmonygen.models.scorer:make_classifier",
+        "classifier": "harmonygen.models.classifier_judge:make_classifier",
         "language-model": f"{_ADAPTERS}.language_judge:make_language_judge",
         "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_judge",
         "command": f"{_ADAPTERS}.command:make_command_judge",
@@ -153,6 +154,19 @@ def is_plugin(door: Door, spec: str) -> bool:
 def plugin_names(door: Door) -> list[str]:
     """Return the names that can be typed at a door: the built-in ones, then those of installed packages."""
     return [*door.built_in, *sorted(_offered(door.group).keys() - door.built_in.keys())]
+
+
+def shown_spec(spec: str) -> str:
+    """Return a spec as rows and cards say it: of what follows a name, the last part of its path, without arguments.
+
+    >>> shown_spec("onnx:/home/me/light.onnx"), shown_spec("command:bin/tool --key 1"), shown_spec("mine.light:Warm")
+    ('onnx:light.onnx', 'command:tool', 'mine.light:Warm')
+    """
+    name, colon, argument = spec.partition(":")
+    words = argument.split()
+    if not colon or not words or argument.startswith("//"):
+        return spec
+    return f"{name}:{PurePath(words[0]).name}"
 
 
 def _of_package(door: Door, spec: str, name: str, argument: str | None, offered: list[EntryPoint]) -> Place:

@@ -93,9 +93,8 @@ def _pairs(run: Run, settings: SynthesizeSettings) -> PairSet:
             reading=settings.reading(),
         )
     except (UsageError, StorageError) as error:
-        raise UsageError(
-            f"the data of the run '{run.folder}' cannot be read, which --recreate needs: {error}"
-        ) from error
+        where = f"--recreate needs the data of the run '{run.folder}', which cannot be read"
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _no_scores(_composites: Sequence[ImageU8], _mask: Mask) -> list[float]:

@@ -8,7 +8,7 @@ from harmonygen.settings import DeviceName, Settings, setting
 class ReviewSettings(Settings):
     """Options of `harmonygen review`."""
 
-    port: int = setting(0, "Port of the page's address on this machine.", unset="a free one", ge=0, le=65535)
+    port: int | None = setting(None, "Port of the page's address on this machine.", unset="a free one", ge=1, le=65535)
     reviewer: str = setting("", "Name that the decisions are kept under.", unset="your user name")
 
 

@@ -82,7 +82,8 @@ Row = dict[str, Any]
 class MaskResult:
     """What a job came to: photos read, masks made, photos without one by reason, and how many were unreadable.
 
-    ``summary`` is ``summary.json``, empty for a dry run. ``passed_over`` counts files that are not read, by reason.
+    ``summary`` is ``summary.json``, empty for a dry run. ``passed_over`` counts files that are not read, by reason, and
+    ``bad`` says why each of the quarantined could not be used.
     """
 
     out: Path
@@ -94,6 +95,7 @@ class MaskResult:
     finished_before: bool = False
     dry_run: bool = False
     summary: dict[str, Any] = field(default_factory=dict)
+    bad: tuple[Quarantined, ...] = ()
 
 
 def make_masks(settings: MaskSettings, progress: Progress | None = None, *, dry_run: bool = False) -> MaskResult:
@@ -127,8 +129,11 @@ def make_masks(settings: MaskSettings, progress: Progress | None = None, *, dry_
             if job.finished
             else _run(settings, pairs, segmenter, job, progress)
         )
+    bad = [*pairs.bad, *(row for part in _parts(settings.out, cut) for row in shards.unpack_quarantine(part))]
     counts = (summary["masks"], summary["left_out"], summary["quarantined"])
-    return MaskResult(settings.out, len(pairs), *counts, passed, finished_before=job.finished, summary=summary)
+    return MaskResult(
+        settings.out, len(pairs), *counts, passed, finished_before=job.finished, summary=summary, bad=tuple(bad)
+    )
 
 
 def _parts(out: Path, cut: Sequence[shards.Shard]) -> list[Path]:

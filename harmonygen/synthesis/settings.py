@@ -37,6 +37,7 @@ from harmonygen.settings import (
     ReadSettings,
     Resolution,
     Rule,
+    RuntimeChoice,
     Seed,
     Settings,
     Subset,
@@ -133,6 +134,7 @@ class CandidateSettings(JudgeSettings):
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     shard_size: int = setting(16, "Number of pairs per shard.", ge=1, le=MAX_COUNT)
     limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1, le=MAX_COUNT)
@@ -218,3 +220,4 @@ class ScoreSettings(JudgeSettings):
     combine: Combine | None = setting(None, COMBINE, unset="as in the run, else mean-rank")
     min_score: float | None = setting(None, MIN_SCORE, unset="as in the run, else 0.5", ge=0, le=1)
     device: DeviceName = "auto"
+    runtime: RuntimeChoice = "torch"

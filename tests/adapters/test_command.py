@@ -137,5 +137,5 @@ def test_a_run_quarantines_what_a_command_fails_on(command, settings_of):
     result = synthesize(settings)
     assert (result.summary["kept"], result.summary["quarantined"]) == (10, 1)
     (bad,) = Run.open(settings.out).quarantine()
-    assert "exit code 3" in bad.error
+    assert "exit code 3" in bad.message
     assert synthesize(settings).shards_run == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,65 @@ def test_the_starter_builds_from_a_few_photos(settings_for):
     result = build_human_harmony(settings)
     assert result.summary["candidates"] == 2 * result.summary["pairs"] > 0
     assert {row["generator"] for rows in read(settings.out).values() for row in rows} == {"diffusion"}
+
+
+def test_preferences_are_a_configuration_that_load_dataset_and_publish_read(settings_for, tmp_path, tree):
+    from datasets import load_dataset
+
+    from harmonygen.publishing.verify import published_entries, verify
+
+    settings = settings_for(min_margin=0)
+    build_human_harmony(settings)
+    rows, everything = read(settings.out, "preferences"), read(settings.out, "candidates")
+    usable = Counter(row["pair_id"] for own in everything.values() for row in own if not row["gate"])
+    counts = {split: sum(usable[row["pair_id"]] > 1 for row in own) for split, own in read(settings.out).items()}
+    assert {split: len(own) for split, own in rows.items()} == counts == {"train": 7, "test": 3}
+    composites = {(row["pair_id"], row["k"]): row for row in everything["train"] + everything["test"]}
+    for row in rows["train"] + rows["test"]:
+        for side in ("preferred", "rejected"):
+            same = composites[row["pair_id"], row[f"k_{side}"]]
+            assert (row[side]["bytes"], row[f"p_{side}"]) == (same["composite"]["bytes"], same["p_composite"])
+        assert row["margin"] == row["p_preferred"] - row["p_rejected"] >= 0
+        assert row["by"] == "score"
+    dataset = load_dataset(str(settings.out), "preferences", cache_dir=str(tmp_path / "cache"))
+    assert {split: len(part) for split, part in dataset.items()} == counts
+    assert dataset["train"][0]["preferred"].size == dataset["train"][0]["mask"].size
+    assert "`k_preferred` and `k_rejected`" in (settings.out / "README.md").read_text()
+    assert verify(settings.out, published_entries(settings.out)).faults == ()
+    held = tree(settings.out)
+    assert build_human_harmony(settings).finished_before
+    assert tree(settings.out) == held
+    _spoil_backgrounds(*(settings.out / "preferences").glob("train-*"))
+    faults = map(str, verify(settings.out, _as_they_are(settings.out)).faults)
+    assert any("background pixels of the composite" in fault and "preferences/" in fault for fault in faults)
+
+
+def _spoil_backgrounds(path):
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        buffer = io.BytesIO()
+        Image.fromarray(255 - pixels(row["rejected"])).save(buffer, "PNG")
+        row["rejected"]["bytes"] = buffer.getvalue()
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def _as_they_are(out):
+    from harmonygen.data.manifest import entry
+
+    return tuple(entry(out, out / each.path, each.config, each.split) for each in read_manifest(out))
+
+
+def test_the_margin_and_a_review_decide_which_preferences_there_are(settings_for, tmp_path):
+    settings = settings_for(min_margin=1)
+    build_human_harmony(settings)
+    assert not (settings.out / "preferences").exists()
+    assert "preferences" not in (settings.out / "README.md").read_text()
+    plan = read_plan(settings.out / "work" / "synthesize")
+    made = {("photo01_union", 0): "reject", ("photo01_union", 2): "accept"}
+    write_decisions(tmp_path / "decisions.json", Decisions("run", plan["plan_digest"], made))
+    again = build_human_harmony(settings_for(min_margin=0, decisions=tmp_path / "decisions.json"))
+    assert not again.finished_before
+    rows = [row for own in read(settings.out, "preferences").values() for row in own]
+    (row,) = (row for row in rows if row["pair_id"] == "photo01_union")
+    assert (row["k_preferred"], row["k_rejected"], row["by"]) == (2, 0, "review")

@@ -34,13 +34,15 @@ class RowTable:
 class Export:
     """What configs and commands are made for: the root (absolute), whether composites are the source, rows, archives.
 
-    ``parts`` is the number of archives of a format that packs a shard's rows into one.
+    ``parts`` is the number of archives of a format that packs a shard's rows into one. With ``preferences``, a row's
+    target is the composite that is preferred to its source.
     """
 
     root: Path
     harmonize: bool
     rows: int
     parts: int = 1
+    preferences: bool = False
 
     def at(self, name: str) -> str:
         """Return the absolute path of a file or folder in the root."""
