@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmonygen.errors import StorageError, UsageError
+from harmonygen.errors import StorageError, UsageError, listed
 
 LABELS = "label_descriptions.json"
 ALL, GARMENTS = "all", "garments"
@@ -79,7 +79,8 @@ class Categories:
         if not found:
             names = [word for name, group in self.by_id.values() for word in (*_words(name), group)]
             near = difflib.get_close_matches(wanted, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"give {ALL}, {GARMENTS}, ids or names"
+            known = listed([name for name, _ in self.by_id.values() if name], "classes") or "none that are named"
+            hint = f"did you mean {near[0]!r}?" if near else f"its classes are {known}"
             raise UsageError(f"class {wanted!r} is not in '{self.where}': {hint}")
         return found
 

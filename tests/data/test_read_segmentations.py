@@ -168,7 +168,7 @@ def test_classes_are_chosen_by_id_name_supercategory_or_garments(classes, ids):
     [
         ("9", r"class 9 is not in 'labels' \(3 categories\): its ids are 0, 6, 23"),
         ("pant", "did you mean 'pants'"),
-        ("0, xyzzy", "'xyzzy' is not in 'labels': give all, garments, ids or names"),
+        ("0, xyzzy", "'xyzzy' is not in 'labels': its classes are shirt, blouse, "),
         (" , ", "give all, garments, or ids or names"),
     ],
 )

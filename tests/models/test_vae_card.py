@@ -100,8 +100,10 @@ def test_plain_diffusers_refuses_a_light_decoder_and_its_card_says_so(tiny_vae, 
     save_autoencoder(HarmonyVAE.from_autoencoder(tiny_vae).lightened((16, 8), 1), tmp_path)
     assert run_snippet(tmp_path, monkeypatch, caplog).config.light_widths == [16, 8]
     assert "weights of other sizes than an `AutoencoderKL`" in (tmp_path / CARD).read_text()
-    with pytest.raises((RuntimeError, ValueError), match=r"size mismatch|shape"):
-        AutoencoderKL.from_pretrained(tmp_path)
+    for folder in (tmp_path, STARTER / "inverse-fast" / "vae"):
+        assert isinstance(HarmonyVAE.from_pretrained(folder), HarmonyVAE)
+        with pytest.raises((RuntimeError, ValueError), match=r"size mismatch|shape"):
+            AutoencoderKL.from_pretrained(folder)
 
 
 def test_a_plain_autoencoder_has_no_card(tiny_vae, tmp_path):
