@@ -27,7 +27,6 @@ from harmonygen.report import contact_sheet, plots
 from harmonygen.report.raster import to_png
 from harmonygen.runs.counts import count_scores
 from harmonygen.storage import shards
-from harmonygen.synthesis.judges import named_judges
 
 ASSETS, REFERENCE = "assets", "reference.json"
 PICTURES = ("examples.png", "foreground-ratio.png", "scores.png")
@@ -192,7 +191,7 @@ def _judges(settings: HumanHarmonySettings) -> str:
     """Name the judges, and how several are combined."""
     if not settings.judge:
         return f"the classifier {_bare(settings.classifier)}"
-    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in named_judges(settings)]
+    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in settings.judges()]
     if len(named) == 1:
         return f"the judge {named[0]}"
     least = f" with the least score {settings.min_score:g}" if settings.combine in ("all-above", "veto") else ""

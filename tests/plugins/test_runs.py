@@ -175,6 +175,11 @@ def test_a_harmonizer_harmonizes_and_is_evaluated(finished_run, tmp_path):
     assert handed.made == 2
 
 
+def test_a_judge_that_is_nothing_is_refused_with_the_names(settings_of):
+    with pytest.raises(UsageError, match=r"judge 'clasifier' is not a folder .*did you mean 'classifier'\?"):
+        synthesize(settings_of(classifier="starter", judge=("starter", "clasifier")))
+
+
 def test_settings_are_checked_before_anything_is_read(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text('generator = "run_module:Warm"\n[generator_settings]\nstrenth = 0.5\n')
