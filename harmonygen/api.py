@@ -54,12 +54,12 @@ class InverseHarmonizer:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        steps: int = 5,
+        steps: int | None = None,
         batch_size: str = "auto",
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> InverseHarmonizer:
-        """Load ``starter`` or an inverse checkpoint folder.
+        """Load ``starter``, ``starter-fast`` or an inverse checkpoint folder, which states ``steps`` if none are given.
 
         Raises:
             CheckpointError: no such folder, or a checkpoint of another kind or direction.

@@ -275,7 +275,8 @@ class PairSet(Sequence[Pair]):
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
     lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
     ``notes`` are sentences about how the data were understood that a user should know of. ``split`` is the split that
-    is read, if the data have several.
+    is read, if the data have several. ``classes`` are the names and supercategories of segments' classes by
+    id, where masks are unions of segments.
     """
 
     pairs: tuple[Pair, ...]
@@ -287,6 +288,7 @@ class PairSet(Sequence[Pair]):
     passed_over: tuple[PassedOver, ...] = ()
     notes: tuple[str, ...] = ()
     split: str = ""
+    classes: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -23,9 +23,12 @@ _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
     "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
+    "masks": "Make masks for photos that have none.",
     "synthesize": "Make, score and select candidate composites of photos.",
     "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",
+    "review": "Accept and reject a run's candidates in the browser.",
+    "why": "Say where a candidate came from and why it was chosen.",
     "augment": "Mix candidates into a harmonization dataset.",
     "export": "Write a run as an iHarmony4 tree.",
     "build-human-harmony": "Build a dataset from segmented photos.",

@@ -21,7 +21,7 @@ def score(typed: Typed[ScoreSettings], run: RunFolder) -> None:
     from harmonygen.synthesis.panel import load_panel
     from harmonygen.synthesis.reselect import reselect
 
-    scorer = load_panel(settings, Device.pick(settings.device, "float32"))
+    scorer = load_panel(settings, Device.pick(settings.device, "float32", runtime=settings.runtime))
     with typed.reporter.progress("score", "shards") as progress:
         result = reselect(
             run,

@@ -101,22 +101,26 @@ class Models:
         With ``detail`` ``decode`` it gives what the model decodes, nothing pasted, brought to the scored size in one
         step.
         """
-        from harmonygen.harmonization.load import DecodingMethod
+        return predictor_of(self.harmonizer(spec), spec, self.rules)
 
-        harmonizer = self.harmonizer(spec)
-        decoding = harmonizer if spec.detail == "decode" and isinstance(harmonizer, DecodingMethod) else None
-        resolution = spec.resolution or harmonizer.resolution
-        sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer", enlarge=spec.enlarge)
 
-        def predict(loaded: Loaded) -> ImageU8:
-            case = loaded.case
-            photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
-            seed, (height, width) = candidate_seed(spec.seed, case.name, 0), loaded.mask.shape
-            if decoding is None:
-                return harmonizer(photo, seed, spec.draws)
-            return self.rules.decoded(decoding.picture(photo, seed, spec.draws)[1], (height, width))
+def predictor_of(harmonizer: HarmonizationMethod, spec: MethodSpec, rules: ProtocolRules) -> Predictor:
+    """Return the predictor of a harmonizer that is loaded; see :meth:`Models.predictor`."""
+    from harmonygen.harmonization.load import DecodingMethod
 
-        return predict
+    decoding = harmonizer if spec.detail == "decode" and isinstance(harmonizer, DecodingMethod) else None
+    resolution = spec.resolution or harmonizer.resolution
+    sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer", enlarge=spec.enlarge)
+
+    def predict(loaded: Loaded) -> ImageU8:
+        case = loaded.case
+        photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
+        seed, (height, width) = candidate_seed(spec.seed, case.name, 0), loaded.mask.shape
+        if decoding is None:
+            return harmonizer(photo, seed, spec.draws)
+        return rules.decoded(decoding.picture(photo, seed, spec.draws)[1], (height, width))
+
+    return predict
 
 
 def _drop_features(harmonizer: Any, name: str) -> None:

@@ -30,6 +30,7 @@ from harmonygen.inspection.told import as_json
 from harmonygen.runs.job_folder import JobPlan, digest_of, is_resumed, job_folder
 from harmonygen.settings import HOW, MayChange, asked, marked
 from harmonygen.storage import shards
+from harmonygen.synthesis.stated import with_stated_steps
 
 _NO_MARK = MayChange("nothing: no setting bears this mark")
 Say = Callable[[str], None]
@@ -96,7 +97,7 @@ def foresee_study(settings: GainSettings, say: Say) -> dict[str, Any]:
         UsageError: no layout fits, or too few photos.
         TooManyBadInputsError: the study would end with it.
     """
-    if is_resumed(settings.out, _plan(settings)):
+    if is_resumed(settings.out, _plan(_settled(settings))):
         return {}
     seen = foresee(gain_data.study_inputs(settings), settings.originals, say)
     if settings.extra_data and any(arm.extra for arm in arms_of(settings)):
@@ -122,6 +123,7 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
         UsageError: settings that do not fit, another study in the folder, or photos or masks that changed.
         HarmonygenError: what its steps raise; rerun the same command to resume.
     """
+    settings = _settled(settings)
     arms, plan = arms_of(settings), _plan(settings)
     out, digest = settings.out, _study_digest(settings, arms)
     resumed = is_resumed(out, plan)
@@ -141,6 +143,12 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
         write_gain_report(result, base, runs, settings.cases, out / REPORT)
         shards.write_json(out / RESULT, result)
     return GainResult(out, result, finished_before=False)
+
+
+def _settled(settings: GainSettings) -> GainSettings:
+    """Fill in the number of sampling steps that is left to the checkpoint."""
+    made = {name: with_stated_steps(getattr(settings, name)) for name in ("originals", "candidates")}
+    return settings.model_copy(update=made)
 
 
 def _writes(out: Path) -> list[str]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from harmonygen.errors import CheckpointError
 from harmonygen.harmonization.load import Chosen
+from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.device import Device, Sampling, keep_memory
@@ -66,7 +67,8 @@ class DiffusionHarmonizer:
             CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.
         """
         folder = locate(name, "forward")
-        digest, refiner = weights_digest(folder), None
+        own = digest = weights_digest(folder)
+        refiner = None
         if refine is not None:
             beside = locate(refine, "refiner")
             refiner = RefinementUNet.from_pretrained(beside, "refiner", device.name, device.dtype)
@@ -77,6 +79,8 @@ class DiffusionHarmonizer:
                 f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
                 "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
             )
+        if device.runtime:
+            run_denoiser(model, own, device.runtime)
         return cls(PictureSampler(model, sampling, device.batch), digest, detail, refiner)
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:

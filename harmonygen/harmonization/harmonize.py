@@ -30,6 +30,7 @@ from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
 from harmonygen.inspection.inspect import glance
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.installed import runtime_in_plan
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
 from harmonygen.plugins.doors import HARMONIZERS
 from harmonygen.plugins.guard import GuardedHarmonizer
@@ -109,6 +110,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         "--method parametric changes the composite's own pixels and makes none: drop --detail decode (and --paper)": (
             settings.method == "parametric" and settings.detail == "decode"
         ),
+        f"--runtime {settings.runtime} computes the UNet of diffharmony and diffharmony++ alone: drop it": (
+            settings.runtime != "torch" and settings.method not in ("diffharmony", "diffharmony++")
+        ),
         **zero_shot.faults(settings),
     }
     for message, wrong in faults.items():
@@ -135,7 +139,8 @@ def load(
     settings: HarmonizeSettings, composites: Sequence[Pair], given: Callable[..., Any] | None = None
 ) -> HarmonizationMethod:
     """Load the harmonizer that the settings name, for ``composites``; one that is ``given`` takes its place."""
-    device = Device.pick(settings.device, settings.dtype, settings.batch_size)
+    one_size = settings.fit == "square"
+    device = Device.pick(settings.device, settings.dtype, settings.batch_size, settings.runtime, one_size)
     if given is not None:
         return guard_object(HARMONIZERS, given, device, partial(GuardedHarmonizer, detail=settings.detail))
     if settings.method == "zero-shot":
@@ -179,10 +184,11 @@ def _harmonize_one(
 
 def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> JobPlan:
     """Return what is asked, of which inputs, by which weights."""
+    weights = {"model_digest": harmonizer.digest, **runtime_in_plan(settings.runtime)}
     return JobPlan(
         "harmonize",
         settings,
-        {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest},
+        {"inputs_digest": inputs_digest(inputs), **weights},
         {"layout": inputs.layout, "data_root": str(inputs.root), "composites": len(inputs)},
         unused=() if settings.method == "zero-shot" else ("zero_shot",),
     )

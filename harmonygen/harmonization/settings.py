@@ -31,6 +31,7 @@ from harmonygen.settings import (
     PosteriorChoice,
     ReadSettings,
     Resolution,
+    RuntimeChoice,
     Sampler,
     Seed,
     Settings,
@@ -205,6 +206,7 @@ class HarmonizeSettings(ReadSettings):
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970

@@ -31,7 +31,7 @@ def plugin_digest(place: Place, made: Any, settings: Settings) -> str:
     base = str(own) if own else f"{place.name}:{digest_of_bytes(_sources(place))}"
     counted = asked(settings)
     files = [getattr(settings, name) for name in counted]
-    parts = [repr(sorted(counted.items())).encode(), *(file_content(value) for value in files)]
+    parts = [repr(sorted(counted.items())).encode(), *(content_digest(value) for value in files)]
     return f"{base}+{digest_of_bytes(parts)}" if counted else base
 
 
@@ -48,7 +48,7 @@ def object_digest(given: Any, name: str) -> str:
     return f"{name}:{digest_of_bytes(parts)}"
 
 
-def file_content(value: Any) -> bytes:
+def content_digest(value: Any) -> bytes:
     """Return the digest of the file that a setting names, empty if it names none."""
     if not isinstance(value, Path) or not value.is_file():
         return b""

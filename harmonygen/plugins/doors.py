@@ -37,6 +37,7 @@ class Door:
 
 _GENERATORS = "harmonygen.synthesis.generators"
 _METHODS = "harmonygen.harmonization"
+_ADAPTERS = "harmonygen.adapters"
 
 GENERATORS = Door(
     "generator",
@@ -49,6 +50,9 @@ GENERATORS = Door(
         "color-transfer": f"{_GENERATORS}.color_transfer:make_color_transfer",
         "color-jitter": f"{_GENERATORS}.color_jitter:ColorJitterGenerator",
         "lut": f"{_GENERATORS}.lut:make_lut",
+        "pipeline": f"{_ADAPTERS}.pipeline:make_pipeline_generator",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_generator",
+        "command": f"{_ADAPTERS}.command:make_command_generator",
     },
     frozenset({"diffusion", "parametric", "color-transfer", "color-jitter", "lut"}),
 )
@@ -57,7 +61,12 @@ JUDGES = Door(
     "harmonygen.judges",
     "--judge",
     ("composites", "mask"),
-    {"classifier": "harmonygen.models.scorer:make_classifier"},
+    {
+        "classifier": "harmonygen.models.classifier_judge:make_classifier",
+        "language-model": f"{_ADAPTERS}.language_judge:make_language_judge",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_judge",
+        "command": f"{_ADAPTERS}.command:make_command_judge",
+    },
     frozenset({"classifier"}),
 )
 HARMONIZERS = Door(
@@ -71,6 +80,10 @@ HARMONIZERS = Door(
         "diffharmony": f"{_METHODS}.diffusion:make_diffharmony",
         "diffharmony++": f"{_METHODS}.diffusion:make_diffharmony_pp",
         "zero-shot": f"{_METHODS}.load:refuse_zero_shot",
+        "pipeline": f"{_ADAPTERS}.pipeline:make_pipeline_harmonizer",
+        "bridge": f"{_ADAPTERS}.bridge:make_bridge",
+        "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_harmonizer",
+        "command": f"{_ADAPTERS}.command:make_command_harmonizer",
     },
     frozenset({"parametric", "direct", "diffharmony", "diffharmony++", "zero-shot"}),
 )

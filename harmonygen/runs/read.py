@@ -6,6 +6,7 @@ Every verb that takes a run reads it here, so that all of them refuse the same f
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ import pyarrow.compute as pc
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
-from harmonygen.runs.decisions import Decision, from_rows
+from harmonygen.runs.decisions import Decision, Decisions, from_rows
 from harmonygen.runs.identity import DIGEST_COLUMNS, Noted, changed, noted_of, of_noted, refuse_changed
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
+from harmonygen.runs.review_log import reviewed
 from harmonygen.runs.tables import CANDIDATE_COLUMNS, judge_columns, read_cells, read_light
 from harmonygen.storage.parquet_cells import IMAGE
 from harmonygen.storage.shards import file_metadata, open_parquet, read_json, reading, shard_files, unpack_quarantine
@@ -55,6 +57,16 @@ def is_run(folder: str | Path) -> bool:
         return plan.is_file() and bool(read_plan(plan.parent, VERB))
     except UsageError:
         return False
+
+
+def look_inside(folder: Path) -> Run:
+    """Read what there is of the run in a folder, or of the run inside a build.
+
+    Raises:
+        UsageError: there is none.
+    """
+    inside = folder / "work" / "synthesize"
+    return Run.look(inside if is_run(inside) and not is_run(folder) else folder)
 
 
 def is_usable(gate: str, review: str) -> bool:
@@ -100,6 +112,7 @@ class Run:
         run = cls.look(folder)
         run.refuse_unfinished()
         run._refuse_half_selected()
+        run._tell_pending()
         return run
 
     @classmethod
@@ -145,6 +158,16 @@ class Run:
                 f"another one than {SELECTION}): repeat the select or score command to finish it"
             )
 
+    def _tell_pending(self) -> None:
+        if pending := self.pending():
+            logging.getLogger("harmonygen").warning(
+                "%d decisions of the review of '%s' are not in its selection yet, and do not count: run harmonygen "
+                "select %s to apply them",
+                pending,
+                self.folder,
+                self.folder,
+            )
+
     @property
     def plan_digest(self) -> str:
         """The digest of everything that decides what the run makes."""
@@ -179,6 +202,24 @@ class Run:
     def decisions(self) -> dict[tuple[str, int], Decision]:
         """What a reviewer decided, by pair id and k."""
         return from_rows(self.reselected.get("decisions", []), f"'{self.folder / SELECTION}'")
+
+    def reviewed(self) -> Decisions | None:
+        """Return the decisions of the review in the run's folder, None if there is no review.
+
+        Raises:
+            UsageError: it is the review of another run, or damaged.
+        """
+        made = reviewed(self.folder, self.plan_digest)
+        return None if made is None else Decisions(self.folder.resolve().name, self.plan_digest, made)
+
+    def pending(self) -> int:
+        """Count the decisions by which the review in the run's folder and the run's selection differ.
+
+        Raises:
+            UsageError: as for :meth:`reviewed`.
+        """
+        made = self.reviewed()
+        return 0 if made is None else len(dict(made.of.items() ^ self.decisions.items()))
 
     def rows(self) -> pa.Table:
         """Return every candidate that is kept, without its image.

@@ -182,7 +182,7 @@ def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
         present = file.schema_arrow.names
         if missing := [name for name in columns if name.partition(".")[0] not in present]:
             raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of synthesize")
-        return file.read(columns=list(columns)).replace_schema_metadata(None)
+        return file.read(columns=list(columns), use_threads=False).replace_schema_metadata(None)
 
 
 def read_cells(path: Path, picked: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], bytes]]:

@@ -13,6 +13,7 @@ from harmonygen.runs.decisions import Decision, Decisions, to_rows
 from harmonygen.runs.job_folder import digest_of
 from harmonygen.runs.read import JUDGES, Run
 from harmonygen.settings import Combine, Rule
+from harmonygen.settings import asked as asked_of
 from harmonygen.synthesis.combine import ONE_JUDGE, Combining
 from harmonygen.synthesis.panel import Panel
 from harmonygen.synthesis.select import keep_count
@@ -82,7 +83,7 @@ class Choice:
         combined = {JUDGES: dict(self.judges), "combine": self.combining.how, "min_score": self.combining.min_score}
         return {
             "rule": self.rule,
-            "gates": self.gates.model_dump(mode="json"),
+            "gates": asked_of(self.gates),
             "count": self.count,
             "seed": self.seed,
             "classifier_digest": self.classifier_digest,

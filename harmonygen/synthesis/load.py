@@ -24,10 +24,15 @@ def load_generator(
     """Build the generator that the settings name, on ``device``; one that is ``given`` in Python takes its place.
 
     Raises:
-        UsageError: it is not known, its settings are wrong, or the device or the weights are not there.
+        UsageError: it is not known, its settings are wrong, or the device, the runtime or the weights are not there.
         PluginError: a plug-in that cannot be built.
     """
-    where = Device.pick(device, settings.dtype, settings.batch_size)
+    if settings.compile and settings.runtime != "torch":
+        raise UsageError(
+            f"--compile is torch's own compiler, not one of --runtime {settings.runtime}: drop one of them"
+        )
+    one_size = settings.fit == "square"
+    where = Device.pick(device, settings.dtype, settings.batch_size, settings.runtime, one_size)
     handed = {"device": where, "pairs": pairs, "run": settings}
     guard = partial(GuardedGenerator, detail=settings.detail)
     if given is not None:
@@ -43,7 +48,7 @@ def load_generator(
 
 def load_scorer(settings: CandidateSettings, device: str, given: JudgeCallables | None = None) -> Judge:
     """Load the judges that the settings name; those that are ``given`` in Python take their place."""
-    return load_panel(settings, Device.pick(device, settings.dtype, settings.batch_size), given)
+    return load_panel(settings, Device.pick(device, settings.dtype, settings.batch_size, settings.runtime), given)
 
 
 def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harmonygen.errors import UsageError
+from harmonygen.models.installed import runtime_in_plan
 from harmonygen.plugins.doors import shown_spec
 from harmonygen.records import Pair
 from harmonygen.runs.inputs import inputs_digest
@@ -34,7 +35,7 @@ _PIXELS = (
     "decoded",
     "compile",
 )
-_LATER_PIXELS = ("mask_values", "mask_orientation", "generator_settings")
+_LATER_PIXELS = ("mask_values", "mask_orientation", "generator_settings", "runtime")
 """Settings that came later: only what was asked for counts, so that runs of before keep their digest."""
 
 
@@ -66,6 +67,7 @@ class Plan:
             "inputs_digest": self.inputs_digest,
             "model_digest": self.model_digest,
             "classifier_digest": self.classifier_digest,
+            **runtime_in_plan(self.settings.runtime),
         }
         facts = {
             "params_digest": self.params_digest,
@@ -97,7 +99,8 @@ def make_plan(
     later = {key: wanted[key] for key in _LATER_PIXELS if key in wanted}
     params = digest_of({key: dumped[key] for key in _PIXELS} | later)
     inputs = inputs_digest(pairs)
-    digest = digest_of({"what": wanted, "inputs": inputs, "model": model_digest, "classifier": classifier_digest})
+    weights = {"model": model_digest, "classifier": classifier_digest}
+    digest = digest_of({"what": wanted, "inputs": inputs, **weights, **runtime_in_plan(settings.runtime)})
     shards = tuple(cut(len(pairs), settings.shard_size))
     ids = tuple((pairs[shard.start].pair_id, pairs[shard.stop - 1].pair_id) for shard in shards)
     return Plan(

@@ -41,7 +41,7 @@ from harmonygen.storage.shards import (
     write_parquet,
 )
 from harmonygen.synthesis.choice import Asked, Choice
-from harmonygen.synthesis.gates import first_failure
+from harmonygen.synthesis.gates import DUPLICATE, first_failure
 from harmonygen.synthesis.panel import Judged, scores_of
 from harmonygen.synthesis.select import select
 from harmonygen.synthesis.settings import GateSettings
@@ -89,14 +89,16 @@ def reselect(
     """Select a finished run's candidates by another rule, gates or judges; what is not given stays as it was.
 
     ``scorer`` scores them again: one judge, or a Panel of several, which ``combine`` and ``min_score`` are for.
-    ``decisions`` of a review take the place of all that were applied before: none at all take them back.
+    ``decisions`` of a review take the place of all that were applied before: none at all take them back. If they are
+    not given, those of the review in the run's folder count, if there is one.
 
     Raises:
         UsageError: not a finished synthesize run, or one that keeps fewer candidates than the rule can choose from;
-            decisions of another run, or about candidates that it does not have.
+            decisions of another run, or about candidates that it does not have; a damaged review.
     """
     run = Run.look(out)  # a selection that was stopped half-way is finished here
     run.refuse_unfinished()
+    decisions = decisions or run.reviewed()
     asked = Asked(rule, gates, count, seed, combine, min_score, decisions)
     choice = Choice.of(run, asked, scorer, scorer_digest)
     if decisions is not None:
@@ -119,6 +121,16 @@ def reselect(
     rewritten, candidates, selected, changed, unfilled = (sum(column) for column in zip(*parts, strict=True))
     counts = review.count("accept"), review.count("reject")
     return ReselectResult(out, rewritten, candidates, selected, changed, unfilled, *counts)
+
+
+def take_review(out: Path, progress: Progress | None = None) -> ReselectResult | None:
+    """Apply the review in a run's folder, if it decided anything that the run's selection does not hold.
+
+    Raises:
+        UsageError: as for :func:`reselect`.
+    """
+    run = Run.look(out)
+    return reselect(out, progress=progress) if run.pending() else None
 
 
 def _refuse_mixed_scores(run: Run, classifier: str) -> None:
@@ -233,7 +245,7 @@ def _review(decision: Decision | None) -> dict[str, str]:
 def _scored(row: dict[str, Any], score: float, judged: Judged, gates: GateSettings) -> Scored:
     shift = (row["shift_r"], row["shift_g"], row["shift_b"])
     values = GateValues(row["clipped"], row["fmse"], row["structure"], row["drift"], shift)
-    failed = "duplicate" if row["gate"] == "duplicate" else first_failure(values, gates)
+    failed = first_failure(values, score, gates, row["gate"] == DUPLICATE)
     return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed, judged)
 
 

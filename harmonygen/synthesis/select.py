@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,12 @@ def _outcome(
 
 def _with_a_score(item: Scored) -> Scored:
     """Return an item, as one that failed a gate if its score is NaN or otherwise no probability."""
-    return item if 0 <= item.p_composite <= 1 else replace(item, failed_gate=item.failed_gate or NO_SCORE)
+    return item if is_score(item.p_composite) else replace(item, failed_gate=item.failed_gate or NO_SCORE)
+
+
+def is_score(score: Any) -> Any:
+    """Tell whether a score, or each of an array of them, is a probability; NaN is none."""
+    return (score >= 0) & (score <= 1)
 
 
 def _by_score(items: Sequence[Scored], _seed: int) -> list[Scored]:

@@ -17,6 +17,7 @@ from harmonygen.settings import (
     MAX_COUNT,
     MAX_DRAWS,
     MAX_SIDE,
+    MAX_STEPS,
     MAX_WORKERS,
     BatchSize,
     Classifier,
@@ -37,7 +38,7 @@ from harmonygen.settings import (
     ReadSettings,
     Resolution,
     Rule,
-    SamplingSteps,
+    RuntimeChoice,
     Seed,
     Settings,
     Subset,
@@ -75,6 +76,7 @@ class GateSettings(Settings):
     max_fmse: float = setting(10000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
     min_structure: float = setting(0.70, "Gate: smallest structure similarity of the foreground, -1 to 1.", ge=-1, le=1)
     max_drift: float = setting(0.0, "Gate: largest share of background pixels that differ, 0 to 1.", ge=0, le=1)
+    min_p_composite: Annotated[float, LATER] = setting(0.0, "Gate: smallest score of the judge, 0 to 1.", ge=0, le=1)
 
 
 class JudgeSettings(Settings):
@@ -136,11 +138,14 @@ class CandidateSettings(JudgeSettings):
     max_side: int | None = setting(
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
     )
-    steps: SamplingSteps = 5
+    steps: int | None = setting(
+        None, "Number of sampling steps.", unset="what the checkpoint states", ge=1, le=MAX_STEPS
+    )
     posterior: PosteriorChoice = None
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     shard_size: int = setting(16, "Number of pairs per shard.", ge=1, le=MAX_COUNT)
     limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1, le=MAX_COUNT)
@@ -215,7 +220,7 @@ class SelectSettings(Settings):
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
     decisions: Path | None = setting(
         None,
-        "decisions.json of a review to apply.",
+        "Review to apply: a decisions.json, or a run's folder.",
         unset="as in the run",
     )
 
@@ -226,3 +231,4 @@ class ScoreSettings(JudgeSettings):
     combine: Combine | None = setting(None, COMBINE, unset="as in the run, else mean-rank")
     min_score: float | None = setting(None, MIN_SCORE, unset="as in the run, else 0.5", ge=0, le=1)
     device: DeviceName = "auto"
+    runtime: RuntimeChoice = "torch"

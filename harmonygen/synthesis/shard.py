@@ -177,7 +177,7 @@ def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> l
     scores = scores_of(context.scorer, drawn.composites, photo.mask)
     scored = []
     for candidate, values, (score, judged) in zip(drawn.candidates, measured, scores, strict=True):
-        failure = "duplicate" if candidate.k in drawn.duplicates else first_failure(values, settings.gates)
+        failure = first_failure(values, score, settings.gates, candidate.k in drawn.duplicates)
         scored.append(Scored(candidate, score, values, failure, judged))
     combining = Combining(settings.combine, settings.min_score)
     return select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed, None, combining)

@@ -27,6 +27,7 @@ from harmonygen.synthesis.run_folder import RunFolder, open_run
 from harmonygen.synthesis.select import keep_count
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext
+from harmonygen.synthesis.stated import with_stated_steps
 
 Progress = Callable[[int, int], None]
 
@@ -72,6 +73,7 @@ def synthesize(
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
+    settings = with_stated_steps(settings)
     keep_count(settings.keep, settings.k)
     settings = named_after(settings, generator, judge)
     part, parts = parse_part(settings.part)
@@ -140,6 +142,7 @@ def prepare(
     judge_given: JudgeCallables | None = None,
 ) -> tuple[ShardContext, Plan]:
     """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
+    settings = with_stated_steps(settings)
     elsewhere = settings.engine == "ray" or workers_here(settings) > 1
     device = "cpu" if elsewhere else pick_device(settings.device)
     generator = load_generator(settings, pairs, device, generator_given)

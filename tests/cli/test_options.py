@@ -47,6 +47,7 @@ def test_every_plain_setting_is_an_option():
         "score": ["judge_settings"],
         "check-plugin": ["plugin", "settings"],
         "select": ["gates"],
+        "masks": ["photos", "segmenter_settings"],
         "export": ["run"],
         "build-human-harmony": ["gates", "generator_settings", "judge_settings", "product_rule"],
         "publish": ["folder"],
