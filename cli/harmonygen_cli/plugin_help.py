@@ -40,8 +40,8 @@ def _of_plugin(door: Door, typed: str) -> str:
 
 def _lines(door: Door, typed: str) -> Iterator[str]:
     from harmonygen.plugins.doors import is_plugin
+    from harmonygen.plugins.judges import split_judge
     from harmonygen.plugins.plugin import Plugin
-    from harmonygen.synthesis.judges import split_judge
 
     name, spec = split_judge(typed) if door is JUDGES else ("", typed)
     if spec.partition(":")[0] in door.own or (door is JUDGES and not is_plugin(door, spec)):

@@ -15,7 +15,6 @@ from harmonygen.human_harmony.figures import Picture
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 from harmonygen.human_harmony.subject import Subject
 from harmonygen.plugins.doors import GENERATORS, shown_spec
-from harmonygen.synthesis.judges import named_judges
 
 _TAGS = ["image-harmonization", "synthetic"]
 _NAMED = re.compile(r"[\w.+-]+:(?!//)")  # a plug-in with its argument, which may be a path
@@ -146,7 +145,7 @@ def _judges(settings: HumanHarmonySettings) -> str:
     """Name the judges, and how several are combined."""
     if not settings.judge:
         return f"the classifier {_bare(settings.classifier)}"
-    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in named_judges(settings)]
+    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in settings.judges()]
     if len(named) == 1:
         return f"the judge {named[0]}"
     least = f" with the least score {settings.min_score:g}" if settings.combine in ("all-above", "veto") else ""

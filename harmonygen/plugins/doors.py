@@ -111,6 +111,11 @@ class Place:
         return f"{self.door.kind} '{self.spec}'"
 
     @property
+    def is_named_directly(self) -> bool:
+        """Whether it was typed as ``module:attribute``, which may be in the folder that the command runs in."""
+        return self.spec == self.target
+
+    @property
     def is_own(self) -> bool:
         """Whether it is one of ours that keeps the guarantees itself."""
         return self.name in self.door.own and self.target == self.door.built_in[self.name]

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from harmonygen.errors import CheckpointError
 from harmonygen.models.device import Device
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.plugins.digest import object_digest, plugin_digest
-from harmonygen.plugins.doors import JUDGES, Door, is_plugin
+from harmonygen.plugins.doors import JUDGES, Door, plugin_names
 from harmonygen.plugins.guard import Guarded, GuardedJudge
+from harmonygen.plugins.judges import plugin_spec
 from harmonygen.plugins.plugin import Plugin
+from harmonygen.recipes import nearest
 
 
 class Judge(Protocol):
@@ -61,8 +64,12 @@ def load_judge(spec: str, given: Mapping[str, Any], device: Device) -> Judge:
         CheckpointError: neither the name of a judge nor a classifier's folder.
         PluginError: it cannot be built.
     """
-    named = not Path(spec).is_dir() and is_plugin(JUDGES, spec)
-    judge: Judge = load_plugin(JUDGES, spec if named else f"classifier:{spec}", given, {"device": device}, GuardedJudge)
+    if plugin_spec(spec) != spec and spec != "starter" and not Path(spec).is_dir():
+        raise CheckpointError(
+            f"judge '{spec}' is not a folder and not the name of a judge{nearest(spec, plugin_names(JUDGES))}: give "
+            f"'starter', a classifier's folder, module:attribute or one of {', '.join(plugin_names(JUDGES))}"
+        )
+    judge: Judge = load_plugin(JUDGES, plugin_spec(spec), given, {"device": device}, GuardedJudge)
     return judge
 
 

@@ -164,7 +164,7 @@ class Plugin:
 
 def _imported(place: Place) -> Any:
     module, _, attribute = place.target.partition(":")
-    if not place.package and os.getcwd() not in sys.path and "" not in sys.path:
+    if place.is_named_directly and os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # a module beside the user's data; last, so that it hides nothing
     try:
         found: Any = importlib.import_module(module)

@@ -10,9 +10,9 @@ from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.plugins.doors import JUDGES
 from harmonygen.plugins.guard import GuardedJudge
+from harmonygen.plugins.judges import column_name
 from harmonygen.plugins.load import Judge, guard_object, load_judge
 from harmonygen.runs.job_folder import digest_of
-from harmonygen.synthesis.judges import column_name, named_judges
 from harmonygen.synthesis.settings import JudgeSettings
 
 JudgeCallables = Callable[..., Any] | Mapping[str, Callable[..., Any]]
@@ -71,5 +71,5 @@ def load_panel(settings: JudgeSettings, device: Device, given: JudgeCallables | 
             column_name(name): guard_object(JUDGES, each, device, GuardedJudge) for name, each in several.items()
         }
     else:
-        loaded |= {each.name: load_judge(each.spec, each.settings, device) for each in named_judges(settings)}
+        loaded |= {each.name: load_judge(each.spec, each.settings, device) for each in settings.judges()}
     return next(iter(loaded.values())) if len(loaded) == 1 else Panel(loaded)

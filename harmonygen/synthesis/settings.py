@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator, model_validator
 
 from harmonygen.errors import UsageError
-from harmonygen.plugins.doors import GENERATORS, find_plugin
+from harmonygen.plugins.doors import GENERATORS, JUDGES, find_plugin
+from harmonygen.plugins.judges import NamedJudge, named_judges, plugin_spec
 from harmonygen.settings import (
     HOW,
     LATER,
@@ -95,7 +96,17 @@ class JudgeSettings(Settings):
             raise ValueError(
                 f"--classifier {self.classifier} is one judge and --judge names others: give it as --judge too"
             )
+        for each in self.judges() if self.judge_settings else ():
+            from harmonygen.plugins.plugin import (
+                Plugin,  # what it names is imported: only if there is something to check
+            )
+
+            Plugin.find(JUDGES, plugin_spec(each.spec)).settings(each.settings)
         return self
+
+    def judges(self) -> list[NamedJudge]:
+        """Return the judges that are asked for: those of ``judge``, else the classifier; raises as `named_judges`."""
+        return named_judges(self.judge or (self.classifier,), self.judge_settings)
 
 
 class CandidateSettings(JudgeSettings):

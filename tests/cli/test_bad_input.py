@@ -399,7 +399,7 @@ def test_pickled_weights_are_never_loaded(data, synthesize, tiny_classifier, tmp
 
 
 def test_a_checkpoint_that_is_not_there_is_refused(data, synthesize):
-    assert "checkpoint 'nowhere' is not a folder" in refused(data, synthesize, "--classifier", "nowhere")
+    assert "judge 'nowhere' is not a folder" in refused(data, synthesize, "--classifier", "nowhere")
 
 
 @pytest.fixture

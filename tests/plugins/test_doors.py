@@ -197,6 +197,20 @@ def test_what_cannot_be_loaded_is_named(module, spec, kind, told):
         load()
 
 
+def test_the_folder_of_the_command_is_looked_in_for_modules_that_are_named_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(tmp_path))])
+    (tmp_path / "only_here.py").write_text("def generate(photo, candidates): ...\n")
+    before = list(sys.path)
+    Plugin.find(GENERATORS, "lut")
+    assert sys.path == before
+    try:
+        assert Plugin.find(GENERATORS, "only_here:generate").is_itself
+        assert sys.path == [*before, str(tmp_path)]
+    finally:
+        sys.modules.pop("only_here", None)
+
+
 def test_what_follows_the_name_is_the_first_setting(module, offered):
     offered(EntryPoint("warm", f"{module}:Warm", GENERATORS.group))
     assert Plugin.find(GENERATORS, "warm:0.25").settings({}).strength == 0.25

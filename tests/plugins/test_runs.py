@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import sys
 
 import pytest
 
+from harmonygen.data import read_pairs
 from harmonygen.errors import PluginError, TooManyBadInputsError, UsageError
 from harmonygen.evaluation.evaluate import evaluate
 from harmonygen.evaluation.settings import EvaluateSettings
@@ -15,8 +17,9 @@ from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.runs.read import Run
 from harmonygen.settings import resolve
+from harmonygen.synthesis.engines.worker import build_context, do_shard, job_of, make_ready
 from harmonygen.synthesis.settings import SynthesizeSettings
-from harmonygen.synthesis.synthesize import synthesize
+from harmonygen.synthesis.synthesize import prepare, synthesize
 
 MODULE = """
 import os
@@ -82,10 +85,18 @@ def test_a_run_of_a_plug_in_is_like_any_other(warm, rows_of, tree):
     assert tree(settings.out) == before
 
 
-def test_workers_find_the_plug_in_and_make_the_same_pixels(warm, rows_of, tmp_path):
-    here, there = warm(), warm(out=tmp_path / "two", workers=2)
+def test_a_worker_is_sent_the_name_and_makes_the_same_pixels(warm, rows_of, tmp_path):
+    """The worker's side in this process: what it is sent is pickled, and the module imported again."""
+    here, there = warm(), warm(out=tmp_path / "two")
     synthesize(here)
-    synthesize(there)
+    context, plan = prepare(there, read_pairs(there.data))
+    job = pickle.loads(pickle.dumps(job_of(context)))
+    sys.modules.pop("run_module")
+    rebuilt = build_context(job, "cpu")
+    assert type(rebuilt.generator.made) is not type(context.generator.made)
+    make_ready(there.out, plan.shards)
+    for shard in plan.shards:
+        do_shard(rebuilt, shard, there.out)
     assert rows_of(here.out) == rows_of(there.out)
 
 
@@ -173,6 +184,11 @@ def test_a_harmonizer_harmonizes_and_is_evaluated(finished_run, tmp_path):
         settings.model_copy(update={"out": tmp_path / "g"}), harmonizer=lambda photo, seed, draws: photo.low_u8
     )
     assert handed.made == 2
+
+
+def test_a_judge_that_is_nothing_is_refused_with_the_names(settings_of):
+    with pytest.raises(UsageError, match=r"judge 'clasifier' is not a folder .*did you mean 'classifier'\?"):
+        synthesize(settings_of(classifier="starter", judge=("starter", "clasifier")))
 
 
 def test_settings_are_checked_before_anything_is_read(tmp_path):

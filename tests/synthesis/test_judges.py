@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from harmonygen.errors import UsageError
+from harmonygen.plugins.judges import named_judges
 from harmonygen.records import Candidate, Dropped, GateValues, Scored, Selected
 from harmonygen.runs.read import Run
 from harmonygen.synthesis.combine import Combining
-from harmonygen.synthesis.judges import named_judges
 from harmonygen.synthesis.panel import Panel, mean_of
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.select import select
@@ -111,11 +111,8 @@ def test_a_candidate_without_a_score_of_one_judge_is_not_selected():
 
 
 def test_judges_have_names_of_their_own():
-    named = named_judges(
-        JudgeSettings(
-            judge=("starter", "x=classifier:a/b-c", "classifier:a/b-c", "one.two:Three"), judge_settings={"x": {"y": 1}}
-        )
-    )
+    judges = "starter", "x=classifier:a/b-c", "classifier:a/b-c", "one.two:Three"
+    named = named_judges(judges, {"x": {"y": 1}})
     assert [(each.name, each.spec) for each in named] == [
         ("starter", "starter"),
         ("x", "classifier:a/b-c"),
@@ -123,7 +120,7 @@ def test_judges_have_names_of_their_own():
         ("two", "one.two:Three"),
     ]
     assert named[1].settings == {"y": 1}
-    assert [each.name for each in named_judges(JudgeSettings(classifier="models/mine"))] == ["mine"]
+    assert [each.name for each in JudgeSettings(classifier="models/mine").judges()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -135,11 +132,15 @@ def test_judges_have_names_of_their_own():
             "judge_settings are for 'x', but the judges are starter",
         ),
         ({"judge": ("starter",), "judge_settings": {"starter": 3}}, "judge_settings.starter is no table"),
+        (
+            {"judge": ("starter",), "judge_settings": {"starter": {"y": 3}}},
+            "'classifier:starter': unknown key 'y'",
+        ),
     ],
 )
 def test_judges_that_cannot_be_told_apart_are_refused(given, told):
     with pytest.raises(UsageError, match=told):
-        named_judges(JudgeSettings(**given))
+        JudgeSettings(**given).judges()
 
 
 def test_a_classifier_and_judges_are_two_ways():

@@ -1,15 +1,15 @@
-"""The judges that a run's settings ask for: their names, in columns and settings, and what each is."""
+"""Judges as they are typed: the name of each, in columns and settings, what it is, and its settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harmonygen.errors import UsageError
-from harmonygen.synthesis.settings import JudgeSettings
+from harmonygen.plugins.doors import JUDGES, is_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,14 @@ class NamedJudge:
     settings: Mapping[str, Any]
 
 
-def named_judges(settings: JudgeSettings) -> list[NamedJudge]:
-    """Return the judges that settings ask for: those of ``judge``, else the classifier.
+def named_judges(typed: Sequence[str], given: Mapping[str, Any]) -> list[NamedJudge]:
+    """Return the judges that were typed, each with its settings of those ``given`` by the judges' names.
 
     Raises:
         UsageError: two have one name, or there are settings for one that is not asked for.
     """
-    split = [split_judge(spec) for spec in settings.judge or (settings.classifier,)]
-    names, given = [name for name, _ in split], settings.judge_settings
+    split = [split_judge(each) for each in typed]
+    names = [name for name, _ in split]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two judges are called '{twice[0]}': name them, as in --judge first={split[0][1]}")
     if unknown := sorted(given.keys() - set(names)):
@@ -63,3 +63,13 @@ def column_name(name: str) -> str:
     """
     name = re.sub(r"\W+", "_", name).strip("_").lower()
     return name if name and name != "composite" else "judge"
+
+
+def plugin_spec(spec: str) -> str:
+    """Return the spec of the plug-in that a judge is: a folder (or ``starter``) is one for the plug-in ``classifier``.
+
+    >>> plugin_spec("starter"), plugin_spec("mine.judges:make")
+    ('classifier:starter', 'mine.judges:make')
+    """
+    named = not Path(spec).is_dir() and is_plugin(JUDGES, spec)
+    return spec if named else f"classifier:{spec}"
