@@ -40,6 +40,7 @@ STEPS = 5
 CANDIDATES = 10
 TABLE2_STEPS, TABLE2_BATCH = 10_000, 64
 TERA, EXA, GIGA = 1e12, 1e18, 1e9
+_FAKE = FakeTensorMode()  # one: networks are kept, and tensors of two modes do not mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def as_on_a_gpu() -> Iterator[None]:
         norm = usual[name]
         return lambda x, *more, **named: norm(x.float() if torch.is_autocast_enabled("cpu") else x, *more, **named)
 
-    with FakeTensorMode():
+    with _FAKE:
         for name in usual:
             setattr(functional, name, whole(name))
         try:

@@ -76,12 +76,12 @@ def photo_files(folder: Path) -> list[tuple[Path, Path]]:
     return found
 
 
-def planned(folder: Path, pairs: int, k: int) -> tuple[ShardContext, Plan]:
-    """Return the plan of the run, and what its shards need."""
+def planned(folder: Path, pairs: int, k: int, stem: str = "photo-") -> tuple[ShardContext, Plan]:
+    """Return the plan of the run, and what its shards need; ids are ``stem`` and a number."""
     files = [tuple(map(FileSource, both)) for both in photo_files(folder.absolute().with_name(folder.name + "-photos"))]
     subsets = ("HCOCO", "HFlickr", "HAdobe5k", "Hday2night")
     made = [
-        Pair(f"photo-{number:05d}", f"photo-{number:05d}", "1", *files[number % PHOTOS], subset=subsets[number % 4])
+        Pair(f"{stem}{number:05d}", f"{stem}{number:05d}", "1", *files[number % PHOTOS], subset=subsets[number % 4])
         for number in range(pairs)
     ]
     settings = SynthesizeSettings(out=folder, k=k, generator="lut")
@@ -91,21 +91,21 @@ def planned(folder: Path, pairs: int, k: int) -> tuple[ShardContext, Plan]:
     return ShardContext(settings, plan.digest, columns, sizing, made, Gains(), Drawn()), plan
 
 
-def _share(job: tuple[Path, int, int, int, int]) -> None:
-    folder, pairs, k, index, count = job
-    context, plan = planned(folder, pairs, k)
+def _share(job: tuple[Path, int, int, str, int, int]) -> None:
+    folder, pairs, k, stem, index, count = job
+    context, plan = planned(folder, pairs, k, stem)
     for shard in plan.shards[index::count]:
         if not is_done(folder, shard, plan.digest):
             run_shard(context, shard, folder)
 
 
-def make_run(folder: Path, pairs: int, k: int, processes: int = 2) -> Path:
+def make_run(folder: Path, pairs: int, k: int, processes: int = 2, stem: str = "photo-") -> Path:
     """Write the run, or what is missing of it."""
     for name in ("candidates", "pairs"):
         shards.make_folder(folder / name)
-    _, plan = planned(folder, pairs, k)
+    _, plan = planned(folder, pairs, k, stem)
     shards.write_json(folder / "plan.json", plan.job.to_json())
-    jobs = [(folder, pairs, k, index, processes) for index in range(processes)]
+    jobs = [(folder, pairs, k, stem, index, processes) for index in range(processes)]
     if processes == 1:
         _share(jobs[0])
     else:

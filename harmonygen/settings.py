@@ -5,6 +5,7 @@ Unknown keys are refused with the nearest known name, and all faults of a recipe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -281,7 +282,9 @@ def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:
     if not path or fault["type"] == "value_error":  # settings that do not go together: the message names them
         return str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] != "extra_forbidden":
-        return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}"
+        choices = re.findall(r"'([^']+)'", fault["msg"]) if fault["type"] == "literal_error" else []
+        near = recipes.nearest(str(fault.get("input")), choices)
+        return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}{near}"
     return f"unknown key '{'.'.join(path)}'{recipes.nearest(path[-1], _known(kind, path[:-1]))}"
 
 

@@ -48,6 +48,7 @@ def test_a_table_is_overridden_key_by_key(recipe):
         ("k=0", "k: .*greater than or equal to 1, found 0"),
         ("k=many", "k: .*valid integer.*found 'many'"),
         ("fit=round", "fit: .*'native' or 'square', found 'round'"),
+        ("fit=squares", r"found 'squares' \(did you mean 'square'\?\)"),
         ("gates.max_clipped=2", "gates.max_clipped: .*less than or equal to 1"),
         ("gates=3", "gates: .*found 3"),
         ("steps", "'steps' is not an override: write key=value"),

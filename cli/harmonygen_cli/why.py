@@ -31,7 +31,7 @@ def why(typed: Typed[WhySettings], run: Folder, pair_id: PairId, k: Number = Non
     `harmonygen why outputs/synthesize Sample/astronaut_head 3 --recreate`
     """
     settings, reporter = typed.settings(), typed.reporter
-    from harmonygen.review.why import explain, run_at
+    from harmonygen.review.why import explain
 
     origin = explain(run, pair_id, k)
     _tell_pair(reporter, origin)
@@ -41,8 +41,9 @@ def why(typed: Typed[WhySettings], run: Folder, pair_id: PairId, k: Number = Non
     said = origin.as_json(k)
     if settings.recreate:
         from harmonygen.review.recreate import other_versions, recreate
+        from harmonygen.runs.read import look_inside
 
-        found = run_at(run)
+        found = look_inside(run)
         wanted = [k] if k is not None else [each["k"] for each in origin.candidates]
         again = list(recreate(found, {pair_id: wanted}, settings.device))
         versions = other_versions(found)

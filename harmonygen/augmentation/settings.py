@@ -129,7 +129,7 @@ class ExportSettings(Settings):
         used = {"direction": "harmonize", "caption": "measured", "seed": 0}
         given = [f"--{name}" for name, default in used.items() if getattr(self, name) != default]
         if self.trainer is None and given:
-            raise ValueError(f"{' and '.join(given)} belong to --for NAME, which is not given: name a trainer")
+            raise ValueError(f"{' and '.join(given)} without --for NAME: only a trainer's folder uses it, so name one")
         if self.trainer is not None and self.photos == "own":
             raise ValueError("--photos own is for harmonization trees: give jpg or png with --for")
         return self

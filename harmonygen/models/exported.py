@@ -83,6 +83,7 @@ def _write(part: NetworkPart, path: Path) -> None:
             output_names=["output"],
             dynamic_axes=axes,
             opset_version=_OPSET,
+            do_constant_folding=False,  # it loses initializers that are alike; runtimes fold by themselves
             dynamo=False,
         )
 

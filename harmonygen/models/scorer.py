@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,19 +11,15 @@ import torch
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json, weights_digest
 from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet, composite_share
-from harmonygen.models.device import Device
 from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
-from harmonygen.settings import HOW
-from harmonygen.settings import Classifier as ClassifierName
 
 __all__ = [
     "Classifier",
     "ClassifierScorer",
     "Scorer",
     "load_classifier",
-    "make_classifier",
     "new_classifier",
     "take_weights",
 ]
@@ -99,13 +94,3 @@ class ClassifierScorer:
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return P(composite) (B,) of logits (B, 2)."""
         return composite_share(logits, self.model.spec)
-
-
-def make_classifier(device: Device, model: Annotated[ClassifierName, HOW] = "starter") -> ClassifierScorer:
-    """Load a classifier's folder as a judge, computed by the device's runtime; its digest is that of its weights."""
-    scorer = ClassifierScorer.from_pretrained(model, device.name, device.dtype)
-    if device.runtime:
-        from harmonygen.models.agreement import run_scorer
-
-        run_scorer(scorer, device.runtime)
-    return scorer

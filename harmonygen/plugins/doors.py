@@ -62,7 +62,7 @@ JUDGES = Door(
     "--judge",
     ("composites", "mask"),
     {
-        "classifier": "harmonygen.models.scorer:make_classifier",
+        "classifier": "harmonygen.models.classifier_judge:make_classifier",
         "language-model": f"{_ADAPTERS}.language_judge:make_language_judge",
         "onnx": f"{_ADAPTERS}.onnx_file:make_onnx_judge",
         "command": f"{_ADAPTERS}.command:make_command_judge",

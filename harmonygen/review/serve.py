@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from harmonygen.errors import HarmonygenError, UsageError
-from harmonygen.review.access import Door
+from harmonygen.review.access import GuardedApp
 from harmonygen.review.session import Session
 from harmonygen.review.settings import ReviewSettings
 from harmonygen.runs.review_log import REVIEW, reviewer_name
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 HERE = "127.0.0.1"
+_PATIENCE = 5.0  # seconds
 
 
 def serve(folder: Path, settings: ReviewSettings, opened: Callable[[str, Session], None], say: Say) -> None:
@@ -57,17 +58,18 @@ def default_reviewer() -> str:
     return "reviewer"
 
 
-def door_of(session: Session, port: int, used: Callable[[str], None]) -> Door:
+def door_of(session: Session, port: int, used: Callable[[str], None]) -> GuardedApp:
     """Return the door to a session's app; ``used`` is told the next link when one was used."""
     from harmonygen.review.app import make_app
 
-    door: Door
+    door: GuardedApp
     app = make_app(session, lambda: door.link)
-    door = Door(app, port, used)
+    door = GuardedApp(app, port, used)
     return door
 
 
 def _load(session: Session, say: Say) -> None:
+    session.asked.wait(_PATIENCE)  # the first page goes before the reading of all files
     try:
         session.load()
     except HarmonygenError as error:
@@ -91,7 +93,7 @@ def listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def server_of(door: Door) -> uvicorn.Server:
+def server_of(door: GuardedApp) -> uvicorn.Server:
     """Return the server of a door, which says nothing of itself."""
     import uvicorn
 

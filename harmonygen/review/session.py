@@ -18,12 +18,13 @@ import numpy as np
 import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.review.agreement import agreements
+from harmonygen.review.column_store import columns_of, stored_columns
 from harmonygen.review.columns import NUMBERS, SHIFT, Bools, Columns, read_columns_of
 from harmonygen.review.ledger import Desk
 from harmonygen.review.pictures import Pictures
 from harmonygen.review.query import Query, mask_of, order_of
 from harmonygen.runs.decisions import parse_decisions, refuse_foreign
-from harmonygen.runs.read import SELECTION, Run, is_run
+from harmonygen.runs.read import SELECTION, Run, look_inside
 
 MOST_ROWS = 2000
 """Most rows that an answer lists one by one; of more it says how many."""
@@ -39,18 +40,20 @@ class Session:
         Raises:
             UsageError: the folder holds no run, no candidate yet, or the review of another run.
         """
-        inside = folder / "work" / "synthesize"
-        self.run = Run.look(inside if is_run(inside) and not is_run(folder) else folder)
+        self.run = look_inside(folder)
         self._stamp = self._selection_stamp()
-        self.columns = read_columns_of(self.run, _FIRST_FILES)
+        self.columns = stored_columns(self.run) or read_columns_of(self.run, _FIRST_FILES)
         self.desk = Desk(self.run, self.columns)
         self.pictures = Pictures(self.run)
         self.version = 0
-        self.lock = threading.RLock()
+        self.asked = threading.Event()
+        self.lock, self._renewing = threading.RLock(), threading.Lock()
 
     def load(self) -> None:
-        """Read the columns of all files, and take them."""
-        columns = read_columns_of(self.run)
+        """Read the columns of all files, and take them; those that are whole stay."""
+        if self.columns.whole:
+            return
+        columns = columns_of(self.run)
         with self.lock:
             self._take(columns)
 
@@ -71,11 +74,16 @@ class Session:
         stamp = self._selection_stamp()
         if stamp == self._stamp or not self.columns.whole:
             return
-        run = Run.look(self.run.folder)
-        columns = read_columns_of(run)
-        with self.lock:
-            self._stamp, self.run, self.pictures.run = stamp, run, run
-            self._take(columns)
+        if not self._renewing.acquire(blocking=False):  # another request does it
+            return
+        try:
+            run = Run.look(self.run.folder)
+            columns = columns_of(run)
+            with self.lock:
+                self._stamp, self.run, self.pictures.run = stamp, run, run
+                self._take(columns)
+        finally:
+            self._renewing.release()
 
     # What is asked
 
@@ -116,6 +124,7 @@ class Session:
 
     def rows(self, query: Query, reviewer: str) -> np.ndarray[Any, np.dtype[np.int32]]:
         """Return the rows that a query lets through, in its order."""
+        self.asked.set()
         with self.lock:
             return order_of(query, self.columns, self._mask(query, reviewer))
 

@@ -14,7 +14,7 @@ from harmonygen.records import GateValues
 from harmonygen.review.columns import JUDGES
 from harmonygen.review.thresholds import LIMITS, Limit
 from harmonygen.runs.identity import DIGEST_COLUMNS
-from harmonygen.runs.read import Run, is_run
+from harmonygen.runs.read import Run, look_inside
 from harmonygen.runs.review_log import Mark, ReviewLogs
 from harmonygen.runs.tables import read_light
 from harmonygen.synthesis.gates import gate_checks
@@ -107,7 +107,7 @@ def explain(folder: Path, pair_id: str, k: int | None = None) -> Origin:
         UsageError: no run, no such pair (the nearest id is named), or no such candidate.
         StorageError: a file cannot be read.
     """
-    run = run_at(folder)
+    run = look_inside(folder)
     part, row = _find(run, pair_id)
     columns = (*_PAIR, "scores", *DIGEST_COLUMNS)
     try:
@@ -127,16 +127,6 @@ def explain(folder: Path, pair_id: str, k: int | None = None) -> Origin:
     if k is not None:
         origin.candidate(k)
     return origin
-
-
-def run_at(folder: Path) -> Run:
-    """Return the run in a folder, or the one inside a build.
-
-    Raises:
-        UsageError: there is none.
-    """
-    inside = folder / "work" / "synthesize"
-    return Run.look(inside if is_run(inside) and not is_run(folder) else folder)
 
 
 def _find(run: Run, pair_id: str) -> tuple[int, int]:

@@ -59,6 +59,16 @@ def is_run(folder: str | Path) -> bool:
         return False
 
 
+def look_inside(folder: Path) -> Run:
+    """Read what there is of the run in a folder, or of the run inside a build.
+
+    Raises:
+        UsageError: there is none.
+    """
+    inside = folder / "work" / "synthesize"
+    return Run.look(inside if is_run(inside) and not is_run(folder) else folder)
+
+
 def is_usable(gate: str, review: str) -> bool:
     """Tell whether a candidate may be used: it passed the gates or a reviewer accepted it, and none rejected it.
 

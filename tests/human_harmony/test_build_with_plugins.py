@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harmonygen.human_harmony.card import command, made_by
+from harmonygen.human_harmony.card import made_by
 from harmonygen.human_harmony.settings import HumanHarmonySettings
 
 DIGESTS = {"model_digest": "d1", "classifier_digest": "d2"}
@@ -28,4 +28,4 @@ JUDGES = ("strict=classifier:/home/me/judge-a", "mine.judges:Cast")
 def test_the_card_names_what_made_and_judged(settings, told):
     lines = made_by(HumanHarmonySettings(**settings), DIGESTS, {})
     assert told in "\n".join(lines)
-    assert "/home/me" not in "\n".join([*lines, command(HumanHarmonySettings(**settings))])
+    assert "/home/me" not in "\n".join(lines)

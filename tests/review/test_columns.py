@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ import pytest
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony.rows import margins
 from harmonygen.records import Selected
+from harmonygen.review import column_store
 from harmonygen.review.agreement import agreements, kappa
 from harmonygen.review.columns import NUMBERS, margins_of, read_columns_of
 from harmonygen.review.query import Query, mask_of, order_of
 from harmonygen.review.session import Session
 from harmonygen.runs.read import Run
+from harmonygen.synthesis import reselect as reselect_module
+from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.select import select
 
 
@@ -154,3 +158,32 @@ def test_two_reviewers_are_compared_where_both_decided():
     assert (found.first, found.second, found.table, found.n) == ("ana", "bo", (2, 1, 0, 1), 4)
     assert found.same == 0.75
     assert found.low <= found.kappa <= found.high
+
+
+# Columns that were kept
+
+
+def test_kept_columns_are_the_columns_and_hold_for_the_files_as_they_are(run: Path, monkeypatch):
+    monkeypatch.setattr(column_store, "_LEAST", 1)
+    monkeypatch.setattr(reselect_module, "_sum_up", lambda *_: None)
+    found = Run.look(run)
+    assert column_store.stored_columns(found) is None
+    made, kept = column_store.columns_of(found), column_store.stored_columns(found)
+    for name in (each.name for each in fields(made) if each.name != "values"):
+        assert np.array_equal(getattr(kept, name), getattr(made, name)), name
+    assert {name: values.tobytes() for name, values in kept.values.items()} == {
+        name: values.tobytes() for name, values in made.values.items()
+    }
+    assert Session(run).columns.whole
+    reselect(run, rule="quantile")
+    assert column_store.stored_columns(Run.look(run)) is None
+    assert column_store.columns_of(Run.look(run)).selected.tolist() != made.selected.tolist()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", None])
+def test_kept_columns_that_are_damaged_are_made_again(run: Path, monkeypatch, damage):
+    monkeypatch.setattr(column_store, "_LEAST", 1)
+    column_store.columns_of(Run.look(run))
+    path = run / "review" / column_store.NAME
+    path.write_bytes(path.read_bytes()[:-900] if damage is None else damage)
+    assert column_store.stored_columns(Run.look(run)) is None

@@ -302,7 +302,7 @@ def test_the_command_of_an_image_folder_shows_its_rows(run, tmp_path):
 
 
 def test_what_a_tree_does_not_use_is_refused():
-    with pytest.raises(ValueError, match="--direction belong to --for NAME"):
+    with pytest.raises(ValueError, match="--direction without --for NAME"):
         ExportSettings(direction="inverse")
 
 

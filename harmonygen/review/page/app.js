@@ -77,8 +77,13 @@ const nothing = () => {
     ? "You review what the run selects of each pair. Reject it, and the pair’s next in line takes its place."
     : "You review all candidates, also those that a gate refused.";
 };
+let drawn = 0;
 const refill = async wanted => {
   if (!await loadOrder()) return;
+  await showOrder(wanted);
+  document.documentElement.dataset.drawn = ++drawn;
+};
+const showOrder = async wanted => {
   nothing();
   const row = wanted !== undefined && (placeOf(wanted) !== undefined || wanted === current) ? wanted : undefined;
   if (!state.order.length) { queue.fill(-1); tally(); stage.show(null); notes.show(null); current = -1; remember(); return; }
