@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.adapters.pipeline import bicubic
-from harmonygen.errors import CheckpointError, UsageError, told
+from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.device import Device
+from harmonygen.models.onnx_session import open_session
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.photo import Photo, shrink_mask
 from harmonygen.records import Candidate
@@ -44,7 +45,7 @@ class OnnxModel:
             UsageError: onnxruntime is not installed.
             CheckpointError: it cannot be opened, or has other inputs than an image, a mask, noise and a seed.
         """
-        self._session = _session(path, device)
+        self._session = open_session(path, device)
         self._scale, self._offset = _SCALE[values]
         self.inputs = {_role(each, path): each for each in self._session.get_inputs()}
         if "image" not in self.inputs:
@@ -164,19 +165,6 @@ def make_onnx_harmonizer(
 ) -> Callable[..., Picture01]:
     """Load a file as a harmonizer; raises CheckpointError if it cannot be opened."""
     return OnnxHarmonizer(OnnxModel(file, values, device), resolution, multiple)
-
-
-def _session(path: Path, device: Device) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("an ONNX file needs the package onnxruntime: pip install 'harmonygen[onnx]'") from error
-    wanted = ["CUDAExecutionProvider"] if device.name.startswith("cuda") else []
-    there = [name for name in [*wanted, "CPUExecutionProvider"] if name in onnxruntime.get_available_providers()]
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=there)
-    except Exception as error:  # its errors have no class of their own that can be imported
-        raise CheckpointError(f"'{path}' cannot be opened as an ONNX file ({told(error)}): export it again") from error
 
 
 def _role(given: Any, path: Path) -> str:

@@ -53,7 +53,8 @@ def choose_foreground(
     if not any(areas):
         return NoForeground(f"no {subject}", f"no {subject} was found{f': {found.note}' if found.note else ''}")
     largest = max(areas)
-    count = max(sum(area >= OTHER * largest for area in areas), found.count)
+    touching = max(0, found.count - len(found.layers))
+    count = sum(area >= OTHER * largest for area in areas) + touching
     if rules.keep == "one" and count > 1:
         return NoForeground(f"several {several}", f"{count} {several} were found, --keep one allows one", count)
     kept = layers if rules.keep == "all" else [layers[int(np.argmax(areas))]]

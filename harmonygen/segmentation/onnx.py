@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from harmonygen.errors import CheckpointError, InputError, UsageError, told
+from harmonygen.errors import CheckpointError, InputError, told
 from harmonygen.models.device import Device
+from harmonygen.models.onnx_session import open_session
 from harmonygen.pictures.images import ImageU8, resize
 from harmonygen.plugins.digest import content_digest
 from harmonygen.segmentation.segmented import Layers, Segmented
@@ -73,28 +74,17 @@ def make_onnx(
         UsageError: ONNX Runtime is not installed.
         CheckpointError: the file is no network of one picture with three channels.
     """
-    made = OnnxSegmenter(*_opened(file, side, device.name), mean, std, scale)
+    made = OnnxSegmenter(*_opened(file, side, device), mean, std, scale)
     made.digest = f"onnx:{content_digest(file).hex()[:16]}"
     return made
 
 
-def _opened(file: Path, side: int | None, device: str) -> tuple[Any, tuple[int, int]]:
+def _opened(file: Path, side: int | None, device: Device) -> tuple[Any, tuple[int, int]]:
     """Return a session, and the (height, width) that the network sees."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("the segmenter onnx needs ONNX Runtime: pip install 'harmonygen[onnx]'") from error
-    if not file.is_file():
-        raise CheckpointError(f"the onnx file '{file}' is not there: give the file of a network")
-    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    try:
-        session = onnxruntime.InferenceSession(str(file), providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
-        raise CheckpointError(f"'{file}' is not a network that ONNX Runtime reads ({told(error)})") from error
+    session = open_session(file, device)
     inputs: Sequence[Any] = session.get_inputs()
     shape = list(inputs[0].shape) if inputs else []
-    if len(inputs) != 1 or len(shape) != 4 or (shape[1] not in (3, None) and not isinstance(shape[1], str)):
+    if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
         found = ", ".join(f"{each.name} {each.shape}" for each in inputs)
         raise CheckpointError(
             f"'{file}' takes {found}: one picture (1, 3, height, width) is needed; wrap other models in a callable "

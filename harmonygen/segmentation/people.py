@@ -54,16 +54,17 @@ class PersonFinder:
         if not sure:
             best = max((torso.score for torso in torsos), default=0.0)
             return _nothing(height, width, f"the best score of a person is {best:.2f}, {self.min_score:g} is needed")
-        layers = self._layers(small, sure)
+        layers, count = self._layers(small, sure)
         if not layers:
             return _nothing(height, width, f"a person was seen (score {sure[0].score:.2f}), but no outline")
-        return Segmented(np.stack(layers), True, max(len(layers), len(sure)))
+        return Segmented(np.stack(layers), True, count)
 
-    def _layers(self, small: ImageU8, torsos: Sequence[Torso]) -> list[Layers]:
-        """Return a layer for each person whose region is not another's too."""
+    def _layers(self, small: ImageU8, torsos: Sequence[Torso]) -> tuple[list[Layers], int]:
+        """Return a layer for each person whose region is not another's too, and how many people have a region."""
         seen: dict[Box, Layers] = {}
         layers: list[Layers] = []
         regions: list[Mask] = []
+        count = 0
         for torso in torsos:
             box = window_of(torso, *small.shape[:2])
             if box not in seen:
@@ -71,12 +72,13 @@ class PersonFinder:
             region = region_of(seen[box] >= CUT, torso, box)
             if region is None:
                 continue
+            count += 1
             whole = np.zeros(small.shape[:2], dtype=bool)
             whole[box[1] : box[3], box[0] : box[2]] = region
             if all(overlap(whole, other) <= _SAME for other in regions):
                 regions.append(whole)
                 layers.append(_placed(seen[box], region, box, whole.shape))
-        return layers
+        return layers, count
 
     def _probability(self, window_u8: ImageU8) -> Layers:
         """Return (h, w) probabilities of a window whose edges follow the photo's."""
