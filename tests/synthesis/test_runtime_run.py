@@ -12,11 +12,16 @@ from harmonygen.models import installed
 from harmonygen.synthesis.synthesize import synthesize
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def run_of(settings_of, tiny_inverse, tmp_path, monkeypatch):
-    """Settings of a small diffusion run by ONNX Runtime; the networks are cached for this test alone."""
+def run_of(settings_of, tiny_inverse, cache, monkeypatch):
+    """Settings of a small diffusion run by ONNX Runtime; the networks are cached for this file alone."""
     pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
-    monkeypatch.setenv("HARMONYGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HARMONYGEN_CACHE", str(cache))
 
     def make(**changes):
         values = {"generator": "diffusion", "model": str(tiny_inverse), "k": 2, "runtime": "onnx", "detail": "decode"}
