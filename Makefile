@@ -7,7 +7,7 @@ STAMP = $(VENV)/.harmonygen-installed
 # Hundreds of short processes start in the tests: without this each compiles torch and the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test faults crash fuzz bench house lint clean install
+.PHONY: quickstart test faults crash fuzz bench house docs lint clean install
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -40,8 +40,12 @@ bench: $(STAMP)
 house:
 	$(PYTHON) tests/house.py
 
+docs: $(STAMP)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
 clean:
-	rm -rf quickstart outputs dist
+	rm -rf quickstart outputs dist site

@@ -7,6 +7,8 @@ given by path. A name without its kind is enough where it is unambiguous.
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -55,6 +57,17 @@ def find(name: str) -> Path:
         found = f"stands for {' and '.join(matches)}" if matches else f"is not known{nearest(name, names())}"
         raise UsageError(f"recipe '{name}' {found}: see 'harmonygen recipes ls'")
     return next(path for root in roots() if (path := root / f"{matches[0]}.toml").is_file())
+
+
+def summary(name: str) -> str:
+    """Return the first sentence of a recipe's comment, after the line with its command; "" where there is none.
+
+    >>> summary("gain/smoke")
+    'Try that a study runs here: three photos, LUT candidates and two steps.'
+    """
+    comment = itertools.takewhile(lambda line: line.startswith("#"), find(name).read_text("utf-8").splitlines())
+    words = " ".join(line.lstrip("# ") for line in comment if not line.startswith("# harmonygen "))
+    return re.split(r"(?<=[.?])\s", words, maxsplit=1)[0]
 
 
 def load(name: str) -> dict[str, Any]:

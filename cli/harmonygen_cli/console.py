@@ -85,7 +85,8 @@ class Reporter:
         """Print the command's result as one JSON object on stdout, if asked to."""
         if self.json_output:
             text = json.dumps(values, ensure_ascii=False, default=str)
-            print(text.encode("utf-8", "backslashreplace").decode())  # a name that is not UTF-8 becomes JSON's escape
+            # A name that is not UTF-8 becomes JSON's escape.
+            print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
 
     def error(self, message: str, code: int) -> None:
         """Print what ended the command, on stderr, and as JSON on stdout if asked to."""

@@ -24,7 +24,7 @@ def ls(
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List recipes by name.
+    """List recipes, each with a sentence on what it is for.
 
     Example: `harmonygen recipes ls starter`
     """
@@ -32,7 +32,8 @@ def ls(
 
     found = recipes.names(kind)
     if not json_output:
-        print("\n".join(found))
+        width = max(map(len, found), default=0)
+        print("\n".join(f"{name:{width}}  {recipes.summary(name)}" for name in found))
     Reporter(json_output, quiet).result({"recipes": found})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harmonygen.synthesis.settings import GateSettings, SelectSettings
@@ -20,21 +21,39 @@ def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
 
     Examples: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`,
     `harmonygen select outputs/synthesize --decisions decisions.json`
+
+    Several judges: `harmonygen select outputs/synthesize --combine all-above --min-score 0.6`
+
+    The decisions of `harmonygen review outputs/synthesize` are applied too: `harmonygen select outputs/synthesize`
     """
     settings = typed.settings()
-    from harmonygen.runs.decisions import read_decisions
+    from harmonygen.runs.review_log import decisions_at
     from harmonygen.synthesis.reselect import reselect
 
-    made = read_decisions(settings.decisions) if settings.decisions else None
+    made = decisions_at(settings.decisions) if settings.decisions else None
     with typed.reporter.progress("select", "shards") as progress:
         result = reselect(
-            run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress, decisions=made
+            run,
+            settings.rule,
+            settings.gates,
+            settings.count,
+            settings.seed,
+            progress=progress,
+            decisions=made,
+            combine=settings.combine,
+            min_score=settings.min_score,
         )
     show(typed.reporter, result)
 
 
 def show(reporter: Reporter, result: ReselectResult) -> None:
     """Print what a reselection changed."""
+    tell(reporter, result)
+    reporter.result(asdict(result))
+
+
+def tell(reporter: Reporter, result: ReselectResult) -> None:
+    """Print what a reselection changed, for people alone."""
     reporter.line(
         f"{result.selected} of {result.candidates} candidates selected, {result.changed} marks changed: {result.out}"
     )
@@ -42,4 +61,17 @@ def show(reporter: Reporter, result: ReselectResult) -> None:
         reporter.line(f"review: {result.accepted} accepted, {result.rejected} rejected")
     if result.unfilled:
         reporter.line(f"{result.unfilled} pairs have no selected candidate: all were rejected, or failed a gate")
-    reporter.result(asdict(result))
+
+
+def apply_review(reporter: Reporter, run: Path) -> None:
+    """Apply the review in a run's folder before the run is used, if its selection does not hold it yet."""
+    from harmonygen.runs.read import is_run
+    from harmonygen.synthesis.reselect import take_review
+
+    if not is_run(run):  # the verb itself says what is wrong
+        return
+    with reporter.progress("review", "shards") as progress:
+        result = take_review(run, progress)
+    if result is not None:
+        reporter.line(f"the review of '{run}' was applied, as harmonygen select does:")
+        tell(reporter, result)

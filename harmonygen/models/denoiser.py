@@ -40,6 +40,7 @@ from harmonygen.models.checkpoints import (
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.pictures.detail import Transfer
 from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Posterior, Sampler, Settings
 
@@ -184,8 +185,8 @@ class Denoiser:
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
         folder.mkdir(parents=True, exist_ok=True)
-        for part, module in (("unet", self.unet), ("vae", self.vae)):
-            save_module(nn.Module.to(module, dtype=dtype), folder / part)
+        save_module(nn.Module.to(self.unet, dtype=dtype), folder / "unet")
+        save_autoencoder(nn.Module.to(self.vae, dtype=dtype), folder / "vae")
         self.scheduler.save_pretrained(folder / "scheduler")
         save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / NULL_EMBEDDING)
         write_spec(folder, self.spec)
@@ -312,7 +313,7 @@ class Denoiser:
         """
         generators = generators_of(seeds)
         sampler = sampling.sampler or self.spec.sampler
-        scheduler = _sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
+        scheduler = sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma
@@ -414,8 +415,8 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
     )
 
 
-def _sampling_scheduler(
-    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device
+def sampling_scheduler(
+    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device | str
 ) -> Any:
     """Return the sampler, its timesteps set; a single step starts from noise, where linspace would give t = 0."""
     changes = {"timestep_spacing": "trailing"} if steps == 1 else {}
@@ -441,12 +442,19 @@ def ancestral_step(
     sigma, following = scheduler.sigmas[index], scheduler.sigmas[index + 1]
     up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
     down = (following**2 - up**2) ** 0.5
-    if scheduler.config.prediction_type == "epsilon":
-        clean = latents - sigma * predicted
-    else:
-        clean = predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
+    clean = clean_latents(scheduler, predicted, latents, sigma)
     stepped: Tensor = latents + (latents - clean) / sigma * (down - sigma) + noise * up
     return stepped
+
+
+def clean_latents(scheduler: Any, predicted: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
+    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means.
+
+    ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise. An Euler step to 0 ends there.
+    """
+    if scheduler.config.prediction_type == "epsilon":
+        return latents - sigma * predicted
+    return torch.as_tensor(predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1))
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:

@@ -15,7 +15,14 @@ from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 
-__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier", "take_weights"]
+__all__ = [
+    "Classifier",
+    "ClassifierScorer",
+    "Scorer",
+    "load_classifier",
+    "new_classifier",
+    "take_weights",
+]
 
 Classifier = HarmonyResNet | HarmonyJudge
 

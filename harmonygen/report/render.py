@@ -34,6 +34,7 @@ GATES = {
     "fmse-high": "the foreground changed beyond belief",
     "structure": "the foreground's structure was lost",
     "drift": "the background changed",
+    "score-low": "the judge's score is too low",
     "duplicate": "the same pixels as an earlier candidate",
 }
 """What each gate refuses, in words."""

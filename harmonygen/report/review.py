@@ -24,7 +24,7 @@ from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures,
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
-from harmonygen.runs.read import Run, is_run
+from harmonygen.runs.read import look_inside
 
 FILENAME = "review.html"
 HEIGHTS = ((500, 384), (2_500, 256))  # up to so many pictures, so many pixels high; more are SMALL
@@ -82,7 +82,7 @@ def write_review(
 
 def identify(folder: Path) -> Identity:
     """Read what decisions on a run, or on the run inside a build, must name."""
-    run = Run.look(folder if is_run(folder) else folder / "work" / "synthesize")
+    run = look_inside(folder)
     keep = run.plan["settings"]["keep"]
     notes = (f"This run kept '{keep}' of its candidates, so select cannot select again: synthesize with --keep all.",)
     count = int(run.selection["count"])

@@ -25,7 +25,7 @@ REJECTED = "review:rejected"
 
 _FIELDS = ("harmonygen", "folder", "plan_digest", "decisions")
 _ROW = {"pair_id", "k", "decision"}
-_REMEDY = "export it again from the page of harmonygen report RUN --review"
+_REMEDY = "export it again from the page of harmonygen review RUN, or of harmonygen report RUN --review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,29 @@ def read_decisions(path: Path) -> Decisions:
         UsageError: no such file, or one that is not exactly of the form above; the first fault is named.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise UsageError(f"cannot read decisions from '{path}' ({error}): {_REMEDY}") from error
+    return parse_decisions(content, f"'{path}'")
+
+
+def parse_decisions(content: bytes, where: str) -> Decisions:
+    """Read the content of a ``decisions.json``; ``where`` names it in messages.
+
+    Raises:
+        UsageError: it is not exactly of the form above; the first fault is named.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read decisions from {where} ({error}): {_REMEDY}") from error
     if not isinstance(value, dict) or set(value) != set(_FIELDS):
         found = ", ".join(map(repr, value)) if isinstance(value, dict) else f"a {type(value).__name__}"
-        raise UsageError(f"'{path}' holds no decisions (needs {', '.join(_FIELDS)}; found {found}): {_REMEDY}")
+        raise UsageError(f"{where} holds no decisions (needs {', '.join(_FIELDS)}; found {found}): {_REMEDY}")
     texts, rows = [value[name] for name in _FIELDS[:3]], value["decisions"]
     if not all(isinstance(text, str) for text in texts) or not isinstance(rows, list):
-        raise UsageError(f"'{path}' holds no decisions: three texts and the list 'decisions' are needed: {_REMEDY}")
-    return Decisions(value["folder"], value["plan_digest"], from_rows(rows, f"'{path}'"))
+        raise UsageError(f"{where} holds no decisions: three texts and the list 'decisions' are needed: {_REMEDY}")
+    return Decisions(value["folder"], value["plan_digest"], from_rows(rows, where))
 
 
 def write_decisions(path: Path, decisions: Decisions) -> None:
@@ -66,8 +79,13 @@ def write_decisions(path: Path, decisions: Decisions) -> None:
     Raises:
         StorageError: it cannot be written.
     """
+    write_json(path, decisions_json(decisions))
+
+
+def decisions_json(decisions: Decisions) -> dict[str, Any]:
+    """Return what ``decisions.json`` holds."""
     head = {"harmonygen": harmonygen.__version__, "folder": decisions.folder, "plan_digest": decisions.plan_digest}
-    write_json(path, {**head, "decisions": to_rows(decisions.of)})
+    return {**head, "decisions": to_rows(decisions.of)}
 
 
 def from_rows(rows: Sequence[Any], where: str) -> dict[tuple[str, int], Decision]:
@@ -110,7 +128,7 @@ def refuse_foreign(decisions: Decisions, plan_digest: str, candidates: Collectio
             f"these decisions are of the run '{decisions.folder}' with plan {decisions.plan_digest or '(none)'}, "
             f"this run's plan is {plan_digest or '(none)'}: give the decisions.json that was exported for this run"
         )
-    if unknown := sorted(set(decisions.of) - set(candidates)):
+    if unknown := sorted(key for key in decisions.of if key not in candidates):
         pairs = {pair_id for pair_id, _ in candidates}
         raise UsageError(f"the run does not have {_named(unknown, pairs)}: {_REMEDY}")
 

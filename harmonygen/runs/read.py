@@ -6,6 +6,7 @@ Every verb that takes a run reads it here, so that all of them refuse the same f
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +18,11 @@ import pyarrow.compute as pc
 
 from harmonygen.errors import UsageError
 from harmonygen.records import CellSource, Quarantined
-from harmonygen.runs.decisions import Decision, from_rows
+from harmonygen.runs.decisions import Decision, Decisions, from_rows
 from harmonygen.runs.identity import DIGEST_COLUMNS, Noted, changed, noted_of, of_noted, refuse_changed
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
-from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light
+from harmonygen.runs.review_log import reviewed
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, judge_columns, read_cells, read_light
 from harmonygen.storage.parquet_cells import IMAGE
 from harmonygen.storage.shards import file_metadata, open_parquet, read_json, reading, shard_files, unpack_quarantine
 
@@ -32,6 +34,9 @@ SELECTION = "selection.json"
 """What `select` and `score` chose by; a run that was never selected again has none."""
 SELECTION_KEY = b"harmonygen.selection"
 """Footer key of a shard: the digest of the selection that it holds."""
+
+JUDGES = "judges"
+"""Key of a plan and of a selection: the digests of several judges by name; of one judge there is none."""
 
 PAIRS, CANDIDATES = "pairs", "candidates"
 _LIGHT = (
@@ -52,6 +57,16 @@ def is_run(folder: str | Path) -> bool:
         return plan.is_file() and bool(read_plan(plan.parent, VERB))
     except UsageError:
         return False
+
+
+def look_inside(folder: Path) -> Run:
+    """Read what there is of the run in a folder, or of the run inside a build.
+
+    Raises:
+        UsageError: there is none.
+    """
+    inside = folder / "work" / "synthesize"
+    return Run.look(inside if is_run(inside) and not is_run(folder) else folder)
 
 
 def is_usable(gate: str, review: str) -> bool:
@@ -97,6 +112,7 @@ class Run:
         run = cls.look(folder)
         run.refuse_unfinished()
         run._refuse_half_selected()
+        run._tell_pending()
         return run
 
     @classmethod
@@ -142,6 +158,16 @@ class Run:
                 f"another one than {SELECTION}): repeat the select or score command to finish it"
             )
 
+    def _tell_pending(self) -> None:
+        if pending := self.pending():
+            logging.getLogger("harmonygen").warning(
+                "%d decisions of the review of '%s' are not in its selection yet, and do not count: run harmonygen "
+                "select %s to apply them",
+                pending,
+                self.folder,
+                self.folder,
+            )
+
     @property
     def plan_digest(self) -> str:
         """The digest of everything that decides what the run makes."""
@@ -159,19 +185,48 @@ class Run:
             return self.reselected
         settings = self.plan["settings"]
         first = {"rule": settings["rule"], "gates": settings["gates"], "count": 1, "seed": settings["seed"]}
-        return {**first, "classifier_digest": self.plan["classifier_digest"]}
+        return {**first, "classifier_digest": self.plan["classifier_digest"], **self._judged_by(self.plan)}
+
+    def _judged_by(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how several judges' scores are combined, if there are several."""
+        if not plan.get(JUDGES):
+            return {}
+        return {JUDGES: plan[JUDGES], **{name: plan["settings"][name] for name in ("combine", "min_score")}}
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The names of the judges in force, if there are several; of one judge, ``p_composite`` is the score."""
+        return tuple(self.selection.get(JUDGES, ()))
 
     @cached_property
     def decisions(self) -> dict[tuple[str, int], Decision]:
         """What a reviewer decided, by pair id and k."""
         return from_rows(self.reselected.get("decisions", []), f"'{self.folder / SELECTION}'")
 
+    def reviewed(self) -> Decisions | None:
+        """Return the decisions of the review in the run's folder, None if there is no review.
+
+        Raises:
+            UsageError: it is the review of another run, or damaged.
+        """
+        made = reviewed(self.folder, self.plan_digest)
+        return None if made is None else Decisions(self.folder.resolve().name, self.plan_digest, made)
+
+    def pending(self) -> int:
+        """Count the decisions by which the review in the run's folder and the run's selection differ.
+
+        Raises:
+            UsageError: as for :meth:`reviewed`.
+        """
+        made = self.reviewed()
+        return 0 if made is None else len(dict(made.of.items() ^ self.decisions.items()))
+
     def rows(self) -> pa.Table:
         """Return every candidate that is kept, without its image.
 
-        The columns are those of the candidate files, with ``composite`` holding the file name alone, and ``part`` and
-        ``row`` (where the candidate lies), ``review`` (``accept``, ``reject`` or "") and ``usable``
-        (:func:`is_usable`).
+        The columns are those of the candidate files (those of several judges too), with ``composite`` holding the file
+        name alone, and ``part`` and ``row`` (where the candidate lies), ``review`` (``accept``, ``reject`` or "") and
+        ``usable`` (:func:`is_usable`).
 
         Raises:
             UsageError: a file lacks columns.
@@ -181,11 +236,12 @@ class Run:
 
     @cached_property
     def _rows(self) -> pa.Table:
-        return pa.concat_tables([self.part_rows(part) for part in range(len(self.parts))])
+        parts = [self.part_rows(part) for part in range(len(self.parts))]
+        return pa.concat_tables(parts, promote_options="default" if self.judges else "none")
 
     def part_rows(self, part: int) -> pa.Table:
         """Return the rows of one shard, as :meth:`rows` returns those of all."""
-        table = read_light(self.parts[part], _LIGHT)
+        table = read_light(self.parts[part], (*_LIGHT, *self._judge_columns(part)))
         keys = zip(table["pair_id"].to_pylist(), table["k"].to_pylist(), strict=True)
         review = [str(self.decisions.get(key, "")) for key in keys]
         usable = [is_usable(*both) for both in zip(table["gate"].to_pylist(), review, strict=True)]
@@ -199,6 +255,11 @@ class Run:
         for name, column in added.items():
             table = table.append_column(name, column)
         return table
+
+    def _judge_columns(self, part: int) -> list[str]:
+        """Return the columns of several judges that a shard has: all of them, unless a scoring is half done."""
+        wanted = judge_columns(self.judges)
+        return [name for name in open_parquet(self.parts[part]).schema_arrow.names if name in wanted] if wanted else []
 
     def usable(self) -> pa.Table:
         """Return the rows of the candidates that may be used: by the one rule, :func:`is_usable`."""

@@ -372,8 +372,8 @@ def is_abandoned(stray: Path) -> bool:
 
 
 @contextmanager
-def locked(folder: Path, name: str) -> Iterator[None]:
-    """Hold ``folder``'s lock ``name``; raise UsageError at once if another process holds it.
+def locked(folder: Path, name: str, refusal: str = "") -> Iterator[None]:
+    """Hold ``folder``'s lock ``name``; raise UsageError (``refusal``) at once if another process holds it.
 
     The lock's file is removed at the end, while it is held: who waited on it finds it unlinked, and takes a new one.
     """
@@ -383,7 +383,8 @@ def locked(folder: Path, name: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise UsageError(f"another run is writing to '{folder}': wait for it, or choose another --out") from error
+            usual = f"another run is writing to '{folder}': wait for it, or choose another --out"
+            raise UsageError(refusal or usual) from error
     try:
         yield
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from harmonygen.pictures.images import ImageU8, Mask
@@ -36,17 +38,32 @@ class GateMeter:
         )
 
 
-def first_failure(values: GateValues, limits: GateSettings) -> str:
-    """Return the name of the first gate a candidate fails, or an empty string.
+DUPLICATE = "duplicate"
+"""The gate that a candidate fails whose pixels an earlier one of its pair has."""
 
-    >>> first_failure(GateValues(clipped=0.5, fmse=900, structure=0.99, drift=0), GateSettings())
-    'clipped'
+
+def gate_checks(values: GateValues, score: Any, limits: GateSettings) -> list[tuple[str, Any]]:
+    """Return each gate's name and whether it is kept: the one place where values are compared with limits.
+
+    The fields of ``values``, and ``score``, are numbers, or arrays of one shape; the answers are of that shape. A score
+    that is NaN keeps its gate: :data:`harmonygen.synthesis.select.NO_SCORE` refuses it by a name of its own.
     """
-    checks = (
+    return [
         ("clipped", values.clipped <= limits.max_clipped),
         ("fmse-low", values.fmse >= limits.min_fmse),
         ("fmse-high", values.fmse <= limits.max_fmse),
         ("structure", values.structure >= limits.min_structure),
         ("drift", values.drift <= limits.max_drift),
-    )
-    return next((name for name, kept in checks if not kept), "")
+        ("score-low", np.logical_not(score < limits.min_p_composite)),
+    ]
+
+
+def first_failure(values: GateValues, score: float, limits: GateSettings, duplicate: bool = False) -> str:
+    """Return the name of the first gate a candidate fails, or an empty string.
+
+    >>> first_failure(GateValues(clipped=0.5, fmse=900, structure=0.99, drift=0), 0.9, GateSettings())
+    'clipped'
+    """
+    if duplicate:
+        return DUPLICATE
+    return next((name for name, kept in gate_checks(values, score, limits) if not kept), "")

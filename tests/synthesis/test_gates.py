@@ -113,13 +113,13 @@ def test_values_keep_their_ranges_and_fmse_is_the_metric(seed, share):
     ],
 )
 def test_first_failure_names_the_first_gate_that_fails(change, gate):
-    assert first_failure(GateValues(**{**GOOD, **change}), GateSettings()) == gate
+    assert first_failure(GateValues(**{**GOOD, **change}), 0.5, GateSettings()) == gate
 
 
 def test_limits_themselves_pass():
     limits = GateSettings(max_clipped=0.1, min_fmse=50, max_fmse=60, min_structure=0.9, max_drift=0.01)
-    assert first_failure(GateValues(0.1, 50, 0.9, 0.01), limits) == ""
-    assert first_failure(GateValues(0.1, 60, 0.9, 0.01), limits) == ""
+    assert first_failure(GateValues(0.1, 50, 0.9, 0.01), 0.5, limits) == ""
+    assert first_failure(GateValues(0.1, 60, 0.9, 0.01), 0.5, limits) == ""
 
 
 @pytest.mark.skipif(not TRIPLETS.is_file(), reason="the shared triplets are not here")
@@ -139,6 +139,6 @@ def test_ten_authentic_composites_pass_the_default_gates(tmp_path):
         real = np.asarray(Image.open(subset / "real_images" / f"{photo}.jpg").convert("RGB").resize(size, 2))
         seen = np.asarray(opened.convert("RGB").resize(size, 2))
         pasted = np.where(mask[..., None], seen, real)  # the files are JPEG: their background drifts
-        failures[composite.name] = first_failure(GateMeter(real, mask)(pasted), GateSettings())
+        failures[composite.name] = first_failure(GateMeter(real, mask)(pasted), 0.5, GateSettings())
     assert len(failures) == 10
     assert set(failures.values()) == {""}, failures

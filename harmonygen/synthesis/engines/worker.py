@@ -61,8 +61,8 @@ def build_context(job: ShardJob, device: str) -> ShardContext:
     if (runtime := runtime_version(settings.runtime)) != job.runtime:
         raise UsageError(f"a worker has {runtime}, the run was planned with {job.runtime}: install the same everywhere")
     generator, scorer = load_generator(settings, job.pairs, device), load_scorer(settings, device)
-    _same_weights(settings.model, generator.digest, job.run_columns["model_digest"])
-    _same_weights(settings.classifier, scorer.digest, job.classifier_digest)
+    _same_weights(settings.weights, generator.digest, job.run_columns["model_digest"])
+    _same_weights(", ".join(settings.judge) or settings.classifier, scorer.digest, job.classifier_digest)
     sizing = sizing_of(settings, generator)
     return ShardContext(settings, job.plan_digest, job.run_columns, sizing, job.pairs, generator, scorer)
 

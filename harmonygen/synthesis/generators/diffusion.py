@@ -11,16 +11,16 @@ import numpy as np
 from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.device import Device, Sampling
+from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail
+from harmonygen.synthesis.settings import CandidateSettings
 
 _THREADS = 2
-_FIVE_STEPS = Sampling(steps=5)
 
 
 class DiffusionGenerator:
@@ -32,7 +32,7 @@ class DiffusionGenerator:
         self,
         model: Denoiser,
         digest: str = "",
-        sampling: Sampling = _FIVE_STEPS,
+        sampling: Sampling = AS_STATED,
         batch: int = 16,
         detail: Detail = "transfer",
         decoded: Decoded = "foreground",
@@ -69,3 +69,13 @@ class DiffusionGenerator:
             return lambda picture01: paste(to_u8(picture01), photo.image_u8, photo.mask)
         how = self.draw.model.spec.transfer
         return DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, how)
+
+
+def make_diffusion(run: CandidateSettings, device: Device) -> DiffusionGenerator:
+    """Load the generator that a run's settings name, compiled if they ask for it."""
+    keep_memory()
+    sampling = Sampling(run.steps, posterior=run.posterior)
+    generator = DiffusionGenerator.from_pretrained(run.model, device, sampling, run.detail, run.decoded)
+    if run.compile:
+        generator.draw.model.compile()
+    return generator

@@ -1,0 +1,144 @@
+"""What is looked at, and in which order: filters and sorting as they stand in the page's address.
+
+Every field of a :class:`Query` is a parameter of the address under the same name, and a bound of a column ``x`` is
+``x_min`` or ``x_max``. Bounds are inclusive; a row whose value is not known fits no bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from harmonygen.errors import UsageError, listed
+from harmonygen.recipes import nearest
+from harmonygen.review.columns import NUMBERS, Bools, Columns, Ints
+from harmonygen.review.ledger import ACCEPTED, REJECTED, Desk
+
+Scope = Literal["selected", "all"]
+Decided = Literal["any", "open", "done", "accept", "reject", "disputed", "noted"]
+Duplicates = Literal["any", "pixels", "photo", "none"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "scope": get_args(Scope),
+    "decided": get_args(Decided),
+    "duplicates": get_args(Duplicates),
+}
+_BOUNDS = {f"{name}_{end}": (name, end) for name in NUMBERS for end in ("min", "max")}
+
+
+@dataclass(frozen=True)
+class Query:
+    """Filters and order.
+
+    ``scope``: the candidates that stand to be selected (and those that are decided), or all. ``decided``: by this
+    reviewer, ``disputed`` among reviewers, ``noted`` with a tag or comment. ``gate``: ``passed``, ``refused`` or the
+    name of a gate. ``duplicates``: the pixels of an earlier candidate, or a photo and mask that another pair has too.
+    ``find`` is a part of the pair's id. ``sort`` is ``run`` or a column, with ``-`` in front for the largest first.
+    ``bounds`` are inclusive limits by column, infinite where open.
+    """
+
+    scope: Scope = "selected"
+    decided: Decided = "any"
+    gate: str = ""
+    subset: str = ""
+    duplicates: Duplicates = "any"
+    find: str = ""
+    tag: str = ""
+    sort: str = "run"
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Query:
+        """Read a query from an address's parameters; those of the page's other parts are to be left out.
+
+        Raises:
+            UsageError: an unknown parameter or value, all of them at once.
+        """
+        plain = [each.name for each in fields(cls) if each.name != "bounds"]
+        faults = [
+            f"unknown parameter {name!r}{nearest(name, [*plain, *_BOUNDS])}"
+            for name in given
+            if name not in plain and name not in _BOUNDS
+        ]
+        for name, choices in _CHOICES.items():
+            if given.get(name, choices[0]) not in choices:
+                faults.append(f"{name} is {given[name]!r}: give {', '.join(choices)}")
+        if given.get("sort", "run").removeprefix("-") not in ("run", *NUMBERS):
+            faults.append(f"sort is {given['sort']!r}: give run, {', '.join(NUMBERS)}")
+        bounds: dict[str, tuple[float, float]] = {}
+        for name, (column, end) in _BOUNDS.items():
+            if name in given:
+                low, high = bounds.get(column, (-math.inf, math.inf))
+                value = _number(given[name])
+                faults += [f"{name} is {given[name]!r}: give a number"] if math.isnan(value) else []
+                bounds[column] = (value, high) if end == "min" else (low, value)
+        if faults:
+            raise UsageError(listed(faults, between="; "))
+        return cls(**cast("dict[str, Any]", {name: given[name] for name in plain if name in given}), bounds=bounds)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def mask_of(query: Query, columns: Columns, desk: Desk, reviewer: str) -> Bools:
+    """Return which rows (N,) a query lets through, for a reviewer."""
+    kept = np.ones(columns.rows, dtype=bool)
+    for name, (low, high) in query.bounds.items():
+        values = columns.values[name]
+        with np.errstate(invalid="ignore"):
+            kept &= (values >= low) & (values <= high)
+    if query.gate:
+        kept &= _gated(query.gate, columns)
+    of_pair = np.ones(columns.pairs, dtype=bool)
+    if query.subset:
+        of_pair &= columns.subset == (columns.subsets.index(query.subset) if query.subset in columns.subsets else -1)
+    if query.find:
+        found = pc.match_substring(columns.ids, query.find, ignore_case=True)
+        of_pair &= found.to_numpy(zero_copy_only=False)
+    if query.duplicates == "photo":
+        of_pair &= columns.same_photo
+    elif query.duplicates != "any":
+        kept &= columns.is_duplicate() == (query.duplicates == "pixels")
+    if not of_pair.all():
+        kept &= of_pair[columns.pair]
+    return kept & _of_review(query, desk, reviewer)
+
+
+def _gated(gate: str, columns: Columns) -> Bools:
+    if gate in ("passed", "refused"):
+        return np.equal(columns.failed(), gate == "refused")
+    return np.equal(columns.gate, columns.gates.index(gate) if gate in columns.gates else -1)
+
+
+def _of_review(query: Query, desk: Desk, reviewer: str) -> Bools:
+    own = desk.codes(reviewer)
+    kept = desk.standing(reviewer) if query.scope == "selected" else np.ones(len(own), dtype=bool)
+    if query.decided in ("open", "done"):
+        kept = kept & ((own == 0) == (query.decided == "open"))
+    elif query.decided in ("accept", "reject"):
+        kept = kept & (own == (ACCEPTED if query.decided == "accept" else REJECTED))
+    elif query.decided == "disputed":
+        kept = kept & desk.disputed()
+    elif query.decided == "noted":
+        kept = kept & desk.noted(reviewer)
+    return kept & desk.tagged(reviewer, query.tag) if query.tag else kept
+
+
+def order_of(query: Query, columns: Columns, kept: Bools) -> npt.NDArray[np.int32]:
+    """Return the rows of a mask in the query's order; equal ones as in the run, unknown values last."""
+    rows: Ints = np.flatnonzero(kept).astype(np.int32)
+    name = query.sort.removeprefix("-")
+    if name == "run":
+        return rows[::-1] if query.sort.startswith("-") else rows
+    values = columns.values[name][rows]
+    return rows[np.argsort(-values if query.sort.startswith("-") else values, kind="stable")]
