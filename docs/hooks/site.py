@@ -68,6 +68,8 @@ def _relinked(found: re.Match[str], source: str, address: str) -> str:
     if "://" in target or target.startswith("mailto:") or not path:
         return found[0]
     whole = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    if whole.startswith("docs/") and (ROOT / whole).is_dir():
+        return f"{words} (`{whole}`)"
     if whole.startswith("docs/"):
         place = whole.removeprefix("docs/")
     elif whole in _PAGE_OF:

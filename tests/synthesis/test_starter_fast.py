@@ -27,21 +27,21 @@ def fmse(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
 
 def test_it_runs_in_synthesize_in_one_step(photo_folder, tmp_path):
     settings = SynthesizeSettings(
-        data=str(photo_folder), model="starter-fast", k=4, out=tmp_path / "run", resolution=64, limit=2
+        data=str(photo_folder), model="starter-fast", k=3, out=tmp_path / "run", resolution=64, limit=2
     )
     synthesize(settings)
     run = Run.open(tmp_path / "run")
     assert run.plan["settings"]["steps"] == 1
     pictures = [cell for _, cell in run.composites(run.rows().to_pylist())]
-    assert len(pictures) == len(set(pictures)) == 8
+    assert len(pictures) == len(set(pictures)) == 6
 
 
 def test_its_candidates_are_its_teachers_and_differ_as_much(make_photo):
-    photo = make_photo(height=192, width=256, resolution=128)
-    fast, slow = (candidates(name, photo, 6) for name in ("starter-fast", "starter"))
+    photo = make_photo(height=96, width=128, resolution=96)
+    fast, slow = (candidates(name, photo, 4) for name in ("starter-fast", "starter"))
     outside = ~photo.mask
     assert all(np.array_equal(each[outside], photo.image_u8[outside]) for each in fast)
-    pairs = [(a, b) for a in range(6) for b in range(a)]
+    pairs = [(a, b) for a in range(4) for b in range(a)]
     between = [np.median([fmse(of[a], of[b], photo.mask) for a, b in pairs]) for of in (fast, slow)]
     assert 0.5 < between[0] / between[1] < 2
     to_teacher = np.median([fmse(a, b, photo.mask) for a, b in zip(fast, slow, strict=True)])
