@@ -11,6 +11,7 @@ import torch
 from harmonygen.models import denoiser
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec, draw_noise
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.draw import PictureDecoder
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
 
 TOLERANCE = 1  # 8-bit steps: batches of 1, 4 and 10 may add up in another order
@@ -121,8 +122,35 @@ def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost(generator, m
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     generator.draw.batch = 8
     made = list(generator(photo, draw(photo, 5)))
-    assert seen == [5, 4, 2, 2, 1]
+    assert seen == [5, 2, 2, 1]
     assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
+
+
+def test_where_the_decoder_runs_out_of_memory_nothing_is_denoised_again(generator, make_photo, draw, monkeypatch):
+    photo = make_photo(detail="decode")
+    expected = list(generator(photo, draw(photo, 5)))
+    sample, decode, denoised, decoded = generator.draw.model.sample, PictureDecoder.__call__, [], []
+
+    def noted(condition, mask, seeds, *how):
+        denoised.append(len(seeds))
+        return sample(condition, mask, seeds, *how)
+
+    def scarce(self, latents, features=None):
+        decoded.append(len(latents))
+        if len(latents) > 1:
+            raise torch.OutOfMemoryError("no memory")
+        return decode(self, latents, features)
+
+    monkeypatch.setattr(generator.draw.model, "sample", noted)
+    monkeypatch.setattr(PictureDecoder, "__call__", scarce)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    generator.draw.batch = generator.draw.decode_batch = 8
+    made = list(generator(photo, draw(photo, 5)))
+    assert denoised == [5]
+    assert decoded == [5, 2, 1, 1, 1, 1, 1]
+    assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
+    list(generator(photo, draw(photo, 2)))
+    assert decoded[7:] == [1, 1]  # it stays so
 
 
 @pytest.fixture
