@@ -13,6 +13,8 @@ from harmonygen.models.denoiser import Denoiser, DenoiserSpec, draw_noise
 from harmonygen.models.device import Device, Sampling
 from harmonygen.models.draw import PictureDecoder
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
+from harmonygen.synthesis.load import sizing_of
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 TOLERANCE = 1  # 8-bit steps: batches of 1, 4 and 10 may add up in another order
 
@@ -195,3 +197,9 @@ def test_shared_noise_has_unit_variance_and_its_share_in_common():
     assert float(noise.mean(dim=(2, 3)).var()) == pytest.approx(0.5 + 0.5 / 64, abs=0.05)
     white = torch.cat([draw_noise((1, 4, 8, 8), source, 0.0) for _ in range(400)])
     assert float(white.mean(dim=(2, 3)).var()) == pytest.approx(1 / 64, abs=0.004)
+
+
+@pytest.mark.parametrize(("compiled", "resolution", "multiple"), [(False, 128, 8), (True, 128, 64), (True, 32, 32)])
+def test_a_compiled_model_works_at_few_sizes(generator, compiled, resolution, multiple):
+    settings = SynthesizeSettings(compile=compiled, resolution=resolution)
+    assert sizing_of(settings, generator).multiple == multiple
