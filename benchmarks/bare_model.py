@@ -1,6 +1,7 @@
 """What `synthesize` costs over its model calls alone.
 
     python benchmarks/bare_model.py --data photos.csv
+    python benchmarks/bare_model.py --data photos.csv --runtime openvino --model starter-fast --steps 1
     python benchmarks/bare_model.py --data photos.csv --size sd15 --resolution 512 --device cuda --dtype bfloat16
 
 Bare: every photo's tensors lie ready; encode once, features once, K candidates denoised together and decoded, then K
@@ -42,9 +43,9 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
     from harmonygen.models.draw import PictureDecoder, to_pm1
     from harmonygen.models.window_decoder import window_around
 
-    draw, classifier = context.generator.draw, context.scorer.model
-    model, side = draw.model, classifier.spec.input_size
-    parameter = next(classifier.parameters())
+    draw, scorer = context.generator.draw, context.scorer
+    model, side = draw.model, scorer.model.spec.input_size
+    parameter = next(scorer.model.parameters())
     images = torch.rand(k, 3, side, side).to(parameter.device, parameter.dtype)
     inside = torch.ones(k, 1, side, side).to(parameter.device, parameter.dtype)
     ready = [
@@ -62,7 +63,7 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
             for start in range(0, k, draw.batch):
                 seeds = range(start, min(k, start + draw.batch))
                 pictures(model.sample(condition, cells, seeds, draw.sampling)).cpu()
-            classifier.p_composite(images, inside).tolist()
+            scorer.probabilities(scorer.network(images, inside)).tolist()
 
     return calls
 
@@ -81,7 +82,8 @@ def settings_of(options: argparse.Namespace, folder: Path) -> Any:
         steps=options.steps,
         device=options.device,
         dtype=options.dtype,
-        **make_weights(folder, options.size),
+        runtime=options.runtime,
+        **make_weights(folder, options.size, options.model),
     )
 
 
@@ -129,8 +131,9 @@ def main() -> int:
     made = options.limit * options.k
     mean = (bare + again) / 2
     print(
-        f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.dtype}, "
-        f"{options.device}, {options.threads} threads, one worker\n"
+        f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.model}, "
+        f"{options.steps} steps, {options.dtype}, {options.device}, {options.runtime}, {options.threads} threads, one "
+        "worker\n"
     )
     print("| what | seconds | candidates/s | bare calls' share |\n|---|---:|---:|---:|")
     print(f"| bare model calls (before {bare:.1f}, after {again:.1f}) | {mean:.1f} | {made / mean:.2f} | 1.00 |")

@@ -27,10 +27,14 @@ from harmonygen.models.harmony_vae import HarmonyVAE
 _WIDTHS = (320, 640, 1280, 1280)
 _VAE_WIDTHS = (128, 256, 512, 512)
 _TOKENS, _PROMPT = 77, 768
+LIGHT_WIDTHS, LIGHT_BLOCKS = (256, 128), 2  # recipe train/sd15-light-decoder
 
 
-def build(scale: float, harmony: bool, device: str, dtype: torch.dtype) -> Denoiser:
-    """Build the architecture with random weights; ``scale`` multiplies every width (rounded to 32)."""
+def build(scale: float, harmony: bool, device: str, dtype: torch.dtype, light: bool = False) -> Denoiser:
+    """Build the architecture with random weights; ``scale`` multiplies every width (rounded to 32).
+
+    ``light`` gives the Harmony-VAE a light decoder.
+    """
     widths, vae_widths = ([max(32, round(w * scale / 32) * 32) for w in part] for part in (_WIDTHS, _VAE_WIDTHS))
     unet = UNet2DConditionModel(
         sample_size=64,
@@ -50,6 +54,9 @@ def build(scale: float, harmony: bool, device: str, dtype: torch.dtype) -> Denoi
         scaling_factor=0.18215,
     )
     decoder = HarmonyVAE.from_autoencoder(vae, "inverse") if harmony else vae
+    if light:
+        small = [max(8, round(width * scale / 8) * 8) for width in LIGHT_WIDTHS]
+        decoder = decoder.lightened(small, LIGHT_BLOCKS)
     model = Denoiser(
         unet, decoder, new_scheduler("epsilon"), torch.zeros(1, _TOKENS, _PROMPT), DenoiserSpec(resolution=512)
     )

@@ -205,6 +205,7 @@ def run_synthesize(options: argparse.Namespace, weights: dict[str, str], out: Pa
         steps=options.steps,
         device=options.device,
         dtype=options.dtype,
+        runtime=options.runtime,
         workers=options.workers,
         shard_size=max(1, options.limit // (2 * options.workers)),
         **weights,
@@ -213,10 +214,10 @@ def run_synthesize(options: argparse.Namespace, weights: dict[str, str], out: Pa
     return {"seconds": time.perf_counter() - began, "made": result.summary["candidates"]}
 
 
-def make_weights(folder: Path, size: str) -> dict[str, str]:
+def make_weights(folder: Path, size: str, model: str = "starter") -> dict[str, str]:
     """Return where the weights are; those of Stable Diffusion 1.5's size are made, random."""
     if size == "starter":
-        return {"model": "starter", "classifier": "starter"}
+        return {"model": model, "classifier": "starter"}
     import torch
     from full_size import build
 
@@ -249,6 +250,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=int, default=5)
     made.add_argument("--resolution", type=int, default=256)
     made.add_argument("--batch", type=int, default=16, help="pairs a batch of the plain procedure")
+    made.add_argument("--model", default="starter", help="checkpoint of --size starter")
+    made.add_argument("--runtime", default="torch", help="of synthesize")
     made.add_argument("--size", choices=["starter", "sd15"], default="starter")
     made.add_argument("--device", default="cpu")
     made.add_argument("--dtype", default="float32")
@@ -267,7 +270,7 @@ def main() -> int:
         print(json.dumps(SIDES[options.side](options, options.weights, options.out)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        weights = make_weights(Path(folder), options.size)
+        weights = make_weights(Path(folder), options.size, options.model)
         found = {side: in_own_process(side, weights, Path(folder) / side, options.threads) for side in SIDES}
     plain, ours = found["plain"], found["synthesize"]
     print(

@@ -41,7 +41,7 @@ def counter() -> FlopCounterMode:
 
 
 @contextmanager
-def parts_timed(model: object, classifier: object, device: str) -> Iterator[dict[str, list[float]]]:
+def parts_timed(model: object, scorer: object, device: str) -> Iterator[dict[str, list[float]]]:
     """Collect seconds and operations of the model's calls by part; counting slows them, so each is made twice."""
     found: dict[str, list[float]] = {}
     usual = {}
@@ -71,7 +71,7 @@ def parts_timed(model: object, classifier: object, device: str) -> Iterator[dict
     watch(model, "features", "its features")
     watch(model, "sample", "denoise")
     watch(WindowDecoder, "__call__", "decode around the foreground")
-    watch(classifier, "p_composite", "score")
+    watch(scorer, "network", "score")
     try:
         yield found
     finally:
@@ -88,7 +88,7 @@ def main() -> int:
         settings = settings_of(options, Path(folder))
         context, calls = warm_calls(settings)
         peak = matrix_peak(options.device, getattr(torch, options.dtype))
-        with parts_timed(context.generator.draw.model, context.scorer.model, options.device) as parts:
+        with parts_timed(context.generator.draw.model, context.scorer, options.device) as parts:
             calls()
         with counter() as counted:
             calls()

@@ -28,7 +28,7 @@ def examine() -> list[Finding]:
     """Look at Python, packages, devices, disk and starter weights."""
     findings = [Finding("python", "ok", f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores")]
     findings += [_package(name) for name in _PACKAGES]
-    findings += [_device(), _disk(), *_starter(), _ray()]
+    findings += [_device(), _disk(), *_starter(), _ray(), *_runtimes()]
     return findings
 
 
@@ -75,3 +75,14 @@ def _ray() -> Finding:
     if importlib.util.find_spec("ray"):
         return Finding("ray", "ok", "--engine ray works")
     return Finding("ray", "limited", "not installed: pip install 'harmonygen[ray]' for --engine ray; --workers works")
+
+
+def _runtimes() -> list[Finding]:
+    from harmonygen.models.installed import PACKAGES
+
+    found = []
+    for name, package in PACKAGES.items():
+        there = _package(package)
+        missing = f"not installed: pip install 'harmonygen[{name}]' for --runtime {name}; torch works"
+        found.append(there if there.state == "ok" else Finding(package, "limited", missing))
+    return found

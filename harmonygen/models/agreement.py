@@ -111,6 +111,7 @@ def _compare_pictures(model: Denoiser, network: Network, dtype: torch.dtype) -> 
     def apart(some: Tensor) -> float:
         return float((some - usual).abs().max())
 
+    model.network = None
     usual, allowed = levels(model), _LEVELS
     if dtype != torch.float32:
         rounded = Denoiser(*copy.deepcopy((model.unet, model.vae, model.scheduler)), model.null_embedding, model.spec)

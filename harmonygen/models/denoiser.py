@@ -8,8 +8,9 @@ with the checkpoint. Legend: B batch, K candidates, H W pixels, h w latent cells
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Poste
 
 Direction = Literal["inverse", "forward"]
 UNET_CHANNELS = 9
+_SIZES_COMPILED = 64
 NULL_EMBEDDING = "null_embedding.safetensors"
 _SAMPLERS = {"euler-ancestral": EulerAncestralDiscreteScheduler, "euler": EulerDiscreteScheduler}
 
@@ -137,6 +139,7 @@ class Denoiser:
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
         self.compiled = False
+        self._largest = 0  # batch so far, of a compiled UNet
         self.network: Callable[[Tensor, Tensor], Tensor] | None = None
         """What computes the UNet in torch's place: takes and gives what :class:`NoiseNet` does."""
 
@@ -176,9 +179,15 @@ class Denoiser:
         self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
         return self
 
-    def compile(self) -> Denoiser:
-        """Have torch compile the UNet: minutes at the first call of each size and batch; return self."""
-        self.unet.compile()
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> Denoiser:
+        """Have torch compile the UNet, once for each size of latents (minutes); return self.
+
+        A batch smaller than the largest so far is filled up to it, so that the last draws of a photo, or one that is
+        drawn again, are not compiled for.
+        """
+        settings: Any = torch._dynamo.config
+        settings.recompile_limit = max(settings.recompile_limit, _SIZES_COMPILED)
+        self.unet.compile(backend=backend, dynamic=False)
         self.compiled = True
         return self
 
@@ -341,8 +350,20 @@ class Denoiser:
         if self.network is not None:
             yield self.network
             return
-        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
-            yield NoiseNet(self.unet, self.null_embedding)
+        net = NoiseNet(self.unet, self.null_embedding)
+        if self.compiled:  # without constant_prompt, whose layers would be compiled again
+            yield partial(self._filled_up, net)
+            return
+        with constant_prompt(self.unet):
+            yield net
+
+    def _filled_up(self, net: NoiseNet, unet_input: Tensor, timestep: Tensor) -> Tensor:
+        """Predict for a batch that is filled up to the largest so far."""
+        count = len(unet_input)
+        self._largest = max(self._largest, count)
+        more = unet_input[-1:].expand(self._largest - count, -1, -1, -1)
+        predicted: Tensor = net(torch.cat([unet_input, more]), timestep)
+        return predicted[:count]
 
     @torch.no_grad()
     def pictures(self, image_pm1: Tensor, mask: Tensor, seeds: Sequence[int], sampling: Sampling = AS_STATED) -> Tensor:

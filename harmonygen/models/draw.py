@@ -6,6 +6,8 @@ Both directions use it: K candidates of a real photo, or N harmonized results of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +20,14 @@ from harmonygen.models.window_decoder import Window, WindowDecoder, window_aroun
 from harmonygen.pictures.images import ImageU8, Mask, Picture01
 from harmonygen.settings import Decoded
 
+Made = TypeVar("Made")
+
 
 class PictureSampler:
-    """A denoiser with how it is sampled. ``batch`` is halved, and stays so, when memory runs out.
+    """A denoiser with how it is sampled.
 
+    ``batch`` draws are denoised together and ``decode_batch`` of them decoded: either is halved, and stays so, when
+    memory runs out in it. A decoder asks for more memory than a UNet, and gains less from company.
     ``decoded`` says what of a picture is decoded: the whole, or a window around the foreground, where the rest is the
     condition image's own.
     """
@@ -33,7 +39,8 @@ class PictureSampler:
         batch: int = 16,
         decoded: Decoded = "whole",
     ) -> None:
-        self.model, self.sampling, self.batch, self.decoded = model, sampling, batch, decoded
+        self.model, self.sampling, self.decoded = model, sampling, decoded
+        self.batch = self.decode_batch = batch
 
     @torch.no_grad()
     def __call__(self, image_u8: ImageU8, mask: Mask, seeds: Sequence[int]) -> Iterator[Picture01]:
@@ -53,29 +60,36 @@ class PictureSampler:
         features = model.features(image_pm1, mask01)
         pictures_of = PictureDecoder(model, image_pm1, condition, features, window)
 
-        def draw(batch: Sequence[int]) -> Tensor:
+        def denoise(batch: Sequence[int]) -> tuple[Tensor, ConditionFeatures | None]:
             generators = generators_of(batch)
             latents = model.sample(condition, cells, generators, self.sampling, spread)
-            return pictures_of(latents, model.drawn_features(features, generators, self.sampling))
+            return latents, model.drawn_features(features, generators, self.sampling)
 
-        for pictures in self._in_batches(draw, seeds):
-            yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
+        def decode(latents: Tensor, drawn: ConditionFeatures | None, part: Sequence[int]) -> Tensor:
+            rows = slice(part[0], part[-1] + 1)
+            return pictures_of(latents[rows], drawn and drawn.of(rows))
 
-    def _in_batches(self, draw: Callable[[Sequence[int]], Tensor], seeds: Sequence[int]) -> Iterator[Tensor]:
-        """Yield what ``draw`` makes of the seeds, in batches that fit into memory."""
-        waiting = list(seeds)
+        for latents, drawn in self._in_batches(denoise, seeds, "batch"):
+            for pictures in self._in_batches(partial(decode, latents, drawn), range(len(latents)), "decode_batch"):
+                yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
+
+    def _in_batches(
+        self, work: Callable[[Sequence[int]], Made], items: Sequence[int], size: Literal["batch", "decode_batch"]
+    ) -> Iterator[Made]:
+        """Yield what ``work`` makes of the items, in batches of at most ``size`` that fit into memory."""
+        waiting = list(items)
         while waiting:
-            size = self.batch
+            tried = min(getattr(self, size), len(waiting))
             try:
-                drawn = draw(waiting[:size])
+                made = work(waiting[:tried])
             except torch.OutOfMemoryError:
-                if size == 1:
+                if tried == 1:
                     raise
                 torch.cuda.empty_cache()
-                self.batch = size // 2
+                setattr(self, size, tried // 2)
                 continue
-            waiting = waiting[size:]
-            yield drawn
+            waiting = waiting[tried:]
+            yield made
 
 
 class PictureDecoder:

@@ -56,6 +56,10 @@ class ConditionFeatures:
     latent: Tensor
     std: Tensor
 
+    def of(self, draws: slice) -> ConditionFeatures:
+        """Return the features of some draws of one photo, of which each may have a ``latent`` of its own."""
+        return self if len(self.latent) == 1 else replace(self, latent=self.latent[draws])
+
 
 class ConditionalEncoder(nn.Module):
     """The autoencoder's encoder with a mask beside the image, and one zero convolution a skip.

@@ -71,6 +71,7 @@ class DetailTransfer:
         self.real_low, self.real_u8, self.mask = cell_means(real_low01, self.cell), real_u8, mask
         self.block = block_side(how.radius, *self.real_low.shape[:2])
         self.radius, self.epsilon = how.radius // self.block, np.float32(how.epsilon)
+        self.box = _bounds(mask)
         self.weight = certain_foreground(mask, *self.real_low.shape[:2])
         self.inside = self.weight > 0
         self.cubic: CubicFit | None = None
@@ -139,16 +140,15 @@ class DetailTransfer:
         if not np.isfinite(generated_low01).all():
             raise InputError(NOT_FINITE)
         generated_low01 = cell_means(generated_low01, self.cell)
-        rows, columns = np.nonzero(self.mask.any(axis=1))[0], np.nonzero(self.mask.any(axis=0))[0]
         coefficients = self.map(generated_low01)
         base_low = self.real_low if coefficients is None else mapped01(coefficients, self.real_low)
         field = self.field(generated_low01 - base_low)
         planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
-        left, right = int(columns[0]), int(columns[-1]) + 1
-        strip = max(1, _STRIP_PIXELS // (right - left))
+        left, first, right, end = self.box
+        strip = max(1, _STRIP_PIXELS // max(1, right - left))
         composite = self.real_u8.copy()
-        for top in range(int(rows[0]), int(rows[-1]) + 1, strip):
-            box = (left, top, right, min(top + strip, int(rows[-1]) + 1))
+        for top in range(first, end, strip):
+            box = (left, top, right, min(top + strip, end))
             window = np.s_[box[1] : box[3], box[0] : box[2]]
             real = self.real_u8[window]
             base = None if coefficients is None else mapped_planes01(coefficients, real)
@@ -157,11 +157,19 @@ class DetailTransfer:
         return composite
 
 
+def _bounds(mask: Mask) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a mask's foreground; all 0 if there is none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def cell_means(picture: Floats, side: int) -> Floats:
     """Return the means (h / side, w / side, 3) of squares of a picture (h, w, 3), float32."""
     height, width, channels = picture.shape
-    cells = picture.astype(np.float32).reshape(height // side, side, width // side, side, channels)
-    means: Floats = cells.mean(axis=(1, 3), dtype=np.float32)
+    lines = picture.astype(np.float32).reshape(height // side, side, width * channels).sum(axis=1)
+    means: Floats = lines.reshape(height // side, width // side, side, channels).sum(axis=2) / np.float32(side**2)
     return means
 
 

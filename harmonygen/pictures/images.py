@@ -366,6 +366,8 @@ def encode(image_u8: ImageU8, image_format: str = "png", quality: int = 95) -> b
     """Encode (H, W, 3) uint8 RGB, or a boolean (H, W) mask, as ``png`` or ``webp`` (lossless) or ``jpeg``."""
     if image_u8.dtype == np.bool_:
         image_u8 = image_u8.astype(np.uint8) * 255
+    if image_format == "png" and image_u8.ndim == 3:
+        return png_chunks.png_of(image_u8)
     buffer = io.BytesIO()
     options: dict[str, dict[str, Any]] = {
         "png": {"compress_level": 3},

@@ -17,6 +17,8 @@ from harmonygen.synthesis.generators import Generator
 from harmonygen.synthesis.panel import JudgeCallables, load_panel
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 
+_COMPILED_CELLS = 8
+
 
 def load_generator(
     settings: CandidateSettings, pairs: Sequence[Pair], device: str, given: Callable[..., Any] | None = None
@@ -53,9 +55,12 @@ def load_scorer(settings: CandidateSettings, device: str, given: JudgeCallables 
 
 def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:
     """Return how photos are sized: by the settings, else by what the generator was trained at."""
+    resolution, multiple = settings.resolution or generator.resolution, generator.multiple
+    if settings.compile:  # fewer sizes: each is compiled for
+        multiple *= max(1, min(_COMPILED_CELLS, resolution // multiple))
     return Sizing(
-        resolution=settings.resolution or generator.resolution,
-        multiple=generator.multiple,
+        resolution=resolution,
+        multiple=multiple,
         fit=settings.fit,
         detail=settings.detail,
         max_side=settings.max_side,

@@ -236,7 +236,7 @@ def test_a_compiled_model_samples_the_same(tiny_inverse, monkeypatch):
     condition, mask = torch.zeros(1, 4, 8, 8), torch.ones(1, 1, 8, 8)
     usual = model.sample(condition, mask, [1, 2])
     how = []
-    monkeypatch.setattr(model.unet, "compile", lambda: how.append("compiled"))  # a compiler takes a minute
+    monkeypatch.setattr(model.unet, "compile", lambda **_: how.append("compiled"))  # a compiler takes a minute
     assert model.compile() is model
     processors = []
     forward = model.unet.forward
@@ -249,6 +249,26 @@ def test_a_compiled_model_samples_the_same(tiny_inverse, monkeypatch):
     assert torch.allclose(model.sample(condition, mask, [1, 2]), usual, atol=1e-5)
     assert how == ["compiled"]
     assert all(kinds == {AttnProcessor2_0} for kinds in processors)  # one that changed would be compiled anew
+
+
+def test_a_compiled_model_is_compiled_once_for_each_size_and_for_no_smaller_batch(tiny_inverse):
+    model, usual = Denoiser.from_pretrained(tiny_inverse), Denoiser.from_pretrained(tiny_inverse)
+    compiled = []
+
+    def backend(graph, inputs):  # torch's own takes a minute
+        compiled.append(inputs)
+        return graph.forward
+
+    model.compile(backend)
+    draws = [((4, 4), [1, 2, 3]), ((4, 4), [4]), ((4, 6), [5, 6]), ((4, 4), [7, 8]), ((4, 6), [9])]
+    counts = []
+    for size, seeds in draws:
+        condition, mask = torch.zeros(1, 4, *size), torch.ones(1, 1, *size)
+        made, goal = (each.sample(condition, mask, seeds, Sampling(2)) for each in (model, usual))
+        torch.testing.assert_close(made, goal, atol=1e-4, rtol=1e-4)
+        counts.append(len(compiled))
+    once = counts[0]
+    assert counts == [once, once, 2 * once, 2 * once, 2 * once]
 
 
 def test_a_checkpoint_that_states_no_map_carries_its_change_by_the_affine_field_alone():

@@ -13,7 +13,7 @@ import torch
 from harmonygen.errors import UsageError
 from harmonygen.models import agreement, exported, installed
 from harmonygen.models.agreement import run_denoiser, run_scorer
-from harmonygen.models.denoiser import Denoiser, DenoiserSpec, NoiseNet, load_parts
+from harmonygen.models.denoiser import Denoiser, DenoiserSpec, NoiseNet
 from harmonygen.models.runtime import Runtime, pick_runtime
 from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.storage.shards import final_name
@@ -38,18 +38,16 @@ def runtime(request) -> Runtime:
 
 
 @pytest.fixture
-def sd(tiny_sd) -> Denoiser:
-    """Four levels, and a prompt of 77 tokens."""
-    prompt = torch.randn(1, 77, 8, generator=torch.Generator().manual_seed(1))
-    return Denoiser(*load_parts(tiny_sd), prompt, DenoiserSpec(noise="shared", noise_share=0.5)).to(
-        "cpu", torch.float32
-    )
-
-
-@pytest.fixture
 def tiny(tiny_inverse) -> Denoiser:
     """Two levels, and a prompt of one token."""
     return Denoiser.from_pretrained(tiny_inverse)
+
+
+@pytest.fixture
+def wordy(tiny) -> Denoiser:
+    """The same with a prompt of 77 tokens, as Stable Diffusion's, and noise shared over the image."""
+    prompt = torch.randn(1, 77, 8, generator=torch.Generator().manual_seed(1))
+    return Denoiser(tiny.unet, tiny.vae, tiny.scheduler, prompt, DenoiserSpec(noise="shared", noise_share=0.5))
 
 
 def pictures(model: Denoiser, height: int, width: int, count: int) -> torch.Tensor:
@@ -72,7 +70,7 @@ def shifted(tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("of", "name", "each_size"),
-    [("tiny", "onnx", False), ("sd", "onnx", False), ("tiny", "openvino", True), ("sd", "openvino", False)],
+    [("tiny", "onnx", False), ("wordy", "onnx", False), ("tiny", "openvino", True), ("wordy", "openvino", False)],
 )
 def test_pixels_are_torchs_at_any_size_and_batch(request, of, name, each_size):
     runtime, model = runtime_of(name, each_size=each_size), request.getfixturevalue(of)
@@ -127,6 +125,17 @@ def test_a_runtime_whose_pixels_differ_is_refused_now_and_later(tiny, shifted, t
     with pytest.raises(UsageError, match="use --runtime torch"):
         run_denoiser(tiny, "one", shifted(by))
     assert tiny.network is None
+
+
+def test_bfloat16_may_be_as_far_as_torchs_own(tiny, shifted, tmp_path):
+    run_denoiser(tiny, "one", shifted(0.01, torch.bfloat16))
+    [record] = tmp_path.glob("checked-*-bf16-*.json")
+    held = json.loads(record.read_text())
+    assert 1 < held["largest"] < held["allowed"]
+    with pytest.raises(UsageError, match="1 is allowed"):
+        run_denoiser(tiny, "one", shifted(0.01))
+    with pytest.raises(UsageError, match="differs"):
+        run_denoiser(tiny, "one", replace(shifted(0.5, torch.bfloat16), version="other 0.2"))
 
 
 def test_openvino_computes_bfloat16_where_it_is_asked_to(tiny_classifier, cache):

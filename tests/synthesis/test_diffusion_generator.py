@@ -11,7 +11,10 @@ import torch
 from harmonygen.models import denoiser
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec, draw_noise
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.draw import PictureDecoder
 from harmonygen.synthesis.generators.diffusion import DiffusionGenerator
+from harmonygen.synthesis.load import sizing_of
+from harmonygen.synthesis.settings import SynthesizeSettings
 
 TOLERANCE = 1  # 8-bit steps: batches of 1, 4 and 10 may add up in another order
 
@@ -121,8 +124,35 @@ def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost(generator, m
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     generator.draw.batch = 8
     made = list(generator(photo, draw(photo, 5)))
-    assert seen == [5, 4, 2, 2, 1]
+    assert seen == [5, 2, 2, 1]
     assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
+
+
+def test_where_the_decoder_runs_out_of_memory_nothing_is_denoised_again(generator, make_photo, draw, monkeypatch):
+    photo = make_photo(detail="decode")
+    expected = list(generator(photo, draw(photo, 5)))
+    sample, decode, denoised, decoded = generator.draw.model.sample, PictureDecoder.__call__, [], []
+
+    def noted(condition, mask, seeds, *how):
+        denoised.append(len(seeds))
+        return sample(condition, mask, seeds, *how)
+
+    def scarce(self, latents, features=None):
+        decoded.append(len(latents))
+        if len(latents) > 1:
+            raise torch.OutOfMemoryError("no memory")
+        return decode(self, latents, features)
+
+    monkeypatch.setattr(generator.draw.model, "sample", noted)
+    monkeypatch.setattr(PictureDecoder, "__call__", scarce)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    generator.draw.batch = generator.draw.decode_batch = 8
+    made = list(generator(photo, draw(photo, 5)))
+    assert denoised == [5]
+    assert decoded == [5, 2, 1, 1, 1, 1, 1]
+    assert np.abs(np.stack(made).astype(int) - np.stack(expected)).max() <= TOLERANCE
+    list(generator(photo, draw(photo, 2)))
+    assert decoded[7:] == [1, 1]  # it stays so
 
 
 @pytest.fixture
@@ -167,3 +197,9 @@ def test_shared_noise_has_unit_variance_and_its_share_in_common():
     assert float(noise.mean(dim=(2, 3)).var()) == pytest.approx(0.5 + 0.5 / 64, abs=0.05)
     white = torch.cat([draw_noise((1, 4, 8, 8), source, 0.0) for _ in range(400)])
     assert float(white.mean(dim=(2, 3)).var()) == pytest.approx(1 / 64, abs=0.004)
+
+
+@pytest.mark.parametrize(("compiled", "resolution", "multiple"), [(False, 128, 8), (True, 128, 64), (True, 32, 32)])
+def test_a_compiled_model_works_at_few_sizes(generator, compiled, resolution, multiple):
+    settings = SynthesizeSettings(compile=compiled, resolution=resolution)
+    assert sizing_of(settings, generator).multiple == multiple
