@@ -34,6 +34,7 @@ QUICK: dict[str, list[str]] = {
     "report_scale": ["--candidates", "5000"],
     "inspect_scale": ["--rows", "2000"],
     "review_page": ["--pairs", "50", "--openings", "1"],
+    "trainer_export": ["--rows", "100", "--side", "128"],
 }
 FULL: dict[str, list[str]] = {
     "plain_procedure": ["--data", DATA],
@@ -49,6 +50,7 @@ FULL: dict[str, list[str]] = {
     "report_scale": [],
     "inspect_scale": [],
     "review_page": [],
+    "trainer_export": [],
 }
 
 

@@ -59,8 +59,8 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
             condition = model.encode(image)
             pictures = PictureDecoder(model, image, condition, model.features(image, mask), window)
             cells = model.latent_mask(mask)
-            for start in range(0, k, draw.batch_size):
-                seeds = range(start, min(k, start + draw.batch_size))
+            for start in range(0, k, draw.batch):
+                seeds = range(start, min(k, start + draw.batch))
                 pictures(model.sample(condition, cells, seeds, draw.sampling)).cpu()
             classifier.p_composite(images, inside).tolist()
 

@@ -41,8 +41,8 @@ class PlainProcedure:
 
         from harmonygen.data import read_pairs
         from harmonygen.models.checkpoints import locate
-        from harmonygen.models.classifier import HarmonyResNet
         from harmonygen.models.denoiser import Denoiser
+        from harmonygen.models.scorer import load_classifier
         from harmonygen.records import ReadOptions
 
         self.options, self.out, self.seconds = options, out, Counter[str]()
@@ -50,7 +50,7 @@ class PlainProcedure:
         self.model = Denoiser.from_pretrained(locate(weights["model"], "inverse"), "inverse", self.device, dtype)
         for part in (self.model.unet, self.model.vae):  # as from_pretrained of diffusers leaves them
             torch.nn.Module.to(part, memory_format=torch.contiguous_format)
-        self.classifier = HarmonyResNet.from_pretrained(locate(weights["classifier"], "classifier"), self.device, dtype)
+        self.classifier = load_classifier(locate(weights["classifier"], "classifier"), self.device, dtype)
         encoder = CLIPTextModel(CLIPTextConfig()).to(self.device, dtype).eval() if options.size == "sd15" else None
         self.text_encoder, self.batch = encoder, options.batch
         self.pairs = list(read_pairs(options.data, limit=options.limit, reading=ReadOptions(allow_outside=True)))

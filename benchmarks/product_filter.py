@@ -1,4 +1,4 @@
-"""How often the heuristic product filter is wrong, on photos of people and on pictures made from them.
+"""How often the heuristic product filter, or `witness`, is wrong, on photos of people and on pictures made from them.
 
 DATA is a folder of street-fashion photos: ``train/*.jpg``, ``expected_union_masks/*.png`` (clothing) and
 ``person_masks/*.png`` (clothes, skin and hair). Four kinds of picture, one of each a photo:
@@ -15,7 +15,7 @@ as on a body; bags and shoes in the same picture), and cut-out people are easier
 a studio lit.
 Photos with an even number were looked at while the limits were chosen; the odd ones are the held-out half.
 
-    python benchmarks/product_filter.py DATA [--sheet WRONG.png]
+    python benchmarks/product_filter.py DATA [--filter witness] [--sheet WRONG.png]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
-from harmonygen.human_harmony.plain_ground import HeuristicFilter
+from harmonygen.human_harmony.products import Strategy, load_product_filter
 from harmonygen.human_harmony.verdict import Verdict
 from harmonygen.pictures.images import ImageU8, Mask, decode
 from harmonygen.pictures.masks import to_mask
@@ -124,9 +124,9 @@ def grey(image_u8: ImageU8) -> ImageU8:
     return np.asarray(Image.fromarray(image_u8).convert("L").convert("RGB"))
 
 
-def cases(data: Path) -> list[Case]:
+def cases(data: Path, strategy: Strategy) -> list[Case]:
     """Judge four pictures of each photo."""
-    judge, found = HeuristicFilter(), []
+    judge, found = load_product_filter(strategy), []
     for path in sorted((data / "train").glob("*.jpg")):
         image = decode(path.read_bytes(), str(path)).image_u8
         clothing, person = (
@@ -185,9 +185,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--filter", default="heuristic", choices=["heuristic", "witness"], help="which is judged")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of wrong decisions")
     options = parser.parse_args()
-    found = cases(options.data)
+    found = cases(options.data, options.filter)
     table(found)
     if options.sheet:
         sheet(found, options.sheet)

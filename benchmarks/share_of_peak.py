@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from bare_model import read_options, settings_of, shard_seconds, warm_calls
 from full_size import matrix_peak, synchronize
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_CPU_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def counter() -> FlopCounterMode:
@@ -32,7 +33,11 @@ def counter() -> FlopCounterMode:
     def attention(query: tuple, key: tuple, value: tuple, *_: object, **__: object) -> int:
         return sdpa_flop_count(query, key, value)
 
-    return FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: attention})
+    def backward(grad: tuple, query: tuple, key: tuple, value: tuple, *_: object, **__: object) -> int:
+        return sdpa_backward_flop_count(grad, query, key, value)
+
+    mapping = {_CPU_ATTENTION: attention, _CPU_ATTENTION_BACKWARD: backward}
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ PIL images, (H, W) bool, uint8 or float arrays, or (H, W) / (1, H, W) tensors; a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ import numpy as np
 from PIL import Image
 
 from harmonygen.errors import UsageError
-from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer, method_of
-from harmonygen.harmonization.settings import Method
+from harmonygen.harmonization.load import Chosen, HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.models.device import Device, Sampling
-from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.pictures.images import Decoded, ImageU8, Mask, to_rgb, to_u8
 from harmonygen.pictures.mask_values import to_mask, understand_array
 from harmonygen.pictures.masks import check_mask
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
+from harmonygen.plugins.load import Judge, load_judge
 from harmonygen.records import Candidate, FileSource, Pair
 from harmonygen.seeds import candidate_seed
 from harmonygen.settings import Detail, Fit, Sampler
@@ -55,12 +54,12 @@ class InverseHarmonizer:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        steps: int = 5,
+        steps: int | None = None,
         batch_size: str = "auto",
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> InverseHarmonizer:
-        """Load ``starter`` or an inverse checkpoint folder.
+        """Load ``starter``, ``starter-fast`` or an inverse checkpoint folder, which states ``steps`` if none are given.
 
         Raises:
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
@@ -106,7 +105,8 @@ class Harmonizer:
         cls,
         name: str | Path = "starter",
         *,
-        method: Method | None = None,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
         refine: str | Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -118,13 +118,15 @@ class Harmonizer:
     ) -> Harmonizer:
         """Load ``starter`` (``parametric`` alone) or a checkpoint folder, whose method is found out if not given.
 
+        A plug-in is named by ``method`` or in place of the folder, with ``settings`` of its own (docs/plugins).
+
         Raises:
             UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.
             CheckpointError: no such folder, or a checkpoint of another kind or direction.
         """
         where = Device.pick(device, dtype, batch_size)
-        loaded = load_harmonizer(method or method_of(name), name, refine, where, Sampling(steps, sampler), detail)
-        return cls(loaded, fit)
+        chosen = Chosen(name, refine, Sampling(steps, sampler), detail)
+        return cls(load_harmonizer(method or method_of(name), chosen, where, settings), fit)
 
     def __call__(
         self, composite: Any, mask: Any, seed: int = 0, draws: int | None = None, resolution: int | None = None
@@ -162,20 +164,24 @@ class HarmonyClassifier:
     True
     """
 
-    def __init__(self, scorer: ClassifierScorer) -> None:
+    def __init__(self, scorer: Judge) -> None:
         self.scorer = scorer
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path = "starter", *, device: str = "auto", dtype: str = "float32"
+        cls,
+        name: str | Path = "starter",
+        *,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
     ) -> HarmonyClassifier:
-        """Load ``starter`` or a classifier folder.
+        """Load ``starter``, a classifier folder, or a plug-in that is a judge, with ``settings`` of its own.
 
         Raises:
             CheckpointError: no such folder, or not a classifier.
         """
-        where = Device.pick(device, dtype)
-        return cls(ClassifierScorer.from_pretrained(name, where.name, where.dtype))
+        return cls(load_judge(str(name), settings or {}, Device.pick(device, dtype)))
 
     def __call__(self, images: Sequence[Any], masks: Sequence[Any]) -> list[float]:
         """Return P(composite) of each image, in [0, 1]."""

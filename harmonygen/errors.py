@@ -26,6 +26,10 @@ class CheckpointError(UsageError):
     """A checkpoint of the wrong kind, direction, channels or label order. Exit code 2."""
 
 
+class PluginError(HarmonygenError):
+    """A plug-in that breaks its contract: what it returns cannot be used, or it cannot be built. Exit code 1."""
+
+
 class InputError(HarmonygenError):
     """One photo, mask or row that cannot be used; a run quarantines it and goes on. Exit code 2 when met alone."""
 

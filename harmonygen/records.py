@@ -188,28 +188,40 @@ class GateValues:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate with the classifier's probability of being a composite, its gates and the first gate it failed."""
+    """A candidate with its judge's probability of being a composite, its gates and the first gate it failed.
+
+    Of several judges ``p_composite`` is their mean, and ``judged`` has each one's name and probability.
+    """
 
     candidate: Candidate
     p_composite: float
     gates: GateValues
     failed_gate: str = ""
+    judged: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A candidate that the selection rule keeps, with its rank (0 = first) among its pair's."""
+    """A candidate that the selection rule keeps, with its rank (0 = first) among its pair's.
+
+    ``decided_by`` says which of several judges alone would have selected it too.
+    """
 
     scored: Scored
     rank: int
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A candidate that a gate or the selection rule refused, and why."""
+    """A candidate that a gate or the selection rule refused, and why.
+
+    ``decided_by`` says which of several judges refused it, or alone would not have selected it either.
+    """
 
     scored: Scored
     reason: str
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +275,8 @@ class PairSet(Sequence[Pair]):
     that have no segment of the chosen classes (error ``NotChosen``) or none at all (``NoSegment``). ``lists`` are the
     lists of an iHarmony4 tree that were read. ``passed_over`` are files and rows that are not read by design, and
     ``notes`` are sentences about how the data were understood that a user should know of. ``split`` is the split that
-    is read, if the data have several.
+    is read, if the data have several. ``classes`` are the names and supercategories of segments' classes by
+    id, where masks are unions of segments.
     """
 
     pairs: tuple[Pair, ...]
@@ -275,6 +288,7 @@ class PairSet(Sequence[Pair]):
     passed_over: tuple[PassedOver, ...] = ()
     notes: tuple[str, ...] = ()
     split: str = ""
+    classes: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -5,6 +5,7 @@ Unknown keys are refused with the nearest known name, and all faults of a recipe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,8 +25,10 @@ MaskResize = Literal["refuse", "nearest"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 Sampler = Literal["euler-ancestral", "euler"]
 Enlarge = Literal["bicubic", "bilinear"]
+RuntimeName = Literal["torch", "onnx", "openvino"]
 Posterior = Literal["sample", "mode"]
 Rule = Literal["max-composite", "random", "quantile", "diverse"]
+Combine = Literal["mean-rank", "mean", "all-above", "veto"]
 Layout = Literal["iharmony4", "imaterialist", "voc", "folders", "labelme", "coco", "parquet", "table"]
 """The layouts that can be named: those of :data:`harmonygen.data.LAYOUTS` but the sample, which has a word."""
 
@@ -75,6 +78,9 @@ class Settings(BaseModel):
 Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0, lt=2**63)]
 DeviceName = Annotated[str, setting(..., "Device of the models: auto, cpu, cuda, cuda:1 or mps.")]
 DtypeName = Annotated[str, setting(..., "Number type of the models: auto, float32, bfloat16 or float16.")]
+RuntimeChoice = Annotated[
+    RuntimeName, setting(..., "What computes UNet and classifier on a CPU: torch, ONNX Runtime or OpenVINO.")
+]
 BatchSize = Annotated[str, setting(..., "Number of pictures denoised together, or auto.")]
 SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1, le=MAX_STEPS)]
 Resolution = Annotated[
@@ -104,6 +110,11 @@ MaxBadFraction = Annotated[
     float, setting(..., "Fraction of inputs that may be bad before the run fails, 0 to 1.", ge=0, le=1)
 ]
 ListFile = Annotated[str | None, setting(..., "iHarmony4 list of composites, .txt or .jsonl.")]
+MIN_MARGIN = 0.01
+"""Difference of two scores of being a composite under which they are a near tie."""
+MinMargin = Annotated[
+    float, setting(..., "Least difference of the scores of a preferred and a rejected composite, 0 to 1.", ge=0, le=1)
+]
 Subset = Annotated[str | None, setting(..., "Use only this subset of the data.", unset="all subsets")]
 SplitFile = Annotated[Path | None, setting(..., "CSV file with the columns kind, name and split.")]
 Link = Annotated[Literal["hard", "sym", "copy"], setting(..., "How photos are placed in the new folder.")]
@@ -111,7 +122,8 @@ LeakGuard = Annotated[
     Literal["hash", "ids"],
     setting(..., "How test photos are found: by id and hash, or by id."),
 ]
-Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter.")]
+Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter; or a judge.")]
+PluginSettings = Annotated[dict[str, Any], setting(..., "Settings of the plug-in, by name.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +227,20 @@ def _unmarked(settings: Settings, dumped: Mapping[str, Any], marks: Sequence[May
             value = getattr(settings, name)
             if LATER in field.metadata and value == field.get_default(call_default_factory=True):
                 continue
-            kept[name] = _unmarked(value, dumped[name], marks) if isinstance(value, Settings) else dumped[name]
+            kept[name] = _without(value, dumped[name], marks)
     return kept
 
 
-def marked(kind: type[Settings], mark: MayChange) -> tuple[str, ...]:
+def _without(value: Any, dumped: Any, marks: Sequence[MayChange]) -> Any:
+    """Return what settings, or a tuple of them, ask for; any other value as it is dumped."""
+    if isinstance(value, Settings):
+        return _unmarked(value, dumped, marks)
+    if isinstance(value, tuple) and any(isinstance(each, Settings) for each in value):
+        return [_without(*both, marks) for both in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def marked(kind: type[Settings], mark: MayChange | Later) -> tuple[str, ...]:
     """Return the names of the fields that bear a mark."""
     return tuple(name for name, field in kind.model_fields.items() if mark in field.metadata)
 
@@ -248,8 +269,12 @@ def resolve(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_fault(kind, dict(fault)) for fault in error.errors())
-        raise UsageError(f"{f'recipe {recipe!r}' if recipe else 'settings'}: {faults}") from error
+        raise UsageError(f"{f'recipe {recipe!r}' if recipe else 'settings'}: {told_faults(kind, error)}") from error
+
+
+def told_faults(kind: type[Settings], error: ValidationError) -> str:
+    """Return all faults that settings of ``kind`` have, each with the nearest known name or what was found."""
+    return "; ".join(_fault(kind, dict(fault)) for fault in error.errors())
 
 
 def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:
@@ -257,7 +282,9 @@ def _fault(kind: type[Settings], fault: dict[str, Any]) -> str:
     if not path or fault["type"] == "value_error":  # settings that do not go together: the message names them
         return str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] != "extra_forbidden":
-        return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}"
+        choices = re.findall(r"'([^']+)'", fault["msg"]) if fault["type"] == "literal_error" else []
+        near = recipes.nearest(str(fault.get("input")), choices)
+        return f"{'.'.join(path)}: {fault['msg']}, found {fault.get('input')!r}{near}"
     return f"unknown key '{'.'.join(path)}'{recipes.nearest(path[-1], _known(kind, path[:-1]))}"
 
 

@@ -235,6 +235,23 @@ def write_stable_diffusion(folder: Path, in_channels: int = 9, prediction_type: 
 
 
 @pytest.fixture(scope="session")
+def in_half_precision() -> Callable[[Path], None]:
+    """Leave a Stable Diffusion folder only its ``.fp16.safetensors``: so stable-diffusion-v1-5's on the Hub is."""
+    return leave_half_precision
+
+
+def leave_half_precision(folder: Path) -> None:
+    """See :func:`in_half_precision`."""
+    from safetensors.torch import load_file, save_file
+
+    for path in list(folder.glob("*/*.safetensors")):
+        state = load_file(path)
+        path.unlink()
+        halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        save_file(halved, path.with_suffix(".fp16.safetensors"), {"format": "pt"})
+
+
+@pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Stable Diffusion inpainting folder: do not write into it."""
     return write_stable_diffusion(tmp_path_factory.mktemp("sd") / "inpainting")
@@ -277,7 +294,7 @@ def settings_of(six_photos: Path, tiny_classifier: Path, tmp_path: Path) -> Call
     return make
 
 
-def _small_run(classifier: Path, **changes: Any) -> SynthesizeSettings:
+def _small_run(classifier: Path, /, **changes: Any) -> SynthesizeSettings:
     values = {"generator": "color-jitter", "classifier": str(classifier), "k": 4, "shard_size": 2, "device": "cpu"}
     return SynthesizeSettings(**{**values, **changes})
 

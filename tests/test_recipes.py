@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from harmonygen import recipes
 from harmonygen.errors import UsageError
+from harmonygen.settings import PUBLISHED
 
 
 @pytest.fixture
@@ -23,6 +24,15 @@ def test_recipes_are_listed_once_and_by_kind(two_roots):
     assert recipes.names() == ["paper/big", "starter/inverse"]
     assert recipes.names("paper") == ["paper/big"]
     assert recipes.names("pap") == []
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names("paper") if name != "paper/figure2"])
+def test_a_papers_table_is_made_as_published(name):
+    """`figure2` runs no model."""
+    recipe = recipes.load(name)
+    for scored in recipe.get("methods", [recipe]):
+        assert {key: scored.get(key) for key in PUBLISHED} == PUBLISHED
+    assert (recipe.get("protocol", "paper"), recipe["background"]) == ("paper", "real")
 
 
 def test_the_first_root_that_has_a_recipe_gives_it(two_roots):

@@ -26,9 +26,9 @@ def test_overrides_beat_options_beat_the_recipe_beat_the_defaults(tmp_path_facto
     path = tmp_path_factory.mktemp("recipe") / "r.toml"
     path.write_text("" if in_recipe is None else f"k = {in_recipe}\n")
     words = [] if override is None else [f"k={override}"]
-    settled = resolve(SynthesizeSettings, str(path), {"k": typed, "steps": None}, words)
+    settled = resolve(SynthesizeSettings, str(path), {"k": typed, "seed": None}, words)
     given_last = next((value for value in (override, typed, in_recipe) if value is not None), 10)
-    assert (settled.k, settled.steps) == (given_last, 5)
+    assert (settled.k, settled.seed) == (given_last, 0)
 
 
 def test_a_table_is_overridden_key_by_key(recipe):
@@ -48,6 +48,7 @@ def test_a_table_is_overridden_key_by_key(recipe):
         ("k=0", "k: .*greater than or equal to 1, found 0"),
         ("k=many", "k: .*valid integer.*found 'many'"),
         ("fit=round", "fit: .*'native' or 'square', found 'round'"),
+        ("fit=squares", r"found 'squares' \(did you mean 'square'\?\)"),
         ("gates.max_clipped=2", "gates.max_clipped: .*less than or equal to 1"),
         ("gates=3", "gates: .*found 3"),
         ("steps", "'steps' is not an override: write key=value"),

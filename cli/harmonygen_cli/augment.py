@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harmonygen.augmentation.settings import AugmentSettings
+from harmonygen.errors import listed
 from harmonygen_cli.console import Reporter
 from harmonygen_cli.from_settings import Typed, command
 from harmonygen_cli.options import DryRun
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from harmonygen.augmentation.gamma import GammaPlan
 
 
-@command(AugmentSettings)
+@command(AugmentSettings, spellings={"trainer": ("--for",)})
 def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
     """Add ceil(gamma N2/N1) candidates to each pair of a dataset, beside its own composites.
 
@@ -26,6 +28,10 @@ def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
     settings, reporter = typed.settings(), typed.reporter
     from harmonygen.augmentation import augment as workflow
 
+    if settings.trainer is not None:
+        from harmonygen.trainers.issam import refuse_unfit
+
+        refuse_unfit(settings)
     if dry_run:
         plan = workflow.dry_run(settings, reporter.line)
         _print_plan(reporter, plan)
@@ -36,7 +42,23 @@ def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
         result = workflow.augment(settings, advance, reporter.line)
     _print_plan(reporter, result.gamma)
     _print_result(reporter, result)
-    reporter.result(result.as_json())
+    arms = _for_trainer(settings, reporter) if settings.trainer is not None else {}
+    reporter.result({**result.as_json(), **arms})
+
+
+def _for_trainer(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any]:
+    from harmonygen.trainers.arms import write_arms
+
+    with reporter.progress(f"for {settings.trainer}", "test pictures") as advance:
+        arms = write_arms(settings, advance)
+    done = " (finished before, nothing written)" if arms.finished_before else ""
+    reporter.line(
+        f"{' and '.join(arms.arms)} for {settings.trainer} in '{arms.folder}'{done}: "
+        f"{arms.epoch} composites an epoch each, {arms.test} test composites"
+    )
+    for command_line in arms.commands:
+        reporter.line(f"train with, in the trainer's folder: {command_line}")
+    return {"trainer": {**asdict(arms), "folder": str(arms.folder)}}
 
 
 def _print_plan(reporter: Reporter, plan: GammaPlan) -> None:
@@ -64,6 +86,9 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
     if result.test_candidates:
         reporter.line(f"{result.test_candidates} candidates of test photos were passed over")
+    if result.look_alikes:
+        named = listed(result.look_alikes, "pairs")
+        reporter.line(f"left out with their composites, training photos that look like test photos: {named}")
     reporter.line(f"leak guard: {result.leak_guard}")
     done = "finished before, nothing written" if result.finished_before else f"{result.seconds:.1f} s"
     total = result.originals + result.new

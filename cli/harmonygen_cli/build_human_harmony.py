@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 _TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "dry_run", "finished_before", "summary")
 
 
-@command(HumanHarmonySettings)
+@command(HumanHarmonySettings, spellings={"data": ("--data", "--imaterialist")})
 def build_human_harmony(typed: Typed[HumanHarmonySettings], dry_run: DryRun = False) -> None:
     """Build a dataset of (photo, mask, composite) from segmented photos: K candidates each, the best chosen, split.
 
-    Example: `harmonygen build-human-harmony --imaterialist imaterialist-2020 --k 10 --out human-harmony`
+    Example: `harmonygen build-human-harmony --data imaterialist-2020 --k 10 --out human-harmony`
+
+    Classes of a COCO file: `harmonygen build-human-harmony --data instances.json --classes cat,dog --out pets`
 
     The built-in sample, in an empty folder: `harmonygen build-human-harmony`
     """
@@ -37,7 +39,7 @@ def _tell(reporter: Reporter, result: BuildResult) -> None:
 
 
 def _show_plan(reporter: Reporter, result: BuildResult) -> None:
-    rows = [["photos with a mask", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
+    rows = [["photos", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
     rows += [["inputs that cannot be used", result.quarantined], ["train photos", result.train]]
     reporter.table("build-human-harmony", ["", "count"], [*rows, ["test photos", result.test]])
     sizes = "of the photos that were kept" if result.exact else "if every photo is kept"
@@ -52,7 +54,9 @@ def _show(reporter: Reporter, result: BuildResult) -> None:
     rows += [["candidates", summary["candidates"]], ["selected", summary["selected"]]]
     rows += [[f"{name}, {split}", n] for name, splits in summary["rows"].items() for split, n in splits.items()]
     ties = summary["near_ties"]
-    reporter.table(f"Human Harmony: {result.out}", ["", "count"], [*rows, ["near ties", ties["pairs"]]])
+    reporter.table(
+        f"{summary.get('title', 'Human Harmony')}: {result.out}", ["", "count"], [*rows, ["near ties", ties["pairs"]]]
+    )
     ratio = summary["fg_ratio"]
     beside = f", {ratio['reference'][1]:.1%} of {ratio['reference'][0]}" if ratio["reference"] else ""
     reporter.line(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from harmonygen.augmentation.export import ExportResult
 
 _TREE = ("folder", "pairs", "composites", "gated", "renamed", "converted", "mean_levels", "most_levels")
-_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command")
+_PREFERENCES = ("folder", "pairs", "rows", "by")
+_ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "command", "runs_in")
 
 
 @command(ExportSettings, spellings={"trainer": ("--for",)})
@@ -27,9 +28,14 @@ def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
 
     Example: `harmonygen export outputs/synthesize --for ai-toolkit --out pairs`
+
+    Example: `harmonygen export outputs/synthesize --preferences --min-margin 0.1 --out preferences`
     """
     settings, reporter = typed.settings(run=run), typed.reporter
     apply_review(reporter, run)
+    if settings.preferences and settings.trainer is None:
+        _preferences(settings, reporter)
+        return
     if settings.trainer is not None:
         _for_trainer(settings, reporter)
         return
@@ -56,6 +62,17 @@ def _print_changes(reporter: Reporter, result: ExportResult) -> None:
         )
 
 
+def _preferences(settings: ExportSettings, reporter: Reporter) -> None:
+    from harmonygen.augmentation.preferences import export_preferences
+
+    with reporter.progress("export", "rows") as advance:
+        result = export_preferences(settings, advance)
+    done = " (finished before, nothing written)" if result.finished_before else ""
+    by = ", ".join(f"{count} by {who}" for who, count in result.by.items())
+    reporter.line(f"{result.rows} preferences of {result.pairs} pairs in '{result.folder}'{done}: {by}")
+    reporter.result({name: getattr(result, name) for name in _PREFERENCES})
+
+
 def _for_trainer(settings: ExportSettings, reporter: Reporter) -> None:
     from harmonygen.trainers.export import export_for
 
@@ -68,5 +85,6 @@ def _for_trainer(settings: ExportSettings, reporter: Reporter) -> None:
     )
     if result.unchanged:
         reporter.line(f"{result.unchanged} rows change too little to be put into words, and say so")
-    reporter.line(f"train with: {result.command}")
+    do = f"train, in {result.runs_in}" if result.runs_in else "to look at it"
+    reporter.line(f"next: {result.command[2:]}" if result.command.startswith("# ") else f"{do}: {result.command}")
     reporter.result({name: getattr(result, name) for name in _ROWS})

@@ -23,8 +23,9 @@ _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
     "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
+    "masks": "Make masks for photos that have none.",
     "synthesize": "Make, score and select candidate composites of photos.",
-    "score": "Score a finished run by another classifier.",
+    "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",
     "review": "Accept and reject a run's candidates in the browser.",
     "why": "Say where a candidate came from and why it was chosen.",
@@ -38,6 +39,7 @@ VERBS = {
     "report": "Write an HTML page of a run or a dataset.",
     "train": "Train a model.",
     "import-weights": "Turn released weights into a checkpoint folder.",
+    "check-plugin": "Check a generator, judge or harmonizer.",
     "recipes": "List, print, copy and check recipes.",
     "doctor": "Say what this machine can run, and why not.",
 }
@@ -82,8 +84,17 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     elif hasattr(module := verb_module(asked), "app"):
         app.add_typer(module.app, name=asked)
     else:
-        app.command(asked)(getattr(module, asked.replace("-", "_")))
+        app.command(asked, epilog=_below_help(arguments))(getattr(module, asked.replace("-", "_")))
     return app
+
+
+def _below_help(arguments: Sequence[str]) -> str | None:
+    """Return what help says of plug-ins that the command names; nothing is imported if it asks for no help."""
+    if not {"--help", "-h"} & set(arguments):
+        return None
+    from harmonygen_cli.plugin_help import plugin_help
+
+    return plugin_help(dashed(arguments)) or None
 
 
 def _of_all_verbs(version: Version = False) -> None:

@@ -1,4 +1,4 @@
-"""`harmonygen score`: score a finished run's candidates by another classifier."""
+"""`harmonygen score`: score a finished run's candidates by other judges."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ from harmonygen_cli.select import show
 
 @command(ScoreSettings)
 def score(typed: Typed[ScoreSettings], run: RunFolder) -> None:
-    """Score the candidates of a finished run by another classifier, and select again by the run's rule.
+    """Score the candidates of a finished run by other judges, and select again by the run's rule.
 
     Example: `harmonygen score outputs/synthesize --classifier my-classifier/`
+
+    Several judges: `harmonygen score outputs/synthesize --judge starter --judge my-classifier/ --combine veto`
     """
     settings = typed.settings()
-    from harmonygen.models.device import pick_device
-    from harmonygen.models.scorer import ClassifierScorer
+    from harmonygen.models.device import Device
+    from harmonygen.synthesis.panel import load_panel
     from harmonygen.synthesis.reselect import reselect
 
-    scorer = ClassifierScorer.from_pretrained(settings.classifier, pick_device(settings.device))
+    scorer = load_panel(settings, Device.pick(settings.device, "float32", runtime=settings.runtime))
     with typed.reporter.progress("score", "shards") as progress:
-        result = reselect(run, scorer=scorer, scorer_digest=scorer.digest, progress=progress)
+        result = reselect(
+            run,
+            scorer=scorer,
+            scorer_digest=scorer.digest,
+            progress=progress,
+            combine=settings.combine,
+            min_score=settings.min_score,
+        )
     show(typed.reporter, result)

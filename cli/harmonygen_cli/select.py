@@ -20,7 +20,11 @@ def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
     """Select among a finished run's candidates by another rule or other gates, without generating again.
 
     Examples: `harmonygen select outputs/synthesize --rule diverse --count 3 --min-structure 0.9`,
-    `harmonygen select outputs/synthesize`, which applies the decisions of `harmonygen review outputs/synthesize`
+    `harmonygen select outputs/synthesize --decisions decisions.json`
+
+    Several judges: `harmonygen select outputs/synthesize --combine all-above --min-score 0.6`
+
+    The decisions of `harmonygen review outputs/synthesize` are applied too: `harmonygen select outputs/synthesize`
     """
     settings = typed.settings()
     from harmonygen.runs.review_log import decisions_at
@@ -29,7 +33,15 @@ def select(typed: Typed[SelectSettings], run: RunFolder) -> None:
     made = decisions_at(settings.decisions) if settings.decisions else None
     with typed.reporter.progress("select", "shards") as progress:
         result = reselect(
-            run, settings.rule, settings.gates, settings.count, settings.seed, progress=progress, decisions=made
+            run,
+            settings.rule,
+            settings.gates,
+            settings.count,
+            settings.seed,
+            progress=progress,
+            decisions=made,
+            combine=settings.combine,
+            min_score=settings.min_score,
         )
     show(typed.reporter, result)
 

@@ -8,7 +8,7 @@ after a kill, and writes nothing once the summary is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from harmonygen.augmentation.write import Mix, write_mix, writes
 from harmonygen.inspection.inspect import Say, glance
 from harmonygen.records import PairSet
 from harmonygen.runs.identity import of_pairs, refuse_changed
-from harmonygen.runs.job_folder import SUMMARY, JobPlan, is_resumed, job_folder
+from harmonygen.runs.job_folder import SUMMARY, JobPlan, is_resumed, job_folder, look
 from harmonygen.runs.read import Run
 from harmonygen.settings import asked
 
@@ -38,7 +38,9 @@ class AugmentResult:
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
     candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
-    ``test_candidates`` are of test photos and were passed over (``skip_test_photos``); they are part of ``unused``.
+    ``test_candidates`` are of test photos, or of photos that look like them, and were passed over
+    (``skip_test_photos``); they are part of ``unused``. ``look_alikes`` names such photos of the training list, which
+    were left out with their composites.
     ``compared`` photos were hashed by the leak guard; ``leak_guard`` says in words what it compared.
     ``finished_before`` is true when the folder was whole already and nothing was written.
     """
@@ -53,6 +55,7 @@ class AugmentResult:
     unused: int
     short_pairs: tuple[str, ...]
     test_candidates: int
+    look_alikes: tuple[str, ...]
     compared: int
     leak_guard: str
     seconds: float
@@ -71,6 +74,7 @@ class AugmentResult:
             "unused": self.unused,
             "short_pairs": list(self.short_pairs),
             "test_candidates": self.test_candidates,
+            "look_alikes": list(self.look_alikes),
             "compared": self.compared,
             "leak_guard": self.leak_guard,
             "seconds": round(self.seconds, 3),
@@ -101,7 +105,7 @@ def dry_run(settings: AugmentSettings, say: Say | None = None) -> GammaPlan:
         UsageError: no such data, list or subset, or a gamma that is no number.
         StorageError: some images are there and others are missing, which ends the job itself.
     """
-    data = _data_folder(settings.data)
+    data = data_folder(settings.data)
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
     if any(originals.photo_path(pair).is_file() for pair in dataset.train):
         originals.refuse_missing(dataset)
@@ -125,7 +129,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None, say: Sa
         StorageError: files missing, hard links across disks, disk full: rerun the same command to resume.
     """
     began = time.monotonic()
-    mix = plan_mix(settings, _data_folder(settings.data))
+    mix = plan_mix(settings, data_folder(settings.data))
     _glance(settings, mix.dataset, say)
     plan, whole = _plan(settings, mix), (settings.out / SUMMARY).is_file
     compared = 0 if is_resumed(settings.out, plan) and whole() else _guard_hashes(settings, mix)
@@ -149,7 +153,8 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
         skipped_pairs=mix.picks.skipped_pairs,
         unused=mix.picks.unused,
         short_pairs=mix.picks.short_pairs,
-        test_candidates=_of_test_photos(mix.run, mix.dataset),
+        test_candidates=_of_test_photos(mix.run, mix.dataset.guarded.photos | mix.look_alikes.photos),
+        look_alikes=mix.look_alikes.named,
         compared=compared,
         leak_guard=leak_guard.told(mix.dataset.guarded, compared),
         seconds=seconds,
@@ -157,7 +162,7 @@ def _result(settings: AugmentSettings, mix: Mix, compared: int, seconds: float, 
     )
 
 
-def _data_folder(data: str) -> Path:
+def data_folder(data: str) -> Path:
     """Return the dataset's path; the built-in sample lies in the cache."""
     if data != _SAMPLE:
         return Path(data)
@@ -175,9 +180,11 @@ def _arithmetic(settings: AugmentSettings, dataset: originals.Originals) -> Gamm
 def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     """Plan the whole augmentation and make every refusal that needs no photo decoded; writes nothing."""
     dataset = originals.read_originals(data, settings.list_file, settings.subset, settings.test_list)
-    gamma = _arithmetic(settings, dataset)
     run = Run.open(settings.candidates)
     _guard_ids(run, dataset, settings.skip_test_photos)
+    alike = _look_alikes(settings, dataset, run)
+    dataset = dataset.without(alike.photos)
+    gamma = _arithmetic(settings, dataset)
     needed = {pair.pair_id: gamma.count(pair.subset) for pair in dataset.train}
     chosen = picks.pick_all(run, needed, settings.gamma, settings.pick, settings.seed, settings.allow_fewer)
     originals.refuse_missing(dataset)
@@ -189,7 +196,9 @@ def plan_mix(settings: AugmentSettings, data: Path) -> Mix:
     link = "copy" if settings.data == _SAMPLE else settings.link  # nobody's edits may reach the cache
     photos = settings.photos if settings.format == "iharmony4" else "own"
     options = {name: value for name, value in asked(settings).items() if (name, value) != ("skip_test_photos", False)}
-    return Mix(settings.out, settings.format, link, dataset, test, gamma, run, chosen, converted, options, photos)
+    return Mix(
+        settings.out, settings.format, link, dataset, test, gamma, run, chosen, converted, options, photos, alike
+    )
 
 
 def _refuse_changed(run: Run, dataset: originals.Originals, chosen: picks.Picks) -> None:
@@ -204,16 +213,38 @@ def _guard_ids(run: Run, dataset: originals.Originals, skip_test_photos: bool) -
     leak_guard.refuse_other_photos(made_of, dataset.real_ids, str(run.folder))
 
 
-def _of_test_photos(run: Run, dataset: originals.Originals) -> int:
-    """Return how many candidates are of test photos, which no pair takes."""
-    return sum(real_id in dataset.guarded.photos for real_id in run.rows()["real_id"].to_pylist())
+def _of_test_photos(run: Run, photos: Container[str]) -> int:
+    """Return how many candidates are of test photos and their look-alikes, which no pair takes."""
+    return sum(real_id in photos for real_id in run.rows()["real_id"].to_pylist())
+
+
+def _look_alikes(settings: AugmentSettings, dataset: originals.Originals, run: Run) -> leak_guard.LookAlikes:
+    """Return the photos with candidates that look like test photos; a job that was begun has noted them."""
+    if not settings.skip_test_photos or settings.leak_guard == "ids":
+        return leak_guard.LookAlikes()
+    if noted := _noted_look_alikes(settings, run):
+        return leak_guard.LookAlikes(frozenset(noted["photos"]), tuple(noted["named"]), noted["compared"])
+    with_candidates = run.real_ids()
+    used = {pair.real_id: pair.real for pair in dataset.train if pair.real_id in with_candidates}
+    return leak_guard.look_alikes(used, dataset.guarded_photos())
+
+
+def _noted_look_alikes(settings: AugmentSettings, run: Run) -> Any:
+    old = look(settings.out, "augment") or {}
+    before, now = old.get("settings", {}), settings.model_dump(mode="json")
+    same = all(before.get(name) == now[name] for name in (*asked(settings), "data", "leak_guard"))
+    return old.get("look_alikes") if same and old.get("run") == run.plan_digest else None
 
 
 def _guard_hashes(settings: AugmentSettings, mix: Mix) -> int:
+    if settings.skip_test_photos:
+        return mix.look_alikes.compared
     test = mix.dataset.guarded_photos() if settings.leak_guard == "hash" else {}
     used = {pair.real_id: pair.real for pair in mix.dataset.train if mix.picks.by_pair.get(pair.pair_id)}
     return leak_guard.refuse_near_duplicates(used, test) if test else 0
 
 
 def _plan(settings: AugmentSettings, mix: Mix) -> JobPlan:
-    return JobPlan("augment", settings, {"run": mix.run.plan_digest}, gamma_json(mix.gamma), digest_now=mix.digest)
+    noted = {"look_alikes": mix.look_alikes.as_json()} if settings.skip_test_photos else {}
+    facts = {**gamma_json(mix.gamma), **noted}
+    return JobPlan("augment", settings, {"run": mix.run.plan_digest}, facts, digest_now=mix.digest)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +56,10 @@ class Originals:
     def missing(self, pairs: Iterable[Pair]) -> list[str]:
         """Return the :meth:`files` that are not on disk."""
         return [name for name in self.files(pairs) if not os.path.isfile(os.path.join(self.root, name))]
+
+    def without(self, photos: Container[str]) -> Originals:
+        """Return the dataset without the training pairs of some photos (their ids)."""
+        return replace(self, train=tuple(pair for pair in self.train if pair.real_id not in photos))
 
     def guarded_photos(self) -> dict[str, ImageSource]:
         """Return the photos of all test lists that are on disk, by id."""

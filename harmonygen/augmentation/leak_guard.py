@@ -7,6 +7,8 @@ for re-encoded and resized photos, and descriptions of parts for mirrored, cropp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from harmonygen.data.lists import HeldOut
 from harmonygen.data.split import Leak, leaks
@@ -15,6 +17,28 @@ from harmonygen.pictures.copies import copies, look_at
 from harmonygen.records import ImageSource
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """Training photos that are copies of test photos: ``named`` says of which, and as what kind of copy.
+
+    ``compared`` photos were looked at, test photos among them.
+    """
+
+    photos: frozenset[str] = frozenset()
+    named: tuple[str, ...] = ()
+    compared: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them for ``plan.json``, whence a resumed job takes them."""
+        return {"photos": sorted(self.photos), "named": list(self.named), "compared": self.compared}
+
+
+def look_alikes(train: Mapping[str, ImageSource], test: Mapping[str, ImageSource]) -> LookAlikes:
+    """Return the training photos that are copies of test photos (:func:`same_photos`)."""
+    found, compared = same_photos(train, test) if test else ([], 0)
+    return LookAlikes(frozenset(leak.photo for leak in found), tuple(map(str, found)), compared)
 
 
 def refuse_test_ids(train: Iterable[str], test: HeldOut) -> None:
@@ -65,7 +89,7 @@ def refuse_near_duplicates(
         raise UsageError(
             f"{len(near)} training photos look like test photos (training = test, bits of 64 that differ or kind of "
             f"copy): {shown(map(str, near), 'pairs')}: take them out of the training list, "
-            "or pass --leak-guard ids if they are different photos"
+            "pass --leak-guard ids if they are different photos, or leave them out (augment --skip-test-photos)"
         )
     return compared
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from harmonygen.settings import HOW, LeakGuard, Link, Seed, Settings, setting
+from harmonygen.settings import HOW, LATER, MIN_MARGIN, LeakGuard, Link, MinMargin, Seed, Settings, setting
 
 Photos = Annotated[
     Literal["jpg", "png", "own"],
@@ -28,6 +28,7 @@ Trainer = Literal[
     "webdataset",
     "zip-pairs",
 ]
+HarmonizationTrainer = Literal["issam"]
 Direction = Literal["harmonize", "inverse"]
 
 
@@ -51,9 +52,21 @@ class AugmentSettings(Settings):
     allow_fewer: bool = setting(False, "Give a pair fewer candidates than gamma asks for if fewer passed the gates.")
     photos: Photos = "jpg"
     skip_test_photos: bool = setting(
-        False, "Pass over candidates of test photos, and count them, instead of refusing the run."
+        False, "Leave out candidates of test photos, and photos that look like them, instead of refusing the run."
+    )
+    trainer: Annotated[HarmonizationTrainer | None, HOW] = setting(
+        None, "Write the lists, the config and the start of this trainer beside the tree, for base and augmented."
     )
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _refuse_what_the_trainer_does_not_read(self) -> AugmentSettings:
+        if self.trainer is not None and (self.format, self.photos) != ("iharmony4", "jpg"):
+            raise ValueError(
+                f"--for {self.trainer} reads a tree with JPEG photos: leave out --format {self.format} and "
+                f"--photos {self.photos}"
+            )
+        return self
 
 
 class ExportSettings(Settings):
@@ -78,14 +91,45 @@ class ExportSettings(Settings):
         "measured",
         "Words of --for: measured from the pictures, none, or a JSONL file with pair_id (or real_id) and text.",
     )
+    preferences: Annotated[bool, LATER] = setting(
+        False, "Write two composites of each photo, one preferred to the other: as Parquet, or --for simpletuner."
+    )
+    min_margin: Annotated[MinMargin, LATER] = MIN_MARGIN
     seed: Seed = 0
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _refuse_harmonization_trainers(cls, given: Any) -> Any:
+        if given in get_args(HarmonizationTrainer):
+            raise ValueError(
+                f"--for {given} needs a test list and composites to compare with, which an export lacks: "
+                f"harmonygen augment --for {given}"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _refuse_what_preferences_do_not_use(self) -> ExportSettings:
+        if not self.preferences:
+            if self.min_margin != MIN_MARGIN:
+                raise ValueError("--min-margin belongs to --preferences, which is not given: add it")
+            return self
+        if self.direction != "harmonize":
+            raise ValueError("--preferences has no direction, the preferred composite is the target: drop --direction")
+        if self.which != "all":
+            raise ValueError("--preferences compares all candidates of a photo: drop --which")
+        if self.trainer not in (None, "simpletuner"):
+            raise ValueError(
+                f"--preferences is written as Parquet or --for simpletuner, {self.trainer} learns from no preferences: "
+                "drop --for"
+            )
+        return self
 
     @model_validator(mode="after")
     def _refuse_what_a_tree_does_not_use(self) -> ExportSettings:
         used = {"direction": "harmonize", "caption": "measured", "seed": 0}
         given = [f"--{name}" for name, default in used.items() if getattr(self, name) != default]
         if self.trainer is None and given:
-            raise ValueError(f"{' and '.join(given)} belong to --for NAME, which is not given: name a trainer")
+            raise ValueError(f"{' and '.join(given)} without --for NAME: only a trainer's folder uses it, so name one")
         if self.trainer is not None and self.photos == "own":
             raise ValueError("--photos own is for harmonization trees: give jpg or png with --for")
         return self

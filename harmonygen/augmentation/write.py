@@ -18,6 +18,7 @@ from typing import Any, Literal
 from harmonygen.augmentation import pick as picks
 from harmonygen.augmentation.dataset import Originals
 from harmonygen.augmentation.gamma import GammaPlan
+from harmonygen.augmentation.leak_guard import LookAlikes
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
 from harmonygen.data.lists import read_lines
@@ -54,7 +55,8 @@ class Mix:
 
     ``converted`` are the photos (their ids) that a tree gets as PNG of the pixels that the composites were made from,
     since plain decoding of their files gives others. ``options`` are the settings that decide what comes out.
-    ``photos`` is the form of a tree's photos and names; ``own`` leaves those of the dataset.
+    ``photos`` is the form of a tree's photos and names; ``own`` leaves those of the dataset. ``look_alikes`` of test
+    photos are in neither split.
     """
 
     out: Path
@@ -68,6 +70,7 @@ class Mix:
     converted: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
     photos: Literal["jpg", "png", "own"] = "own"
+    look_alikes: LookAlikes = field(default_factory=LookAlikes)
 
     @cached_property
     def digest(self) -> str:

@@ -179,7 +179,8 @@ def read_coco_unions(
     found = unions.pair_set("coco", instances.path, partial(OnDisk().path, folder), _photo_id, within)
     unseen = [name for name in _names(instances) if name not in seen]
     without = tuple(bad(name, f"'{name}' has no annotation: it has no mask", NO_SEGMENT) for name in unseen)
-    return _told(replace(found, left_out=found.left_out + without), instances, others, instances.notes)
+    found = replace(found, left_out=found.left_out + without, classes=instances.categories.by_id)
+    return _told(found, instances, others, instances.notes)
 
 
 def _canvases(

@@ -254,7 +254,7 @@ def _read_group(group: Group, photos_in: Inside, masks_in: Inside, found: Found,
         masks, photos = _parted(photos)
     else:
         masks = read_side(group.masks, masks_in, found)
-        photos = _without_masks(photos, found)
+        photos = without_masks(photos, found)
     photos, masks = _one_split(group, photos, masks, found, split)
     pair_up(group, photos, masks, found)
 
@@ -293,7 +293,7 @@ def _parted(both: Side) -> tuple[Side, Side]:
     return Side(both.folder, masks, both.unread), Side(both.folder, rest, both.unread)
 
 
-def _without_masks(side: Side, found: Found) -> Side:
+def without_masks(side: Side, found: Found) -> Side:
     """Pass over files among the photos that are called the masks of others there."""
     masks, photos = _parted(side)
     for (within, stem), path in masks.files.items():

@@ -84,7 +84,8 @@ def read_imaterialist(data: Path, classes: str = "all", anywhere: bool = False) 
     rows = photos.passed_over() + tuple(
         passed(data / each, "test", "train") for each in _TEST if (data / each).is_dir()
     )
-    return replace(found, left_out=found.left_out + _without_rows(photos, seen), passed_over=rows)
+    left_out = found.left_out + _without_rows(photos, seen)
+    return replace(found, left_out=left_out, passed_over=rows, classes=labels.by_id)
 
 
 def _why_not(data: Path) -> str:

@@ -74,8 +74,9 @@ def _read(data: str | Path, classes: str, reading: ReadOptions) -> PairSet:
             f"leave them {ALL}, or give one of the layouts {', '.join(SEGMENTED)}"
         )
     found = read_pairs(data, layout=layout, reading=reading)
-    return replace(found, pairs=tuple(map(_of_one_segment, found.pairs)))
+    return replace(found, pairs=tuple(map(of_one_segment, found.pairs)))
 
 
-def _of_one_segment(pair: Pair) -> Pair:
+def of_one_segment(pair: Pair) -> Pair:
+    """Return a pair whose mask counts as one segment of no class."""
     return replace(pair, extra={"class_ids": "", "attributes": "[]", "segments": "1", **pair.extra})

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harmonygen.data.hub_fields import size_category
 from harmonygen.errors import UsageError
 from harmonygen.storage import shards
 
@@ -212,15 +213,16 @@ def split_info(files: list[Path]) -> SplitInfo:
 
 
 def card_metadata(schema: pa.Schema, splits: Mapping[str, SplitInfo]) -> dict[str, Any]:
-    """Return the README's YAML fields ``configs`` and ``dataset_info`` (what the Hub and ``load_dataset`` read)."""
+    """Return the README's YAML fields: what the Hub and ``load_dataset`` read, and the Hub's bucket of its size."""
     return {
+        "size_categories": [size_category(sum(info.rows for info in splits.values()))],
         "configs": [{"config_name": "default", "data_files": _data_files(DATA, splits)}],
         "dataset_info": _dataset_info(schema, splits),
     }
 
 
 def card_metadata_of(configs: Mapping[str, tuple[pa.Schema, Mapping[str, SplitInfo]]]) -> dict[str, Any]:
-    """Return the same fields for several configurations, by name; ``default`` lies in ``data``, others under theirs."""
+    """Return ``configs`` and ``dataset_info`` of configurations by name; ``default`` lies in ``data``, others apart."""
     return {
         "configs": [
             {

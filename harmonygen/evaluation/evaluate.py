@@ -20,7 +20,7 @@ from harmonygen.data.files import photo_sizes
 from harmonygen.errors import InputError, UsageError, listed
 from harmonygen.evaluation.bootstrap import METHOD
 from harmonygen.evaluation.cases import read_cases, score_triplets
-from harmonygen.evaluation.measured import told, told_of_few
+from harmonygen.evaluation.measured import counted_photos, told, told_of_few
 from harmonygen.evaluation.parts import PARTS, ScoringJob, is_done, part_digest, read_parts, run_parts
 from harmonygen.evaluation.predictions import match_predictions
 from harmonygen.evaluation.predictors import Models, expanded
@@ -286,7 +286,7 @@ def notes_of(summary: dict[str, Any]) -> tuple[str, ...]:
     title = [f"{summary['title']}."] if summary["title"] else []
     notes = [
         *title,
-        f"{summary['stated']}; {summary['images']} images of {summary['photos']} photos ({summary['data']}, "
+        f"{summary['stated']}; {summary['images']} images of {counted_photos(summary['photos'])} ({summary['data']}, "
         f"{summary['chosen_by']}); mean over images [95 % interval: {METHOD}, "
         f"{summary['bootstrap']['resamples']} resamples].",
         f"Intervals: {told(summary['photos'])}.",

@@ -32,11 +32,11 @@ def told(photos: int, seeds: int = 1) -> str:
     """Say how often intervals of so many photos and seeds hold.
 
     >>> told(3)
-    'with 3 photos no interval can be relied on: they are for normal values'
+    'with 3 photos no interval can be relied on: they assume normal values'
     """
     span = held(photos, seeds)
     if span is None:
-        return f"with {photos} photos no interval can be relied on: they are for normal values"
+        return f"with {counted_photos(photos)} no interval can be relied on: they assume normal values"
     return f"in simulation they hold {span[0]} to {span[1]} % of the time with as many photos as these ({photos})"
 
 
@@ -48,8 +48,13 @@ def told_of_few(photos: Mapping[str, int], least: int = 93) -> str:
     """
     few = {name: (count, held(count)) for name, count in photos.items()}
     shown = [
-        f"{name} ({count} photos, {f'{span[0]} to {span[1]} %' if span else 'unknown'})"
+        f"{name} ({counted_photos(count)}, {f'{span[0]} to {span[1]} %' if span else 'unknown'})"
         for name, (count, span) in few.items()
         if span is None or span[0] < least
     ]
     return f"less can be relied on: {', '.join(shown)}" if shown else ""
+
+
+def counted_photos(count: int) -> str:
+    """Return a number of photos in words."""
+    return "1 photo" if count == 1 else f"{count} photos"

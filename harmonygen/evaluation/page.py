@@ -56,6 +56,7 @@ def write_page(
             for case in cases
         ],
         style=pages.asset("report.css"),
+        script=pages.asset("tables.js"),
     )
     write_bytes(path, page.encode())
 

@@ -76,20 +76,21 @@ class Models:
             CheckpointError: not there, of another kind, or ``photo_features=false`` without a Harmony-VAE.
         """
         how = (spec.steps, spec.sampler, spec.posterior, spec.detail, spec.photo_features)
-        key = (spec.method, spec.model, spec.refine, *how)
+        key = (spec.method, spec.model, spec.refine, repr(spec.method_settings), *how)
         if key not in self._loaded:
             self._loaded[key] = self._load(spec)
         return self._loaded[key]
 
     def _load(self, spec: MethodSpec) -> HarmonizationMethod:
-        from harmonygen.harmonization.load import load_harmonizer, method_of
+        from harmonygen.harmonization.load import Chosen, load_harmonizer, method_of
         from harmonygen.models.device import Device, Sampling
 
         device = Device.pick(self.device, self.dtype, self.batch_size)
         sampling = Sampling(spec.steps, spec.sampler, posterior=spec.posterior)
         model = spec.model or ""
         method = spec.method or method_of(model)
-        loaded = load_harmonizer(method, model, spec.refine, device, sampling, spec.detail)
+        chosen = Chosen(model, spec.refine, sampling, spec.detail)
+        loaded = load_harmonizer(method, chosen, device, spec.method_settings)
         if not spec.photo_features:
             _drop_features(loaded, spec.name)
         return loaded
@@ -100,22 +101,26 @@ class Models:
         With ``detail`` ``decode`` it gives what the model decodes, nothing pasted, brought to the scored size in one
         step.
         """
-        from harmonygen.harmonization.load import DecodingMethod
+        return predictor_of(self.harmonizer(spec), spec, self.rules)
 
-        harmonizer = self.harmonizer(spec)
-        decoding = harmonizer if spec.detail == "decode" and isinstance(harmonizer, DecodingMethod) else None
-        resolution = spec.resolution or harmonizer.resolution
-        sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer", enlarge=spec.enlarge)
 
-        def predict(loaded: Loaded) -> ImageU8:
-            case = loaded.case
-            photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
-            seed, (height, width) = candidate_seed(spec.seed, case.name, 0), loaded.mask.shape
-            if decoding is None:
-                return harmonizer(photo, seed, spec.draws)
-            return self.rules.decoded(decoding.picture(photo, seed, spec.draws)[1], (height, width))
+def predictor_of(harmonizer: HarmonizationMethod, spec: MethodSpec, rules: ProtocolRules) -> Predictor:
+    """Return the predictor of a harmonizer that is loaded; see :meth:`Models.predictor`."""
+    from harmonygen.harmonization.load import DecodingMethod
 
-        return predict
+    decoding = harmonizer if spec.detail == "decode" and isinstance(harmonizer, DecodingMethod) else None
+    resolution = spec.resolution or harmonizer.resolution
+    sizing = Sizing(resolution, harmonizer.multiple, spec.fit, "transfer", enlarge=spec.enlarge)
+
+    def predict(loaded: Loaded) -> ImageU8:
+        case = loaded.case
+        photo = size_photo(case.as_pair(), loaded.composite, loaded.mask, sizing)
+        seed, (height, width) = candidate_seed(spec.seed, case.name, 0), loaded.mask.shape
+        if decoding is None:
+            return harmonizer(photo, seed, spec.draws)
+        return rules.decoded(decoding.picture(photo, seed, spec.draws)[1], (height, width))
+
+    return predict
 
 
 def _drop_features(harmonizer: Any, name: str) -> None:

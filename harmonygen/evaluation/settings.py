@@ -7,9 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from harmonygen.harmonization.settings import UNSET_METHOD, Draws, MethodChoice, Refiner, SamplerChoice, Steps
+from harmonygen.harmonization.settings import (
+    UNSET_METHOD,
+    Draws,
+    MethodChoice,
+    MethodSettings,
+    Refiner,
+    SamplerChoice,
+    Steps,
+    check_method_settings,
+)
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_DRAWS,
     MAX_WORKERS,
     SHOWN,
@@ -49,6 +59,7 @@ class MethodSpec(Settings):
     method: Annotated[
         MethodChoice, setting(..., "With a model: how composites are harmonized.", unset=UNSET_METHOD)
     ] = None
+    method_settings: Annotated[MethodSettings, LATER] = {}  # noqa: RUF012
     refine: Annotated[Refiner, setting(..., "With a model: folder of the refiner that runs after it.")] = None
     photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
     resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None
@@ -66,6 +77,7 @@ class MethodSpec(Settings):
     def _one_source(self) -> MethodSpec:
         if (self.predictions is None) == (self.model is None):
             raise ValueError(f"method {self.name!r} needs a folder of predictions or a model: give one of them")
+        check_method_settings(self.method, self.model or "", self.method_settings)
         if self.predictions is not None and self.seeds > 1:
             raise ValueError(f"method {self.name!r} has seeds, which go with a model: name a folder for each seed")
         return self

@@ -30,6 +30,7 @@ def write_gain_report(
         "gain.html.j2",
         result=result,
         style=pages.asset("report.css"),
+        script=pages.asset("tables.js"),
         answers=answers(result),
         curves=_curves(result),
         forests=[(_NAMES[figure], _forest(result, figure)) for figure in ("psnr", "fmse")],
@@ -43,15 +44,17 @@ def write_gain_report(
 
 
 def cell(value: Mapping[str, Any], figure: str, sign: bool = False) -> str:
-    """Write a mean with its interval.
+    """Write a mean with its interval, if it has one.
 
     >>> cell({"mean": 1.234, "low": 0.5, "high": 2.0}, "psnr", sign=True)
     '+1.23 [+0.50, +2.00]'
+    >>> cell({"mean": 1.234, "low": None, "high": None}, "psnr")
+    '1.23'
     """
     digits = _DIGITS[figure]
     form = f"{'+' if sign else ''},.{digits}f"
-    shown = [format(value[name], form) if value[name] is not None else "-" for name in ("mean", "low", "high")]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    mean, low, high = (format(value[name], form) if value[name] is not None else "" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]" if low and high else mean or "no value"
 
 
 def answers(result: Mapping[str, Any]) -> list[str]:
@@ -80,7 +83,7 @@ def _forest(result: Mapping[str, Any], figure: str) -> Markup:
     rows = [(row["name"], row["difference"][figure]) for row in result["arms"] if "difference" in row]
     known = [(name, d["mean"], d["low"], d["high"]) for name, d in rows if None not in (d["mean"], d["low"], d["high"])]
     label = f"Difference to base in {_NAMES[figure]} with 95 % intervals"
-    return Markup(differences(known, label, f"{_NAMES[figure]}, arm minus base"))
+    return Markup(differences(known, label, f"{_NAMES[figure]}, arm minus base") if known else "")
 
 
 def _sets(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -21,16 +21,17 @@ import pyarrow as pa
 from harmonygen import recipes
 from harmonygen.errors import HarmonygenError
 from harmonygen.evaluation.cases import read_cases
+from harmonygen.evaluation.predictors import Loaded, predictor_of
 from harmonygen.evaluation.protocols import ProtocolRules
 from harmonygen.evaluation.scores import COMPOSITE, Row, full_row, score
+from harmonygen.evaluation.settings import MethodSpec
 from harmonygen.gain.page import shown_cases
 from harmonygen.gain.settings import GainSettings
 from harmonygen.harmonization.settings import Method
 from harmonygen.pictures.images import ImageU8, encode, read_image
 from harmonygen.pictures.masks import read_mask
-from harmonygen.pictures.photo import Sizing, size_photo
 from harmonygen.records import Composite
-from harmonygen.seeds import candidate_seed, stable_seed
+from harmonygen.seeds import stable_seed
 from harmonygen.settings import resolve
 from harmonygen.storage import shards
 
@@ -48,6 +49,8 @@ _SCHEMA = pa.schema(
     ]
 )
 _POLL_SECONDS = 2.0
+_HOW = ("fit", "enlarge", "detail", "posterior")
+"""How composites reach the scored model, and its pictures the scored size."""
 
 
 def training_of(settings: GainSettings, data: Path, out: Path, seed: int) -> Any:
@@ -91,6 +94,7 @@ def job_of(settings: GainSettings, test: Path, data: Path, out: Path, seed: int)
         "sampling_steps": settings.sampling_steps,
         "draws": settings.draws,
         "background": settings.background,
+        "how": settings.model_dump(include=set(_HOW)),
         "device": settings.device,
         "curve_images": settings.curve_images,
         "cases": settings.cases,
@@ -131,11 +135,18 @@ def _train(folder: Path, job: Mapping[str, Any], log: Log) -> None:
 
 def _load(folder: Path, job: Mapping[str, Any]) -> Any:
     """Load the finished model as a harmonizer."""
-    from harmonygen.harmonization.load import load_harmonizer
+    from harmonygen.harmonization.load import Chosen, load_harmonizer
     from harmonygen.models.device import Device, Sampling
 
-    device = Device.pick(job["device"], "float32")
-    return load_harmonizer(_METHODS[job["arch"]], folder / "model", None, device, Sampling(job["sampling_steps"]))
+    device, spec = Device.pick(job["device"], "float32"), _spec(job)
+    sampling = Sampling(job["sampling_steps"], posterior=spec.posterior)
+    chosen = Chosen(folder / "model", sampling=sampling, detail=spec.detail)
+    return load_harmonizer(_METHODS[job["arch"]], chosen, device)
+
+
+def _spec(job: Mapping[str, Any]) -> MethodSpec:
+    """Return how a job's model is scored; jobs of before say nothing of it."""
+    return MethodSpec(model="model", draws=job["draws"], **job.get("how", {}))
 
 
 def _checkpoints(folder: Path, job: Mapping[str, Any]) -> Iterator[tuple[int, Path]]:
@@ -196,14 +207,12 @@ def scored(
 ) -> Iterator[tuple[Composite, Row, ImageU8]]:
     """Yield each case with its figures (protocol paper) and the picture; without a harmonizer the composite's own."""
     rules = ProtocolRules(background=job["background"])
+    predict = predictor_of(harmonizer, _spec(job), rules) if harmonizer is not None else None
     for case in cases:
         decoded = read_image(case.composite)
-        mask = read_mask(case.mask, decoded)
-        target = rules.target(decoded.image_u8, read_image(case.photo).image_u8, mask)
-        picture = decoded.image_u8
-        if harmonizer is not None:
-            photo = size_photo(case.as_pair(), decoded, mask, Sizing(harmonizer.resolution, harmonizer.multiple))
-            picture = harmonizer(photo, candidate_seed(0, case.name, 0), job["draws"])
+        loaded = Loaded(case, decoded, read_image(case.photo).image_u8, read_mask(case.mask, decoded))
+        target = rules.target(decoded.image_u8, loaded.real_u8, loaded.mask)
+        picture = predict(loaded) if predict else decoded.image_u8
         figures = score(rules.prediction(picture, target, case.name), target, with_ssim=False)
         yield case, full_row(case.name, case.subset, COMPOSITE, figures, target), picture
 

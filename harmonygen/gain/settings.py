@@ -11,13 +11,18 @@ from harmonygen import recipes
 from harmonygen.evaluation.settings import BackgroundChoice, Cases, Published, Resamples, SmallForm
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_DRAWS,
     MAX_SIDE,
     MAX_WORKERS,
     SHOWN,
+    DetailChoice,
     DeviceName,
+    EnlargeChoice,
+    FitChoice,
     LayoutChoice,
     LeakGuard,
+    PosteriorChoice,
     ReadSettings,
     Rule,
     SamplingSteps,
@@ -95,6 +100,10 @@ class GainSettings(ReadSettings):
     resolution: int = setting(128, "Side of the training crops, in pixels.", ge=32, le=MAX_SIDE)
     sampling_steps: SamplingSteps = 5
     draws: int = setting(1, "Number of random draws that a scored picture is the mean of.", ge=1, le=MAX_DRAWS)
+    fit: Annotated[FitChoice, LATER] = "native"
+    enlarge: Annotated[EnlargeChoice, LATER] = "bicubic"
+    detail: Annotated[DetailChoice, LATER] = "transfer"
+    posterior: Annotated[PosteriorChoice, LATER] = None
     background: BackgroundChoice = "none"
     resamples: Annotated[Resamples, SHOWN] = 10_000
     curve_points: int = setting(6, "Number of points on each learning curve.", ge=1)

@@ -28,9 +28,11 @@ from harmonygen.gain.settings import GainSettings
 from harmonygen.inspection.inspect import foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.runs.job_folder import JobPlan, digest_of, is_resumed, job_folder
-from harmonygen.settings import HOW, asked, marked
+from harmonygen.settings import HOW, MayChange, asked, marked
 from harmonygen.storage import shards
+from harmonygen.synthesis.stated import with_stated_steps
 
+_NO_MARK = MayChange("nothing: no setting bears this mark")
 Say = Callable[[str], None]
 RESULT, REPORT, COMPOSITE = "gain.json", "gain.html", "composite.parquet"
 _FOLDERS = ("candidates", "data/*", "data/*/*", "data/*/*/*", "photos/*", "photos/*/*", "runs/*/*", "runs/*/*/cases")
@@ -95,7 +97,7 @@ def foresee_study(settings: GainSettings, say: Say) -> dict[str, Any]:
         UsageError: no layout fits, or too few photos.
         TooManyBadInputsError: the study would end with it.
     """
-    if is_resumed(settings.out, _plan(settings)):
+    if is_resumed(settings.out, _plan(_settled(settings))):
         return {}
     seen = foresee(gain_data.study_inputs(settings), settings.originals, say)
     if settings.extra_data and any(arm.extra for arm in arms_of(settings)):
@@ -121,6 +123,7 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
         UsageError: settings that do not fit, another study in the folder, or photos or masks that changed.
         HarmonygenError: what its steps raise; rerun the same command to resume.
     """
+    settings = _settled(settings)
     arms, plan = arms_of(settings), _plan(settings)
     out, digest = settings.out, _study_digest(settings, arms)
     resumed = is_resumed(out, plan)
@@ -142,6 +145,12 @@ def gain(settings: GainSettings, say: Say = print) -> GainResult:
     return GainResult(out, result, finished_before=False)
 
 
+def _settled(settings: GainSettings) -> GainSettings:
+    """Fill in the number of sampling steps that is left to the checkpoint."""
+    made = {name: with_stated_steps(getattr(settings, name)) for name in ("originals", "candidates")}
+    return settings.model_copy(update=made)
+
+
 def _writes(out: Path) -> list[str]:
     """Return names of files in the folders that a study writes to; runs and trainings inside it sweep their own."""
     found = [folder.relative_to(out).as_posix() for pattern in _FOLDERS for folder in out.glob(pattern)]
@@ -159,15 +168,22 @@ def _refuse_early(settings: GainSettings, arms: tuple[Arm, ...], resumed: bool) 
 
 def _plan(settings: GainSettings) -> JobPlan:
     """Return the plan; its digest is of the settings that decide the sets and the trainings."""
-    dumped, decides = settings.model_dump(mode="json"), asked(settings)
+    dumped, decides = _dumped(settings), asked(settings)
     before = digest_of({name: dumped[name] for name in decides})  # which told other devices of the steps inside apart
     return JobPlan("gain", settings, digest_now=digest_of(decides), digests_before=(before,))
 
 
 def _study_digest(settings: GainSettings, arms: tuple[Arm, ...]) -> str:
     """Digest all that the result depends on."""
-    dumped = settings.model_dump(mode="json", exclude=set(marked(GainSettings, HOW)))
+    free = marked(GainSettings, HOW)
+    dumped = {name: value for name, value in _dumped(settings).items() if name not in free}
     return digest_of({**dumped, "arms": [arm.name for arm in arms]})
+
+
+def _dumped(settings: GainSettings) -> dict[str, Any]:
+    """Return all settings; how candidates are made without what came later and was not asked for."""
+    made = {name: asked(getattr(settings, name), _NO_MARK) for name in ("candidates", "originals")}
+    return settings.model_dump(mode="json") | made
 
 
 def _finished(settings: GainSettings, digest: str) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional
 
 from harmonygen.errors import CheckpointError
+from harmonygen.harmonization.load import Chosen
+from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.device import Device, Sampling
+from harmonygen.models.device import Device, Sampling, keep_memory
 from harmonygen.models.draw import PictureSampler, to_pm1
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.models.refiner import RefinementUNet
@@ -65,7 +67,8 @@ class DiffusionHarmonizer:
             CheckpointError: no such folder, of another kind or direction, or a plain VAE where another is needed.
         """
         folder = locate(name, "forward")
-        digest, refiner = weights_digest(folder), None
+        own = digest = weights_digest(folder)
+        refiner = None
         if refine is not None:
             beside = locate(refine, "refiner")
             refiner = RefinementUNet.from_pretrained(beside, "refiner", device.name, device.dtype)
@@ -76,6 +79,8 @@ class DiffusionHarmonizer:
                 f"checkpoint '{folder}' has a plain {type(model.vae).__name__} in vae/, diffharmony++ needs a "
                 "HarmonyVAE: train one with 'harmonygen train harmony-vae', or use --method diffharmony"
             )
+        if device.runtime:
+            run_denoiser(model, own, device.runtime)
         return cls(PictureSampler(model, sampling, device.batch), digest, detail, refiner)
 
     def __call__(self, photo: Photo, seed: int, draws: int | None = None) -> ImageU8:
@@ -115,3 +120,16 @@ def refine_picture(refiner: RefinementUNet, photo: Photo, harmonized01: Picture0
     mask = torch.from_numpy(shrink_mask(photo.mask, height, width)[None, None].astype(np.float32))
     refined = refiner(stage1, mask.to(device), to_pm1(low_u8).to(device))
     return low_u8, ((refined[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()
+
+
+def make_diffharmony(run: Chosen, device: Device, *, harmony_vae: bool = False) -> DiffusionHarmonizer:
+    """Load the method for the checkpoints that were chosen."""
+    keep_memory()
+    return DiffusionHarmonizer.from_pretrained(
+        run.model, device, run.sampling, run.detail, refine=run.refine, harmony_vae=harmony_vae
+    )
+
+
+def make_diffharmony_pp(run: Chosen, device: Device) -> DiffusionHarmonizer:
+    """Load the method for the checkpoints that were chosen, with a Harmony-VAE."""
+    return make_diffharmony(run, device, harmony_vae=True)

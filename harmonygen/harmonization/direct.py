@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harmonygen.harmonization.load import Chosen
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.device import Device
 from harmonygen.models.draw import to_pm1
@@ -51,3 +52,8 @@ class DirectHarmonizer:
         mask = torch.from_numpy(photo.low_mask[None, None].astype(np.float32)).to(device)
         harmonized = self.model(to_pm1(photo.low_u8).to(device), mask)
         return photo.low_u8, ((harmonized[0].permute(1, 2, 0) + 1) / 2).cpu().numpy()
+
+
+def make_direct(run: Chosen, device: Device) -> DirectHarmonizer:
+    """Load the method for the checkpoint that was chosen."""
+    return DirectHarmonizer.from_pretrained(run.model, device, run.detail)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from harmonygen.data import SAMPLE, PairSet
 from harmonygen.data.composites import read_composite_folders, read_composites
 from harmonygen.errors import InputError, UsageError
-from harmonygen.harmonization.load import HarmonizationMethod, load_harmonizer, method_of
+from harmonygen.harmonization.load import Chosen, HarmonizationMethod, load_harmonizer, method_of
 from harmonygen.harmonization.results import Made, files, is_made, output_path, refuse_clashes, target_of, write_result
 from harmonygen.harmonization.settings import ONE_ANSWER, HarmonizeSettings
 from harmonygen.harmonization.zeroshot import options as zero_shot
@@ -29,7 +30,11 @@ from harmonygen.harmonization.zeroshot.harmonizer import ZeroShotHarmonizer
 from harmonygen.harmonization.zeroshot.page import write_zero_shot_report
 from harmonygen.inspection.inspect import glance
 from harmonygen.models.device import Device, Sampling
+from harmonygen.models.installed import runtime_in_plan
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead, load_photo
+from harmonygen.plugins.doors import HARMONIZERS
+from harmonygen.plugins.guard import GuardedHarmonizer
+from harmonygen.plugins.load import guard_object, object_name
 from harmonygen.records import FileSource, Pair, Quarantined
 from harmonygen.runs.inputs import allowance, check_bad, inputs_digest
 from harmonygen.runs.job_folder import QUARANTINE, SUMMARY, Job, JobPlan, job_folder, versions
@@ -53,12 +58,17 @@ class HarmonizeResult:
 
 
 def harmonize(
-    settings: HarmonizeSettings, progress: Progress | None = None, say: zero_shot.Say | None = None
+    settings: HarmonizeSettings,
+    progress: Progress | None = None,
+    say: zero_shot.Say | None = None,
+    *,
+    harmonizer: Callable[..., Any] | None = None,
 ) -> HarmonizeResult:
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
     A stopped run resumes with what is missing; a finished one is left as it is. ``say`` gets what is read,
-    and what a method that takes minutes a picture needs and does.
+    and what a method that takes minutes a picture needs and does. ``harmonizer`` is a callable in the place of the
+    method that the settings name (docs/plugins/README.md).
 
     Raises:
         UsageError: options that do not fit, a folder with another run, or a run that holds the folder.
@@ -66,21 +76,22 @@ def harmonize(
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
-    settings = settings.model_copy(update={"method": settings.method or method_of(settings.model)})
+    method = f"python:{object_name(harmonizer)}" if harmonizer else settings.method or method_of(settings.model)
+    settings = settings.model_copy(update={"method": method})
     _refuse_contradictions(settings)
     if settings.image is not None:
-        return _harmonize_one(settings, settings.image, say)
+        return _harmonize_one(settings, settings.image, say, harmonizer)
     inputs = _read_inputs(settings)
     glance(inputs, settings, say)
     refuse_clashes([output_path(settings.out, pair, settings) for pair in inputs], settings)
-    harmonizer = load(settings, inputs)
-    plan = _plan(settings, inputs, harmonizer)
+    loaded = load(settings, inputs, harmonizer)
+    plan = _plan(settings, inputs, loaded)
     out, writes = settings.out, _writes(settings, inputs)
     with job_folder(out, plan, writes, finished=lambda: _finished(out, inputs, settings)) as job:
         if job.finished:
             summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
             return HarmonizeResult(out, 0, summary["harmonized"], summary["quarantined"], summary)
-        return _run(settings, inputs, harmonizer, job, progress, say)
+        return _run(settings, inputs, loaded, job, progress, say)
 
 
 def _refuse_contradictions(settings: HarmonizeSettings) -> None:
@@ -98,6 +109,9 @@ def _refuse_contradictions(settings: HarmonizeSettings) -> None:
         ),
         "--method parametric changes the composite's own pixels and makes none: drop --detail decode (and --paper)": (
             settings.method == "parametric" and settings.detail == "decode"
+        ),
+        f"--runtime {settings.runtime} computes the UNet of diffharmony and diffharmony++ alone: drop it": (
+            settings.runtime != "torch" and settings.method not in ("diffharmony", "diffharmony++")
         ),
         **zero_shot.faults(settings),
     }
@@ -121,14 +135,20 @@ def _read_inputs(settings: HarmonizeSettings) -> PairSet:
     return found.as_pairs()
 
 
-def load(settings: HarmonizeSettings, composites: Sequence[Pair]) -> HarmonizationMethod:
-    """Load the harmonizer that the settings name, for ``composites``."""
-    device = Device.pick(settings.device, settings.dtype, settings.batch_size)
+def load(
+    settings: HarmonizeSettings, composites: Sequence[Pair], given: Callable[..., Any] | None = None
+) -> HarmonizationMethod:
+    """Load the harmonizer that the settings name, for ``composites``; one that is ``given`` takes its place."""
+    one_size = settings.fit == "square"
+    device = Device.pick(settings.device, settings.dtype, settings.batch_size, settings.runtime, one_size)
+    if given is not None:
+        return guard_object(HARMONIZERS, given, device, partial(GuardedHarmonizer, detail=settings.detail))
     if settings.method == "zero-shot":
         return zero_shot.load_zero_shot(settings, composites, device)
     sampling = Sampling(settings.steps, settings.sampler, posterior=settings.posterior)
     assert settings.method is not None  # harmonize() found it out
-    return load_harmonizer(settings.method, settings.model, settings.refine, device, sampling, settings.detail)
+    chosen = Chosen(settings.model, settings.refine, sampling, settings.detail)
+    return load_harmonizer(settings.method, chosen, device, settings.method_settings)
 
 
 def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> Sizing:
@@ -145,12 +165,14 @@ def sizing_of(settings: HarmonizeSettings, harmonizer: HarmonizationMethod) -> S
     )
 
 
-def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None) -> HarmonizeResult:
+def _harmonize_one(
+    settings: HarmonizeSettings, image: Path, say: zero_shot.Say | None, given: Callable[..., Any] | None
+) -> HarmonizeResult:
     """Write one picture again each time."""
     target = target_of(settings, image)
     mask = FileSource(Path(settings.mask or ""), rule=settings.reading().mask_rule)
     composite = Pair(image.stem, image.stem, "0", FileSource(image), mask)
-    harmonizer = load(settings, [composite])
+    harmonizer = load(settings, [composite], given)
     sizing = sizing_of(settings, harmonizer)
     photo = load_photo(composite, sizing)
     make_folder(target.parent)
@@ -162,10 +184,11 @@ def _harmonize_one(settings: HarmonizeSettings, image: Path, say: zero_shot.Say 
 
 def _plan(settings: HarmonizeSettings, inputs: PairSet, harmonizer: HarmonizationMethod) -> JobPlan:
     """Return what is asked, of which inputs, by which weights."""
+    weights = {"model_digest": harmonizer.digest, **runtime_in_plan(settings.runtime)}
     return JobPlan(
         "harmonize",
         settings,
-        {"inputs_digest": inputs_digest(inputs), "model_digest": harmonizer.digest},
+        {"inputs_digest": inputs_digest(inputs), **weights},
         {"layout": inputs.layout, "data_root": str(inputs.root), "composites": len(inputs)},
         unused=() if settings.method == "zero-shot" else ("zero_shot",),
     )

@@ -1,16 +1,22 @@
-"""Load the checkpoints of a harmonization method."""
+"""Load a harmonization method: its checkpoints, or a plug-in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from harmonygen.errors import UsageError
-from harmonygen.harmonization.settings import ONE_ANSWER, Method
+from harmonygen.harmonization.settings import ONE_ANSWER, REFINED
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json
-from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
+from harmonygen.models.device import AS_STATED, Device, Sampling
 from harmonygen.pictures.images import ImageU8, Picture01
 from harmonygen.pictures.photo import Photo
+from harmonygen.plugins.doors import HARMONIZERS, is_plugin
+from harmonygen.plugins.guard import GuardedHarmonizer
+from harmonygen.plugins.load import load_plugin
 from harmonygen.settings import Detail
 
 
@@ -33,50 +39,61 @@ class DecodingMethod(HarmonizationMethod, Protocol):
         """Return the composite (h, w, 3) uint8 at that size, and the picture in [0, 1] that the network makes there."""
 
 
-def method_of(model: str | Path) -> Method:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a verb asks of a method, which a built-in one is handed as ``run``.
+
+    ``model`` and ``refine`` are checkpoint folders, or ``starter``; ``detail`` is how a change gets to full size.
+    """
+
+    model: str | Path
+    refine: str | Path | None = None
+    sampling: Sampling = AS_STATED
+    detail: Detail = "transfer"
+
+
+def method_of(model: str | Path) -> str:
     """Return the method that a checkpoint is for, by the ``kind`` that it states; the starter's is ``parametric``.
+
+    A text that is no folder but names a plug-in is a method itself.
 
     Raises:
         CheckpointError: no such folder.
     """
     if str(model) == "starter":
         return "parametric"
+    if not Path(model).is_dir() and is_plugin(HARMONIZERS, str(model)):
+        return str(model)
     spec = locate(model, "parametric") / SPEC_NAME
     kind = read_json(spec).get("kind") if spec.is_file() else None
-    return kind if kind in ONE_ANSWER else "diffharmony"
+    return str(kind) if kind in ONE_ANSWER else "diffharmony"
 
 
 def load_harmonizer(
-    method: Method,
-    model: str | Path,
-    refine: str | Path | None,
-    device: Device,
-    sampling: Sampling = AS_STATED,
-    detail: Detail = "transfer",
+    method: str, chosen: Chosen, device: Device, given: Mapping[str, Any] | None = None
 ) -> HarmonizationMethod:
-    """Load the checkpoints of a method; ``starter`` stands for the shipped ones.
+    """Load a method: one of ours with the checkpoints that are ``chosen``, or a plug-in with the settings ``given``.
 
     Raises:
-        UsageError: a method that is no single model, or a refiner for a method that takes none.
-        CheckpointError: not there, or of another kind or direction.
+        UsageError: a method that is not known, that is no single model, or that takes no refiner; wrong settings.
+        CheckpointError: a checkpoint that is not there, or of another kind or direction.
+        PluginError: a plug-in that cannot be built.
     """
-    if method == "zero-shot":
+    if chosen.refine is not None and method not in (*REFINED, "zero-shot"):
+        raise UsageError(f"--refine {chosen.refine} goes with {' and '.join(REFINED)}, not with {method}: drop it")
+    if method not in HARMONIZERS.own and str(chosen.model) not in ("starter", method):
         raise UsageError(
-            "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
-            "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
+            f"--model {chosen.model} does not go with --method {method}, which has settings of its own: "
+            "write method_settings.NAME=value"
         )
-    if method in ONE_ANSWER and refine is not None:
-        raise UsageError(f"--refine {refine} goes with diffharmony and diffharmony++, not with {method}: drop it")
-    if method == "parametric":
-        from harmonygen.harmonization.parametric import ParametricHarmonizer
+    guard = partial(GuardedHarmonizer, detail=chosen.detail)
+    made: HarmonizationMethod = load_plugin(HARMONIZERS, method, given or {}, {"device": device, "run": chosen}, guard)
+    return made
 
-        return ParametricHarmonizer.from_pretrained(model, device)
-    if method == "direct":
-        from harmonygen.harmonization.direct import DirectHarmonizer
 
-        return DirectHarmonizer.from_pretrained(model, device, detail)
-    from harmonygen.harmonization.diffusion import DiffusionHarmonizer
-
-    keep_memory()
-    conditional = method == "diffharmony++"
-    return DiffusionHarmonizer.from_pretrained(model, device, sampling, detail, refine=refine, harmony_vae=conditional)
+def refuse_zero_shot() -> NoReturn:
+    """Raise UsageError: the method is no single model, and `harmonize` loads it by itself."""
+    raise UsageError(
+        "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+        "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
+    )

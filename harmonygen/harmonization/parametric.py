@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harmonygen.harmonization.load import Chosen
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.device import Device
 from harmonygen.models.parametric import ParametricNet
@@ -37,3 +38,8 @@ class ParametricHarmonizer:
         found = self.model.map_of(photo.image_u8, photo.mask, min(photo.low_mask.shape))
         harmonized[photo.mask] = cubic_u8(found, photo.image_u8[photo.mask])
         return harmonized
+
+
+def make_parametric_harmonizer(run: Chosen, device: Device) -> ParametricHarmonizer:
+    """Load the method for the checkpoint that was chosen."""
+    return ParametricHarmonizer.from_pretrained(run.model, device)

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
+from harmonygen.errors import UsageError
+from harmonygen.plugins.doors import HARMONIZERS, find_plugin
 from harmonygen.settings import (
     HOW,
+    LATER,
     MAX_DRAWS,
     MAX_SIDE,
     MAX_STEPS,
@@ -24,9 +27,11 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PluginSettings,
     PosteriorChoice,
     ReadSettings,
     Resolution,
+    RuntimeChoice,
     Sampler,
     Seed,
     Settings,
@@ -37,10 +42,48 @@ from harmonygen.settings import (
 Method = Literal["parametric", "diffharmony", "diffharmony++", "direct", "zero-shot"]
 ONE_ANSWER: tuple[Method, ...] = ("parametric", "direct")
 """Methods that draw nothing at random."""
+REFINED: tuple[Method, ...] = ("diffharmony", "diffharmony++")
+"""Methods that a refiner may run after."""
 
 # Fields that `evaluate` has for its models too
 UNSET_METHOD = "what the checkpoint is; of the starter, parametric"
-MethodChoice = Annotated[Method | None, setting(..., "How composites are harmonized.", unset=UNSET_METHOD)]
+_METHODS = ", ".join(HARMONIZERS.built_in)
+
+
+def _known_method(given: Any) -> Any:
+    """Refuse a name that no harmonizer has."""
+    if isinstance(given, str):
+        try:
+            find_plugin(HARMONIZERS, given)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+    return given
+
+
+MethodChoice = Annotated[
+    str | None,
+    BeforeValidator(_known_method),
+    setting(
+        ...,
+        f"How composites are harmonized: {_METHODS}, the name of an installed plug-in, or module:attribute.",
+        unset=UNSET_METHOD,
+    ),
+]
+MethodSettings = Annotated[PluginSettings, setting(..., "Settings of a plug-in that is the method, by name.")]
+
+
+def check_method_settings(method: str | None, model: str, given: Mapping[str, Any]) -> None:
+    """Refuse settings that the plug-in does not have; it is imported only if there are any.
+
+    Raises:
+        UsageError: naming the settings and the nearest known ones.
+    """
+    if given:
+        from harmonygen.plugins.plugin import Plugin
+
+        Plugin.find(HARMONIZERS, method or model).settings(given)
+
+
 Refiner = Annotated[str | None, setting(..., "Folder of the refiner that runs after diffharmony.")]
 Draws = Annotated[
     int | None,
@@ -61,7 +104,9 @@ class ZeroShotSettings(Settings):
 
     iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1, le=MAX_DRAWS)
     allow_unchanged: bool = setting(False, "Return the untouched composite if no edit scores better.")
-    classifier: str = setting("starter", "Zero-shot: folder of the classifier that judges edits, or starter.")
+    classifier: str = setting(
+        "starter", "Zero-shot: folder of the classifier that judges edits, or starter; or a judge."
+    )
 
     describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: who finds the words.")
     describer_model: str | None = setting(None, "Zero-shot: model that finds the words, a folder or a Hub name.")
@@ -143,6 +188,7 @@ class HarmonizeSettings(ReadSettings):
     limit: int | None = setting(None, "Use only the first N composites.", unset="all composites", ge=1)
     out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
     method: MethodChoice = None
+    method_settings: Annotated[MethodSettings, LATER] = {}  # noqa: RUF012
     model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
     refine: Refiner = None
     seed: Seed = 0
@@ -160,8 +206,14 @@ class HarmonizeSettings(ReadSettings):
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     mask_resize: MaskResizeChoice = "refuse"
     max_pixels: MaxPixels = 178_956_970
     max_bad_fraction: Annotated[MaxBadFraction, HOW] = 0.01
     zero_shot: ZeroShotSettings = setting(ZeroShotSettings, "How --method zero-shot describes, edits and judges.")
+
+    @model_validator(mode="after")
+    def _method_has_these_settings(self) -> HarmonizeSettings:
+        check_method_settings(self.method, self.model, self.method_settings)
+        return self

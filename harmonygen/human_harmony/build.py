@@ -20,31 +20,34 @@ import pyarrow.parquet as pq
 
 from harmonygen.data.manifest import NAME as MANIFEST
 from harmonygen.data.manifest import read_manifest, sha256
-from harmonygen.data.segmentations import read_segmentations
 from harmonygen.data.split import target_count
 from harmonygen.data.write_parquet import config_folder
 from harmonygen.errors import UsageError
 from harmonygen.human_harmony import photo_split, prepare
-from harmonygen.human_harmony.card import ASSETS, REFERENCE
-from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, write_dataset, written_names
+from harmonygen.human_harmony.card import PREFERENCES
+from harmonygen.human_harmony.dataset import FILES, KINDS, SUMMED_UP, Taken, write_dataset, written_names
+from harmonygen.human_harmony.figures import ASSETS, REFERENCE
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
+from harmonygen.human_harmony.reproduce import VERB
 from harmonygen.human_harmony.rows import CONFIGS, Triplets
-from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.settings import BEFORE, HumanHarmonySettings, InnerSettings
+from harmonygen.human_harmony.subject import kind_of
+from harmonygen.human_harmony.unmasked import is_unmasked, read_inputs, with_masks
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.records import Pair, PairSet, Quarantined, SegmentSource
 from harmonygen.runs.inputs import allowance, check_bad, refuse_bad
-from harmonygen.runs.job_folder import JobPlan, digest_of, job_folder
+from harmonygen.runs.job_folder import PLAN, JobPlan, digest_of, job_folder
 from harmonygen.runs.read import Run
 from harmonygen.runs.review_log import decisions_at
-from harmonygen.settings import ReadSettings, asked
+from harmonygen.settings import MIN_MARGIN, ReadSettings, asked
 from harmonygen.storage import shards
 from harmonygen.synthesis.reselect import reselect
 from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+from harmonygen.synthesis.stated import with_stated_steps
 from harmonygen.synthesis.synthesize import synthesize
 
-VERB = "build-human-harmony"
 WORK, RUN, MARK = "work", "synthesize", "dataset.json"
 _GIVEN = ("product_list", "product_weights", "person_weights", "train_list", "test_list", "leak_check")
 _SEGMENT = re.compile(r"(^| )(row|annotation) \S+$")
@@ -93,16 +96,25 @@ def build_human_harmony(
         StorageError: the folder cannot be written; rerun the same command to resume.
     """
     stages = stages or (lambda _what, _unit: nullcontext(_no_progress))
-    pairs = read_segmentations(settings.imaterialist, settings.classes, settings.limit, settings.reading())
+    pairs = read_inputs(settings)
     if isinstance(chosen := _product_list(settings), ListFilter) and settings.limit is None:
         chosen.refuse_unknown(pair.real_id for pair in pairs)
+    settings = with_stated_steps(settings)
     plan = make_plan(settings, pairs)
     if dry_run:
         return _foresee(settings, pairs, plan.digest, say)
-    glance(pairs, settings, say)
+    if not (unmasked := is_unmasked(pairs)):
+        glance(pairs, settings, say)
     out, work = settings.out, settings.out / WORK
-    prepare.refuse_changed_photos(pairs, work, plan.digest)
+    kind = kind_of(pairs, pairs.classes, settings.person != "none")
+    pairs = prepare.in_subset(pairs, work, kind)
+    if not unmasked:
+        prepare.refuse_changed_photos(pairs, work, plan.digest)
     with job_folder(out, plan, _writes(pairs)) as job:
+        if unmasked:
+            with stages("masks", "photos") as progress:
+                pairs = with_masks(settings, pairs, work, progress)
+            prepare.refuse_changed_photos(pairs, work, plan.digest)
         shards.make_folder(work)
         shards.refuse_others(work / RUN, "-")  # a run or review at work inside would be disturbed
         bad, split = _photos(settings, pairs, work, plan.digest, stages)
@@ -110,12 +122,13 @@ def build_human_harmony(
             synthesize(synthesis_settings(settings, work), progress=progress)
         _review(settings, work / RUN, stages)
         triplets = _triplets(settings, work, plan.digest, split)
-        before = _finished(out, triplets.digest)
+        before = _finished(out, triplets.digest, settings.title)
         if not before:
-            _begin(out, work, triplets)
+            _begin(out, work, triplets, settings.title)
             job.sweep(written_names(settings, triplets))
-            left_out, read = _left_out(pairs, work, split), len(pairs) + len(pairs.left_out)
-            write_dataset(settings, out, triplets, split, left_out, read, bad, stages)
+            read, left_out = len(pairs) + len(pairs.left_out), _left_out(pairs, work, split)
+            taken = Taken(read, left_out, bad, kind, pairs.classes, unmasked)
+            write_dataset(settings, out, triplets, split, taken, stages)
     return _result(settings, pairs, before)
 
 
@@ -135,12 +148,13 @@ def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> JobPlan:
     given = {name: getattr(settings, name) for name in _GIVEN}
     digests = {name: sha256(path) for name, path in given.items() if path is not None and path.is_file()}
     inputs, files = _inputs_digest(pairs), digest_of(digests)
+    what = {BEFORE.get(name, name): value for name, value in asked(settings).items()}
     return JobPlan(
         VERB,
         settings,
         {"inputs_digest": inputs, "files_digest": files},
         {"layout": pairs.layout, "data_root": str(pairs.root), "pairs": len(pairs)},
-        digest_now=digest_of({"what": asked(settings), "inputs": inputs, "files": files}),
+        digest_now=digest_of({"what": what, "inputs": inputs, "files": files}),
     )
 
 
@@ -166,8 +180,10 @@ def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str, say: S
     """
     segments, lost = _segments(pairs)
     refuse_bad(pairs.bad, allowance(settings.max_bad_fraction, segments), segments)
-    seen = foresee(replace(pairs, bad=tuple(lost)), settings, say)
-    bad = len(pairs.bad) + len(seen.bad) - len(lost)
+    bad, inputs = len(pairs.bad), {}
+    if not is_unmasked(pairs):
+        seen = foresee(replace(pairs, bad=tuple(lost)), settings, say)
+        bad, inputs = bad + len(seen.bad) - len(lost), as_json(seen)
     path = settings.out / WORK / photo_split.NAME
     photos = len({pair.real_id for pair in pairs})
     if exact := shards.is_whole(path, digest):
@@ -177,7 +193,6 @@ def _foresee(settings: HumanHarmonySettings, pairs: PairSet, digest: str, say: S
         test = target_count(photos, settings.test_fraction)
         train = photos - test
     left_out = dict(_read_left_out(pairs))
-    inputs = as_json(seen)
     return BuildResult(settings.out, len(pairs), left_out, bad, train, test, exact, dry_run=True, inputs=inputs)
 
 
@@ -191,7 +206,9 @@ def _photos(
     check_bad(pairs.bad, allowance(fraction, segments), segments, out)
     check_bad(lost, allowance(fraction, photos), photos, out)
     with stages("photos", "photos") as progress:
-        bad = prepare.prepare_photos(pairs, lambda: prepare.load_rules(settings), work, digest, progress)
+        bad = prepare.prepare_photos(
+            pairs, lambda: prepare.load_rules(settings, is_unmasked(pairs)), work, digest, progress
+        )
     check_bad([*lost, *bad], allowance(fraction, photos), photos, out)
     if not sum(pq.read_metadata(path).num_rows for path in prepare.files(work)):
         counts = ", ".join(f"{reason} {count}" for reason, count in _dropped(work).items())
@@ -210,9 +227,9 @@ def synthesis_settings(settings: HumanHarmonySettings, work: Path) -> Synthesize
     own = ReadSettings.model_fields.keys() | {"limit"}
     shared = {name: getattr(settings, name) for name in CandidateSettings.model_fields if name not in own}
     inside = work.resolve()
-    return SynthesizeSettings(
-        **shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN
-    )
+    begun = shards.read_json(inside / RUN / PLAN).get("settings", {"inside": VERB})
+    kind = InnerSettings if "inside" in begun else SynthesizeSettings  # one of an older version goes on as it began
+    return kind(**shared, **settings.reading_of_copies(), data=str(inside / prepare.PREPARED), out=inside / RUN)
 
 
 def _review(settings: HumanHarmonySettings, run: Path, stages: Stages) -> None:
@@ -231,22 +248,24 @@ def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Se
         "run": run.plan_digest,
         "license": settings.license,
     }
-    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected})
+    margin = {} if settings.min_margin == MIN_MARGIN else {"min_margin": settings.min_margin}
+    whole = digest_of({"build": digest, "run": run.plan_digest, "selection": run.reselected, **margin})
     return Triplets(run, work, {row["pair_id"]: row["split"] for row in split}, constants, whole)
 
 
-def _finished(out: Path, digest: str) -> bool:
-    """Tell whether the folder holds this very dataset, whole."""
+def _finished(out: Path, digest: str, title: str) -> bool:
+    """Tell whether the folder holds this very dataset, whole, under this title."""
     entries, mark = read_manifest(out), out / WORK / MARK
     if entries is None or not mark.is_file() or not all((out / name).is_file() for name in SUMMED_UP):
         return False
-    if json.loads(mark.read_text(encoding="utf-8"))["digest"] != digest:
+    held = json.loads(mark.read_text(encoding="utf-8"))
+    if (held["digest"], held.get("title", "")) != (digest, title):
         return False
     paths = [(out / entry.path, entry.bytes) for entry in entries]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _begin(out: Path, work: Path, triplets: Triplets) -> None:
+def _begin(out: Path, work: Path, triplets: Triplets, title: str) -> None:
     """Note which dataset is being written into which folders; remove what there is of one of another selection."""
     path, digest = work / MARK, triplets.digest
     held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"digest": digest, "folders": []}
@@ -257,9 +276,10 @@ def _begin(out: Path, work: Path, triplets: Triplets) -> None:
                 (out / name).unlink(missing_ok=True)
             for folder in held["folders"]:
                 _clear(out / folder)
-    folders = [ASSETS, *sorted({config_folder(config) for config in CONFIGS} | set(triplets.subsets()))]
-    if held != {"digest": digest, "folders": folders}:
-        shards.write_json(path, {"digest": digest, "folders": folders})
+    folders = [ASSETS, *sorted({config_folder(config) for config in (*CONFIGS, PREFERENCES)} | set(triplets.subsets()))]
+    mark = {"digest": digest, "folders": folders, **({"title": title} if title else {})}
+    if held != mark:
+        shards.write_json(path, mark)
 
 
 def _clear(folder: Path) -> None:

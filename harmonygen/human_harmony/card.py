@@ -1,228 +1,45 @@
-"""The figures, pictures and card of a built Human Harmony dataset."""
+"""The card of a built dataset: its front matter, and words on what the foregrounds are and how it was made."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from harmonygen.data import read_pairs
+import harmonygen
+from harmonygen.data.hub_fields import licence_fields, size_category
 from harmonygen.data.write_parquet import write_readme
-from harmonygen.errors import InputError
-from harmonygen.human_harmony import prepare
-from harmonygen.human_harmony.rows import SPLITS, Triplets, margins
+from harmonygen.human_harmony.figures import Picture
 from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.pictures.masks import fg_ratio, understand_source
-from harmonygen.records import MaskSource
-from harmonygen.report import contact_sheet, plots
-from harmonygen.report.raster import to_png
-from harmonygen.runs.counts import count_scores
-from harmonygen.storage import shards
+from harmonygen.human_harmony.subject import Subject
+from harmonygen.plugins.doors import GENERATORS, shown_spec
+from harmonygen.synthesis.judges import named_judges
 
-ASSETS, REFERENCE = "assets", "reference.json"
-PICTURES = ("examples.png", "foreground-ratio.png", "scores.png")
-LEVEL = 0.2  # the paper's: about 70 % of Human Harmony's photos have a larger foreground
-_EXAMPLES = 8  # rows of the card's contact sheet
-_COLUMNS = 6
+_TAGS = ["image-harmonization", "synthetic"]
+_NAMED = re.compile(r"[\w.+-]+:(?!//)")  # a plug-in with its argument, which may be a path
+_LISTED = 12  # classes that a card shows at once; more are folded up
 
+_PRODUCTS = {
+    "heuristic": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it)",
+    "witness": "left out by a heuristic (a foreground alone on a plain ground, no skin beside it), unless a detector "
+    "is sure of a person",
+    "person-detector": "left out where a detector finds no person",
+    "list": "left out by a list",
+    "none": "not looked for",
+}
 
-@dataclass(frozen=True)
-class Counted:
-    """What a build's rows come to, without their pictures.
-
-    ``pairs`` and ``photos`` count those that were written, by split. ``candidates``, ``scores`` and ``layers`` (the
-    scores by outcome: selected; passed: may be used too; gated: refused by a gate or a reviewer) are of all that were
-    made. ``near_ties`` are written pairs whose margin is under the threshold; ``unselected`` pairs have no selected
-    candidate; ``ratios`` are of the written pairs.
-    """
-
-    pairs: dict[str, int]
-    photos: dict[str, int]
-    candidates: int
-    selected: int
-    layers: dict[str, list[float]]
-    near_ties: int
-    unselected: int
-    ratios: list[float]
-    scores: dict[str, Any]
-
-
-def count(triplets: Triplets, near_tie: float, written: Collection[str] | None = None) -> Counted:
-    """Count the pairs and candidates of a build; ``written`` are the pairs that the dataset has (None: all)."""
-    layers: dict[str, list[float]] = {"selected": [], "passed": [], "gated": []}
-    gaps: dict[str, float | None] = {}
-    chosen: set[str] = set()
-    photo_of: dict[str, str] = {}
-    scored: list[dict[str, Any]] = []
-    for part in triplets.parts():
-        rows = triplets.run.part_rows(part).to_pylist()
-        light = [row for row in rows if triplets.split_of.get(row["pair_id"])]
-        gaps |= margins(light)
-        photo_of |= {row["pair_id"]: row["real_id"] for row in light}
-        chosen |= {row["pair_id"] for row in light if row["selected"]}
-        for row in light:
-            layers["selected" if row["selected"] else "passed" if row["usable"] else "gated"].append(row["p_composite"])
-            scored.append({name: row[name] for name in ("reason", "selected", "p_composite", "fmse", "structure")})
-    own = {split: [p for p in _among(gaps, written) if triplets.split_of[p] == split] for split in SPLITS}
-    return Counted(
-        pairs={split: len(pair_ids) for split, pair_ids in own.items()},
-        photos={split: len({photo_of[pair_id] for pair_id in pair_ids}) for split, pair_ids in own.items()},
-        candidates=len(scored),
-        selected=len(layers["selected"]),
-        layers=layers,
-        near_ties=sum(_is_near(gaps[pair_id], near_tie) for pair_id in _among(gaps, written)),
-        unselected=len(gaps.keys() - chosen),
-        ratios=_ratios(triplets.work, _among(gaps, written)),
-        scores=count_scores(scored),
-    )
-
-
-def _among(pairs: Iterable[str], written: Collection[str] | None) -> set[str]:
-    return {pair_id for pair_id in pairs if written is None or pair_id in written}
-
-
-def _is_near(gap: float | None, near_tie: float) -> bool:
-    return gap is not None and gap < near_tie
-
-
-def _ratios(work: Path, pairs: Collection[str]) -> list[float]:
-    tables = (pq.read_table(path, columns=["pair_id", "fg_ratio"]).to_pylist() for path in prepare.files(work))
-    return [row["fg_ratio"] for rows in tables for row in rows if row["pair_id"] in pairs]
-
-
-def reference_ratios(data: str, work: Path, digest: str) -> tuple[str, list[float]]:
-    """Return the name and foreground ratios of another dataset's masks; measured once, kept in ``reference.json``.
-
-    Raises:
-        UsageError: the data cannot be read.
-        InputError: none of its masks can be.
-    """
-    kept = work / REFERENCE
-    if kept.is_file():
-        held = json.loads(kept.read_text(encoding="utf-8"))
-        if held["digest"] == digest:
-            return held["name"], held["ratios"]
-    pairs = read_pairs(data)
-    with ThreadPoolExecutor() as threads:
-        found = [ratio for ratio in threads.map(_ratio, (pair.mask for pair in pairs)) if ratio is not None]
-    if not found:
-        raise InputError(f"none of the {len(pairs)} masks of --reference '{data}' can be read: check the folder")
-    name = pairs.root.name if pairs.layout != "sample" else "sample"
-    shards.write_json(kept, {"digest": digest, "name": name, "ratios": found})
-    return name, found
-
-
-def _ratio(source: MaskSource) -> float | None:
-    try:
-        return fg_ratio(understand_source(source)[0])
-    except InputError:
-        return None
-
-
-def write_pictures(out: Path, counted: Counted, reference: tuple[str, Sequence[float]] | None) -> list[Picture]:
-    """Draw the card's pictures into ``assets/`` and return them."""
-    folder = shards.make_folder(out / ASSETS)
-    curve = plots.curve(counted.ratios, "Foreground ratios", reference)
-    layers = [(name, counted.layers[name]) for name in ("selected", "passed", "gated")]
-    shards.write_bytes(folder / "foreground-ratio.png", to_png(curve))
-    shards.write_bytes(folder / "scores.png", to_png(plots.histogram(layers, "Scores")))
-    buffer = io.BytesIO()
-    contact_sheet(out, _EXAMPLES, _COLUMNS).save(buffer, "PNG", optimize=True)
-    shards.write_bytes(folder / "examples.png", buffer.getvalue())
-    return [
-        Picture(
-            f"{ASSETS}/examples.png",
-            "Photos with the outline of their mask, each followed by its candidates with their scores",
-            "One row per photo: the photo with its mask's outline, then candidates by falling score; the blue one with "
-            "a star is the selected one. Photos spread evenly over the ranking by best score.",
-        ),
-        Picture(
-            f"{ASSETS}/foreground-ratio.png",
-            f"Share of photos with a foreground ratio over x: {plots.share_above(counted.ratios, LEVEL):.0%} above 0.2",
-            "Share of photos whose foreground covers more than x of them.",
-        ),
-        Picture(
-            f"{ASSETS}/scores.png",
-            "Histogram of the scores of all candidates",
-            "Scores of all candidates: selected (blue), usable but not selected (grey), refused by a gate or by a "
-            "reviewer (orange).",
-        ),
-    ]
-
-
-def made_by(settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int]) -> list[str]:
-    """Return the lines that tell how a build was made; of paths, the last part alone."""
-    person = "" if settings.person == "none" else f", widened to the person by torchvision's {settings.person}"
-    cleaned = "small holes filled and specks removed" if settings.clean else "not cleaned"
-    side = (
-        f"photos over {settings.max_side} px brought to that side" if settings.max_side else "photos at their own size"
-    )
-    leak = f"; photos of the test split of {settings.leak_check.name} left out" if settings.leak_check else ""
-    given = " as given by lists," if settings.train_list or settings.test_list else ""
-    weights = f" ({Path(settings.model).name}, weights {plan['model_digest']})"
-    model = weights if settings.generator in ("diffusion", "parametric") else ""
-    lines = [
-        f"Masks: union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}.",
-        f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "
-        f"{settings.product_filter}.",
-        f"K = {settings.k} candidates a photo by {settings.generator}{model}, seed {settings.seed}, {side}.",
-        f"Scored by the classifier {Path(settings.classifier).name} (weights {plan['classifier_digest']}); selected "
-        f"by the rule {settings.rule}.",
-        f"Split:{given} by photo, seed {settings.seed}, test share {settings.test_fraction:.4g}; look-alikes "
-        f"(perceptual hash) on one side{leak}.",
-    ]
-    if review:
-        lines.append(f"Reviewed by eye: {review['accepted']:,} candidates accepted, {review['rejected']:,} rejected.")
-    return lines
-
-
-def command(settings: HumanHarmonySettings) -> str:
-    """Return the command that makes the build, with what differs from the defaults; of paths, the last part alone.
-
-    >>> command(HumanHarmonySettings(k=3))
-    'harmonygen build-human-harmony k=3'
-    """
-    changed = settings.model_dump(exclude_defaults=True, exclude={"out", "device", "workers", "batch_size"})
-    return " ".join(["harmonygen build-human-harmony", *_words(changed)])
-
-
-def _words(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _words(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}={_bare(value)}"
-
-
-def _bare(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_bare, value))}]"
-    return Path(value).name if isinstance(value, Path) or "/" in str(value) else str(value)
-
-
-def write_card(out: Path, figures: CardFigures, configs: Mapping[str, Any]) -> None:
-    """Write ``README.md``."""
-    write_readme(out, card_metadata(figures, configs), card_text(figures))
-
-
-def score_figures(counted: Counted) -> dict[str, float | None]:
-    """Return the selected composites' median score and that of all candidates."""
-    selected = counted.layers["selected"]
-    return {
-        "median of all": counted.scores["p_composite"]["median"],
-        "median of the selected": float(np.median(selected)) if selected else None,
-    }
-
-
-TITLE = "Human Harmony"
-
+_WHY = {
+    "not-chosen": "no segment of the chosen classes",
+    "no-segment": "no segment, so no mask",
+    "no person": "no person was found",
+    "min-fg": "the foreground is too small",
+    "max-fg": "the foreground is too large",
+    "product": "a product is shown, worn by nobody",
+    "leak": "the photo is in the test split of another dataset",
+}
+"""Reasons why photos were left out, by their first word."""
 
 UNKNOWN_LICENSE = (
     "The licence of this dataset is that of its source photos, and it has not been stated: it is **unknown**. Ask "
@@ -230,22 +47,19 @@ UNKNOWN_LICENSE = (
     "photos and are bound by the same rights."
 )
 
-
-_TAGS = ["image-harmonization", "synthetic", "human"]
-
-
 COLUMNS = {
     "real, mask, composite": "images: the photo, its foreground (white), the same photo with a foreground that "
     "does not fit; outside the mask composite and real are equal, pixel for pixel",
     "pair_id, real_id, mask_id, subset": "names of the pair, the photo and the mask",
     "width, height, fg_ratio": "size in pixels, share of the photo that is foreground",
     "k, seed": "number of the candidate and the seed it was drawn from",
-    "p_composite": "the classifier's probability of being a composite",
+    "p_composite": "the judge's probability of being a composite; of several judges, their mean",
     "margin": "the pair's best score minus its second best; null where fewer than two candidates may be used",
     "selected, gate, reason": "whether the rule chose it; the first gate it failed; why it was not chosen",
     "clipped, fmse, structure, drift": "what the gates measured",
     "generator, model_digest, params_digest, classifier_digest, run": "what made and scored it",
-    "class_ids, attributes, segments": "what the foreground is made of, by the source's ids",
+    "class_ids, attributes, segments": "what the foreground is made of: the source's ids of its classes and "
+    "attributes, and the number of segments that were united",
     "phash": "perceptual hash of the photo, 64 bits as hexadecimal digits",
     "license": "the photos' licence, as far as it was stated",
 }
@@ -253,23 +67,14 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the card: its path relative to the card, what it shows, and the sentence under it."""
-
-    path: str
-    alt: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class CardFigures:
     """Everything the card tells.
 
     ``rows`` counts what was written by configuration and split, ``photos`` the pairs of it by split; ``left_out`` are
-    photos by reason. ``near_ties`` pairs have a ``margin``
-    under ``near_tie``. ``unit`` is what a pair is called: a photo, where each has one mask. ``above`` is the share of
-    photos with a foreground ratio over 0.2, ``reference`` the name and share of another dataset. ``made`` are lines of
-    how it was made.
+    photos by reason. ``near_ties`` pairs have a ``margin`` under ``near_tie``. ``unit`` is what a pair is called: a
+    photo, where each has one mask. ``above`` is the share of photos with a foreground ratio over 0.2, ``reference`` the
+    name and share of another dataset. ``made`` are lines of how it was made, ``command`` makes it again, and ``later``
+    says what was done since. ``given_title`` stands for one made from the ``subject`` if it is not empty.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -287,26 +92,95 @@ class CardFigures:
     reference: tuple[str, float] | None
     made: Sequence[str]
     command: str
+    subject: Subject
+    later: Sequence[str] = ()
+    given_title: str = ""
     license: str | None = None
     unit: str = "photos"
     pictures: Sequence[Picture] = ()
     format: str = "parquet"
+
+    @property
+    def title(self) -> str:
+        """The title of the dataset."""
+        return self.given_title or self.subject.title()
 
     def with_pictures(self, pictures: Sequence[Picture]) -> CardFigures:
         """Return the same figures with the card's pictures."""
         return replace(self, pictures=tuple(pictures))
 
 
+def made_by(
+    settings: HumanHarmonySettings, plan: Mapping[str, Any], review: Mapping[str, int], unmasked: bool = False
+) -> list[str]:
+    """Return the lines that tell how a build was made; of paths, the last part alone."""
+    network = settings.person.partition(":")[0]
+    person = "" if settings.person == "none" else f", widened to the person by {network}"
+    cleaned = "small holes filled and specks removed" if settings.clean else "not cleaned"
+    union = f"union of the segments of each photo, classes: {settings.classes}; {cleaned}{person}"
+    masks = f"the largest person of each photo, found by {network}; {cleaned}" if unmasked else union
+    side = (
+        f"photos over {settings.max_side} px brought to that side" if settings.max_side else "photos at their own size"
+    )
+    leak = f"; photos of the test split of {settings.leak_check.name} left out" if settings.leak_check else ""
+    given = " as given by lists," if settings.train_list or settings.test_list else ""
+    weights = f" ({Path(settings.model).name}, weights {plan['model_digest']})"
+    of_plugin = f" ({plan['model_digest']})" if settings.generator not in GENERATORS.own else ""
+    model = weights if settings.generator in ("diffusion", "parametric") else of_plugin
+    lines = [
+        f"Masks: {masks}.",
+        f"Foreground between {settings.min_fg:g} and {settings.max_fg:g} of the photo. Product photos: "
+        f"{_PRODUCTS[settings.product_filter]}.",
+        f"K = {settings.k} candidates a photo by {shown_spec(settings.generator)}{model}, seed {settings.seed}, "
+        f"{side}.",
+        f"Scored by {_judges(settings)} (weights {plan['classifier_digest']}); selected by the rule {settings.rule}.",
+        f"Split:{given} by photo, seed {settings.seed}, test share {settings.test_fraction:.4g}; look-alikes "
+        f"(perceptual hash) on one side{leak}.",
+    ]
+    if review:
+        lines.append(f"Reviewed by eye: {review['accepted']:,} candidates accepted, {review['rejected']:,} rejected.")
+    return lines
+
+
+def _judges(settings: HumanHarmonySettings) -> str:
+    """Name the judges, and how several are combined."""
+    if not settings.judge:
+        return f"the classifier {_bare(settings.classifier)}"
+    named = [f"{judge.name} ({_bare(judge.spec)})" for judge in named_judges(settings)]
+    if len(named) == 1:
+        return f"the judge {named[0]}"
+    least = f" with the least score {settings.min_score:g}" if settings.combine in ("all-above", "veto") else ""
+    return f"the judges {', '.join(named)}, combined by {settings.combine}{least}"
+
+
+def _bare(spec: str) -> str:
+    """Return a judge as it may be shown: of a path, the last part alone."""
+    return shown_spec(spec) if _NAMED.match(spec) else Path(spec).name
+
+
+def write_card(out: Path, figures: CardFigures, configs: Mapping[str, Any]) -> None:
+    """Write ``README.md``."""
+    write_readme(out, card_metadata(figures, configs), card_text(figures))
+
+
 def card_metadata(figures: CardFigures, configs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the card's YAML: the licence if stated, tags, and ``configs`` (with ``dataset_info``)."""
-    stated = {"license": "other", "license_name": figures.license} if figures.license else {"license": "unknown"}
-    return {**stated, "task_categories": ["image-to-image"], "tags": _TAGS, "pretty_name": TITLE, **configs}
+    """Return the card's YAML: licence, tags, number of rows, and ``configs`` (with ``dataset_info``)."""
+    rows = sum(rows for splits in figures.rows.values() for rows in splits.values())
+    return {
+        **licence_fields(figures.license),
+        "task_categories": ["image-to-image"],
+        "tags": [*_TAGS, *(["human"] if figures.subject.human else [])],
+        "pretty_name": figures.title,
+        "size_categories": [size_category(rows)],
+        **configs,
+    }
 
 
 def card_text(figures: CardFigures) -> str:
     """Return the card's Markdown, without its YAML.
 
-    >>> "0 of 0" in card_text(CardFigures({}, 0, {}, {}, 0, 1, 0, {}, 0, 0.01, 0, 0.0, None, [], ""))
+    >>> nothing = Subject("foregrounds", {}, {}, "all", "photos")
+    >>> "0 of 0" in card_text(CardFigures({}, 0, {}, {}, 0, 1, 0, {}, 0, 0.01, 0, 0.0, None, [], "", nothing))
     True
     """
     parts = [
@@ -321,13 +195,30 @@ def card_text(figures: CardFigures) -> str:
 
 
 def _head(figures: CardFigures) -> str:
-    photos = sum(figures.photos.values())
-    return (
-        f"# {TITLE}\n\nTriplets for image harmonization: a photo of a person, the mask of what they wear, and a "
-        f"composite whose foreground does not fit the photo. {photos:,} {figures.unit}, {_each(figures)}. "
-        "Built with harmonygen by the recipe of Human Harmony (DiffHarmony++, doi 10.1145/3664647.3681466), from "
-        "other photos or by other models than the authors': it is not their dataset."
+    photos, named = sum(figures.photos.values()), figures.subject.named()
+    of = f" ({_line(named)})" if named else ""
+    shown = {
+        "clothing": f"a photo of a person, the mask of what they wear{of}",
+        "people": f"a photo that shows people, the mask that covers them{of}",
+        "things": f"a photo, the mask of its foreground{of}",
+        "foregrounds": f"a photo, the mask of its foreground{of}",
+    }[figures.subject.kind]
+    recipe = "Human Harmony (DiffHarmony++, doi 10.1145/3664647.3681466)"
+    built = (
+        f"Built with harmonygen by the recipe of {recipe}, from other photos or by other models than the authors': it "
+        "is not their dataset."
+        if figures.subject.human
+        else f"Built with harmonygen by the steps of {recipe}, which were made for photos of people in clothes."
     )
+    return (
+        f"# {_line(figures.title)}\n\nTriplets for image harmonization: {shown}, and a composite whose foreground does "
+        f"not fit the photo. {photos:,} {figures.unit}, {_each(figures)}. {built}"
+    )
+
+
+def _line(text: str) -> str:
+    """Return text in which Markdown and HTML have no meaning."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
 
 
 def _each(figures: CardFigures) -> str:
@@ -340,13 +231,26 @@ def _each(figures: CardFigures) -> str:
 def _contents(figures: CardFigures) -> str:
     lines = ["## What is in it", ""]
     if figures.format == "parquet":
-        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _LOADING, ""]
+        lines += [*_table(["configuration", "split", "rows"], _row_counts(figures)), "", _loading(figures), ""]
     else:
         lines += [*_table(["", "split", "rows"], _row_counts(figures)), "", _TREE, ""]
     above = f"Foreground ratio over 0.2: {figures.above:.1%} of {sum(figures.photos.values()):,} {figures.unit}"
     if figures.reference:
         above += f"; {figures.reference[1]:.1%} of {figures.reference[0]}"
-    return "\n".join([*lines, f"{above}. Published: about 70% of Human Harmony, under 15% of iHarmony4."])
+    published = " Published: about 70% of Human Harmony, under 15% of iHarmony4." if figures.subject.human else ""
+    return "\n".join([*lines, *_classes(figures), f"{above}.{published}"])
+
+
+def _classes(figures: CardFigures) -> list[str]:
+    """Return the table of the classes that the foregrounds are made of; nothing where there are none."""
+    subject = figures.subject
+    if not subject.counts:
+        return []
+    rows = [[str(key), _line(subject.name(key)), f"{count:,}"] for key, count in subject.counts.items()]
+    table = _table(["class id", "class", figures.unit], rows)
+    if len(rows) <= _LISTED:
+        return ["Classes of the foregrounds:", "", *table, ""]
+    return [f"<details><summary>The {len(rows)} classes of the foregrounds</summary>", "", *table, "", "</details>", ""]
 
 
 def _row_counts(figures: CardFigures) -> list[list[str]]:
@@ -356,18 +260,32 @@ def _row_counts(figures: CardFigures) -> list[list[str]]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    aligned = ["---:" if name in ("rows", "photos") else "---" for name in head]
+    aligned = ["---:" if name.startswith(("rows", "photos", "pairs")) else "---" for name in head]
     return [f"| {' | '.join(cells)} |" for cells in (head, aligned, *rows)]
 
 
+def _loading(figures: CardFigures) -> str:
+    """Return how the configurations are loaded, and what their columns mean."""
+    columns = _table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()])
+    if PREFERENCES not in figures.rows:
+        return "\n".join([_LOADING, "```", "", *columns])
+    return "\n".join([_LOADING, _LOADING_PREFERENCES, "```", "", *columns, "", _PREFERRED])
+
+
+PREFERENCES = "preferences"
+"""The configuration of preference pairs."""
+_LOADING_PREFERENCES = 'preferences = load_dataset(dataset, "preferences", split="train")  # two per photo'
+_PREFERRED = (
+    "In `preferences`, `preferred` and `rejected` are two composites of one photo: an accepted and a rejected one "
+    "where a reviewer decided, else the most and the least composite-like (`by`). `margin` is `p_preferred` minus "
+    "`p_rejected`, their scores; `k_preferred` and `k_rejected` name them in `candidates`."
+)
 _LOADING = """```python
 from datasets import load_dataset
 
-chosen = load_dataset("<this repository or folder>", "default", split="train")       # one composite per photo
-everything = load_dataset("<this repository or folder>", "candidates", split="train")  # all of them, with scores
-```
-
-""" + "\n".join(_table(["columns", "meaning"], [[name, text] for name, text in COLUMNS.items()]))
+dataset = "user/name"  # this repository, or the folder that it was built in
+chosen = load_dataset(dataset, "default", split="train")  # one composite per photo
+everything = load_dataset(dataset, "candidates", split="train")  # all of them, with scores"""
 
 
 _TREE = (
@@ -378,17 +296,17 @@ _TREE = (
 
 def _making(figures: CardFigures) -> str:
     kept = sum(figures.photos.values())
-    rows = [[reason, f"{count:,}"] for reason, count in figures.left_out.items()]
+    rows = [[reason, f"{count:,}", _WHY.get(reason.split(":")[0], "")] for reason, count in figures.left_out.items()]
     scores = ", ".join(f"{name} {value:.3f}" for name, value in figures.scores.items() if value is not None)
     lines = [
         "## How it was made",
         "",
-        f"`{figures.command}`",
+        *_again(figures),
         "",
         f"{kept:,} of {figures.photos_read:,} {figures.unit} were kept; {figures.quarantined:,} inputs could not be "
         "used.",
         "",
-        *(_table(["left out", "photos"], rows) if rows else [f"None of the {figures.unit} was left out."]),
+        *(_table(["left out", "photos", "because"], rows) if rows else [f"None of the {figures.unit} was left out."]),
         "",
         *(f"- {line}" for line in figures.made),
         f"- {figures.candidates:,} candidates were scored (P(composite): {scores or 'none'}).",
@@ -404,6 +322,23 @@ def _making(figures: CardFigures) -> str:
     return "\n".join(lines)
 
 
+def _again(figures: CardFigures) -> list[str]:
+    """Return the command that makes the dataset again, and what has to follow it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", figures.command)), default=0))
+    lines = [
+        f"By harmonygen {harmonygen.__version__}; the same command makes the same rows again, where its paths lead to "
+        "the same files:",
+        "",
+        f"{fence}bash",
+        figures.command,
+        fence,
+    ]
+    if figures.later:
+        lines += ["", "Since then, for the folder that it makes, and followed by the same command once more:", ""]
+        lines += [f"{number}. {step}" for number, step in enumerate(figures.later, 1)]
+    return lines
+
+
 def _license(figures: CardFigures) -> str:
     if not figures.license:
         return UNKNOWN_LICENSE
@@ -411,11 +346,20 @@ def _license(figures: CardFigures) -> str:
 
 
 def _limits(figures: CardFigures) -> str:
+    kind = figures.subject.kind
+    covers = {
+        "clothing": "The mask is what the source's segments cover: clothing, without the wearer's skin and hair.",
+        "people": "The mask is what the source's segments cover, or the person that a network found.",
+        "things": "The mask unites the source's segments of the chosen classes, with the edges that these have.",
+        "foregrounds": "The mask is the source's, with the edges that it has there.",
+    }[kind]
+    people = "People are shown." if figures.subject.human else "People may be seen in the photos."
+    biases = "Clothes, poses and people" if figures.subject.human else "What is shown, where and how often,"
     lines = [
-        "The mask is what the source's segments cover: clothing, unless it was widened to the person.",
+        covers,
         "Composites are made by a model and chosen by a classifier, and nobody looked at each of them unless a review "
         "is named above. The classifier's probability is a ranking, not a measured error rate.",
-        "People are shown. Do not use the photos to identify anyone, and honour requests to take a photo out.",
-        "Clothes, poses and people are those of the source, with its biases.",
+        f"{people} Do not use the photos to identify anyone, and honour requests to take a photo out.",
+        f"{biases} {'are those' if figures.subject.human else 'is the choice'} of the source, with its biases.",
     ]
     return "\n".join(["## Limits", "", *(f"- {line}" for line in lines)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from harmonygen.augmentation import export
 from harmonygen.data import manifest
 from harmonygen.data import write_tree as tree
 from harmonygen.data.write_parquet import card_metadata_of
-from harmonygen.human_harmony import card as human_card
-from harmonygen.human_harmony import photo_split
-from harmonygen.human_harmony.card import ASSETS, LEVEL, PICTURES, CardFigures, Counted
+from harmonygen.human_harmony import figures as human_figures
+from harmonygen.human_harmony import photo_split, preferences, reproduce
+from harmonygen.human_harmony.card import PREFERENCES, CardFigures, made_by, write_card
+from harmonygen.human_harmony.figures import ASSETS, LEVEL, PICTURES, Counted
 from harmonygen.human_harmony.rows import COLUMNS, SPLITS, Triplets, Written, write_triplets
 from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.subject import Classes, Kind, Subject, data_name
 from harmonygen.records import Quarantined
 from harmonygen.report import plots, write_report
 from harmonygen.report.dropped import dropped_rows, dropped_sheet
@@ -37,14 +40,27 @@ Progress = Callable[[int, int], None]
 Stages = Callable[[str, str], AbstractContextManager[Progress]]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a build took in: photos read, those left out by reason, what could not be used, and what the masks cover.
+
+    ``unmasked`` photos came without masks.
+    """
+
+    photos: int
+    left_out: Mapping[str, int]
+    bad: Sequence[Quarantined]
+    kind: Kind
+    classes: Classes
+    unmasked: bool = False
+
+
 def write_dataset(
     settings: HumanHarmonySettings,
     out: Path,
     triplets: Triplets,
     split: Sequence[dict[str, Any]],
-    left_out: Mapping[str, int],
-    photos_read: int,
-    bad: Sequence[Quarantined],
+    taken: Taken,
     stages: Stages,
 ) -> None:
     """Write everything of a build that comes after the selection, ``manifest.json`` last.
@@ -54,36 +70,43 @@ def write_dataset(
     """
     with stages("dataset", "parts") as progress:
         if settings.format == "parquet":
-            written, entries = _write_parquet(triplets, out, progress)
+            written, entries = _write_parquet(triplets, out, settings.min_margin, progress)
             rows = {config: {split: info.rows for split, info in splits.items()} for config, splits in written.items()}
-            counted = human_card.count(triplets, settings.near_tie)
+            counted = human_figures.count(triplets, settings.near_tie)
         else:
             made, entries = _write_tree(settings, triplets, out, progress)
             written, rows = {}, {"iHarmony4 layout": {split: len(pairs) for split, pairs in made.items()}}
-            counted = human_card.count(triplets, settings.near_tie, {pair for pairs in made.values() for pair in pairs})
+            counted = human_figures.count(
+                triplets, settings.near_tie, {pair for pairs in made.values() for pair in pairs}
+            )
     with stages("card and report", "pages") as progress:
         reference = (
-            human_card.reference_ratios(settings.reference, triplets.work, triplets.digest)
+            human_figures.reference_ratios(settings.reference, triplets.work, triplets.digest)
             if settings.reference
             else None
         )
-        quarantined = [*bad, *triplets.run.quarantine()]
+        quarantined = [*taken.bad, *triplets.run.quarantine()]
         shards.write_parquet(out / "quarantine.parquet", shards.quarantine_table(quarantined))
-        figures = _figures(settings, triplets, counted, rows, left_out, photos_read, len(quarantined), reference)
+        figures = _figures(settings, triplets, counted, rows, taken, len(quarantined), reference)
         shards.write_json(out / "summary.json", _summary(settings, figures, counted, split, triplets))
         _write_dropped(out, triplets.work)
         write_report(out)
         progress(1, 2)
-        pictures = human_card.write_pictures(out, counted, reference)
+        pictures = human_figures.write_pictures(out, counted, reference)
         configs = card_metadata_of(_configs(written)) if written else {}
-        human_card.write_card(out, figures.with_pictures(pictures), configs)
+        write_card(out, figures.with_pictures(pictures), configs)
         progress(2, 2)
     named = [out / "README.md", *sorted((out / ASSETS).glob("*.png"))]
     manifest.write_manifest(out, [*entries, *(manifest.entry(out, path) for path in named)])
 
 
-def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[Written, list[manifest.PublishedFile]]:
+def _write_parquet(
+    triplets: Triplets, out: Path, min_margin: float, progress: Progress
+) -> tuple[Written, list[manifest.PublishedFile]]:
     written = write_triplets(triplets, out, progress)
+    preferred = preferences.write_preferences(triplets, out, min_margin)
+    if preferred:
+        written[PREFERENCES] = preferred
     files = [
         (path, config, split)
         for config, splits in written.items()
@@ -94,8 +117,8 @@ def _write_parquet(triplets: Triplets, out: Path, progress: Progress) -> tuple[W
 
 
 def _configs(written: Written) -> dict[str, Any]:
-    schema = image_schema(COLUMNS)
-    return {config: (schema, splits) for config, splits in written.items()}
+    columns = {PREFERENCES: preferences.COLUMNS}
+    return {config: (image_schema(columns.get(config, COLUMNS)), splits) for config, splits in written.items()}
 
 
 def written_names(settings: HumanHarmonySettings, triplets: Triplets) -> list[str]:
@@ -146,28 +169,30 @@ def _figures(
     triplets: Triplets,
     counted: Counted,
     rows: Mapping[str, Mapping[str, int]],
-    left_out: Mapping[str, int],
-    photos_read: int,
+    taken: Taken,
     quarantined: int,
     reference: tuple[str, list[float]] | None,
 ) -> CardFigures:
     review = _review_of(triplets.run)
     return CardFigures(
         rows=rows,
-        photos_read=photos_read,
+        photos_read=taken.photos,
         photos=counted.pairs,
-        left_out=dict(left_out),
+        left_out=dict(taken.left_out),
         quarantined=quarantined,
         k=settings.k,
         candidates=counted.candidates,
-        scores=human_card.score_figures(counted),
+        scores=human_figures.score_figures(counted),
         near_ties=counted.near_ties,
         near_tie=settings.near_tie,
         unselected=counted.unselected,
         above=plots.share_above(counted.ratios, LEVEL),
         reference=(reference[0], plots.share_above(reference[1], LEVEL)) if reference else None,
-        made=human_card.made_by(settings, triplets.run.plan, review),
-        command=human_card.command(settings),
+        made=made_by(settings, triplets.run.plan, review, taken.unmasked),
+        command=reproduce.command(settings),
+        subject=Subject(taken.kind, taken.classes, counted.classes, settings.classes, data_name(settings.data)),
+        later=reproduce.later_steps(settings, triplets.run),
+        given_title=settings.title,
         license=settings.license,
         unit="photos" if counted.photos == counted.pairs else "pairs of photo and mask",
         format=settings.format,
@@ -189,6 +214,7 @@ def _summary(
 ) -> dict[str, Any]:
     counts = photo_split.count(split)
     return {
+        "title": figures.title,
         "photos_read": figures.photos_read,
         "pairs": sum(counted.pairs.values()),
         "left_out": dict(figures.left_out),

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harmonygen.errors import UsageError
-from harmonygen.human_harmony.torchvision_weights import COCO_PERSON, DETECTORS, load_torchvision
 from harmonygen.human_harmony.verdict import Verdict
+from harmonygen.models.torchvision_weights import COCO_PERSON, DETECTORS, load_torchvision
 from harmonygen.pictures.images import ImageU8, Mask
 
 Boxes = npt.NDArray[np.float64]

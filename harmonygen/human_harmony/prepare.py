@@ -11,24 +11,26 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from harmonygen.errors import InputError
 from harmonygen.human_harmony.products import load_product_filter
 from harmonygen.human_harmony.settings import HumanHarmonySettings
+from harmonygen.human_harmony.subject import Kind
 from harmonygen.human_harmony.verdict import ProductFilter
 from harmonygen.pictures.images import ImageU8, Mask, encode, read_bytes, read_image
 from harmonygen.pictures.mask_cleaning import clean_mask
 from harmonygen.pictures.masks import check_mask, fg_ratio, read_mask
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.pictures.phash import hash_source
-from harmonygen.records import FileSource, Pair, Quarantined
+from harmonygen.records import FileSource, Pair, PairSet, Quarantined
 from harmonygen.runs.identity import (
     CONTENT_COLUMNS,
     DIGEST_COLUMNS,
@@ -44,7 +46,8 @@ from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
 PREPARED, DROPPED = "prepared", "dropped"
 _FOLDERS = (PREPARED, DROPPED)
-SUBSET = "HumanHarmony"
+SUBSETS = {"people": "HumanHarmony", "clothing": "HumanHarmony", "things": "Harmony", "foregrounds": "Harmony"}
+"""Subset of photos that have none of their own, by what the foregrounds are: a folder's name in iHarmony4 layout."""
 SHARD = 64  # photos: as many are decoded again after a kill
 _ROW_GROUP = 16  # masks read together when a pair is decoded
 _THUMBNAIL = 160  # pixels, the longest side
@@ -105,8 +108,11 @@ class _Left:
 _Outcome = _PreparedRow | _Left | Quarantined
 
 
-def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
+def load_rules(settings: HumanHarmonySettings, unmasked: bool = False) -> PhotoRules:
     """Return the rules that settings name; models are loaded here.
+
+    Masks of photos that were ``unmasked`` are people already: nothing is widened, and the heuristic product filter,
+    which takes a person before a plain ground for clothing if their skin is in the mask, is not asked.
 
     Raises:
         UsageError: a filter or model without its file, or a device that is not there.
@@ -116,13 +122,16 @@ def load_rules(settings: HumanHarmonySettings) -> PhotoRules:
 
     device = pick_device(settings.device)
     name, listed, weights = settings.product_filter, settings.product_list, settings.product_weights
+    name = "none" if unmasked and name in ("heuristic", "witness") else name
     product = load_product_filter(name, listed, weights, device=device, rule=settings.product_rule)
-    if settings.person == "none":
+    if settings.person == "none" or unmasked:
         return PhotoRules(settings, product)
-    from harmonygen.human_harmony.person import load_person_segmenter, widen
+    from harmonygen.human_harmony.person import widen_to_people
+    from harmonygen.segmentation.segmenters import load_segmenter
 
-    segment = load_person_segmenter(settings.person, settings.person_weights, device)
-    return PhotoRules(settings, product, lambda image_u8, mask: widen(mask, segment(image_u8)))
+    given: dict[str, Any] = {"weights": settings.person_weights} if settings.person_weights else {}
+    segment = load_segmenter(settings.person, given, device)
+    return PhotoRules(settings, product, lambda image_u8, mask: widen_to_people(image_u8, mask, segment))
 
 
 def prepare_photos(
@@ -150,6 +159,14 @@ def prepare_photos(
             if progress is not None:
                 progress(shard.stop, len(pairs))
     return bad
+
+
+def in_subset(pairs: PairSet, work: Path, kind: Kind) -> PairSet:
+    """Name the subset of pairs that have none: that of photos which are prepared already, or by what is shown."""
+    begun = (pq.read_table(path, columns=["subset"])["subset"].to_pylist() for path in files(work))
+    held = {subset for subsets in begun for subset in subsets} & set(SUBSETS.values())
+    name = next(iter(held), SUBSETS[kind])
+    return replace(pairs, pairs=tuple(replace(pair, subset=pair.subset or name) for pair in pairs))
 
 
 def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> None:
@@ -231,7 +248,7 @@ def _kept_row(pair: Pair, mask: Mask, ratio: float) -> dict[str, Any]:
         "pair_id": pair.pair_id,
         "real_id": pair.real_id,
         "mask_id": pair.mask_id,
-        "subset": pair.subset or SUBSET,
+        "subset": pair.subset,
         "real": _real_cell(pair),
         "mask": image_cell(encode(mask.astype(np.uint8) * 255), f"{pair.pair_id.replace('/', '_')}.png"),
         "width": mask.shape[1],

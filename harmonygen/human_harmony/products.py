@@ -1,4 +1,4 @@
-"""Which photos show only a product: strategies ``heuristic``, ``person-detector``, ``list`` and ``none``.
+"""Which photos show only a product: strategies ``heuristic``, ``witness``, ``person-detector``, ``list``, ``none``.
 
 A product filter is a callable ``(image_u8, mask, real_id) -> Verdict``; it may be called from several threads.
 """
@@ -16,7 +16,7 @@ from harmonygen.human_harmony.settings import ProductRule
 from harmonygen.human_harmony.verdict import ProductFilter, Verdict
 from harmonygen.pictures.images import ImageU8, Mask
 
-Strategy = Literal["heuristic", "person-detector", "list", "none"]
+Strategy = Literal["heuristic", "witness", "person-detector", "list", "none"]
 
 
 def load_product_filter(
@@ -30,13 +30,14 @@ def load_product_filter(
     """Return the product filter of a strategy.
 
     Args:
-        name: ``heuristic`` (:mod:`harmonygen.human_harmony.plain_ground`), ``person-detector``
+        name: ``heuristic`` (:mod:`harmonygen.human_harmony.plain_ground`), ``witness``
+            (:mod:`harmonygen.human_harmony.witness`), ``person-detector``
             (:mod:`harmonygen.human_harmony.person_detector`), ``list`` or ``none``.
         ids: ``list``: the file of ids of product photos.
         weights: ``person-detector``: the user's file of torchvision weights.
         model: ``person-detector``: torchvision's name of the model; empty: told by the weights.
-        device: ``person-detector``: where it runs.
-        rule: ``heuristic``: its limits, if not the default ones.
+        device: ``person-detector`` and ``witness``: where the detector runs.
+        rule: ``heuristic`` and ``witness``: the limits, if not the default ones.
 
     Raises:
         UsageError: an unknown name, or a strategy without its file.
@@ -46,6 +47,12 @@ def load_product_filter(
         from harmonygen.human_harmony.plain_ground import HeuristicFilter
 
         return HeuristicFilter(rule or ProductRule())
+    if name == "witness":
+        from harmonygen.human_harmony.plain_ground import HeuristicFilter
+        from harmonygen.human_harmony.witness import PersonWitness
+        from harmonygen.models.torso import load_torso_detector
+
+        return PersonWitness(HeuristicFilter(rule or ProductRule()), load_torso_detector(device))
     if name == "person-detector":
         from harmonygen.human_harmony.person_detector import load_person_detector
 

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harmonygen.data.write_parquet import ShardedParquetWriter, SplitInfo, config_folder
-from harmonygen.errors import StorageError
 from harmonygen.human_harmony import prepare
-from harmonygen.runs.read import PairImages, Run
+from harmonygen.runs.pair_cells import pair_cells
+from harmonygen.runs.read import Run
 from harmonygen.runs.tables import CANDIDATE_COLUMNS
 from harmonygen.storage.parquet_cells import IMAGE, image_cell, image_schema
 
@@ -78,7 +78,7 @@ def write_triplets(triplets: Triplets, out: Path, progress: Progress | None = No
     """
     written: Written = {config: {} for config in CONFIGS}
     schema = image_schema(COLUMNS)
-    photos = _photo_columns(triplets.work)
+    photos = photo_columns(triplets.work)
     parts = triplets.parts()
     for number, split in enumerate(SPLITS):
         with ExitStack() as stack:
@@ -112,7 +112,7 @@ def margins(rows: list[Row]) -> dict[str, float | None]:
     return {pair_id: own[0] - own[1] if len(own) > 1 else None for pair_id, own in best.items()}
 
 
-def _photo_columns(work: Path) -> dict[str, Row]:
+def photo_columns(work: Path) -> dict[str, Row]:
     """Return what is known of each prepared photo besides its pixels, by pair."""
     names = ["pair_id", *_FROM_PHOTO]
     rows = (row for path in prepare.files(work) for row in pq.read_table(path, columns=names).to_pylist())
@@ -135,7 +135,7 @@ def _new_rows(
             ahead[config] -= counts[config]
         return
     gaps = margins(light)
-    images = {pair_id: _cells(pair_id, both) for pair_id, both in triplets.run.images(part)}
+    images = {pair_id: pair_cells(pair_id, both) for pair_id, both in triplets.run.images(part)}
     for row, encoded in triplets.run.composites(row for row, wanted in zip(light, here, strict=True) if wanted):
         composite = image_cell(encoded, row["composite"]["path"])
         for config in CONFIGS if row["selected"] else CONFIGS[1:]:
@@ -149,18 +149,3 @@ def _new_rows(
 
 def _and_selected(row: Row, wanted: bool) -> bool:
     return wanted and bool(row["selected"])
-
-
-def _cells(pair_id: str, images: PairImages) -> dict[str, dict[str, Any]]:
-    """Return a pair's photo and mask as image cells; a photo that is used as it is on disk is read from there."""
-    real = _file_cell(images.path) if images.real is None else image_cell(images.real, images.path.name)
-    return {"real": real, "mask": image_cell(images.mask, f"{pair_id.replace('/', '_')}.png")}
-
-
-def _file_cell(path: Path) -> dict[str, Any]:
-    try:
-        return image_cell(path.read_bytes(), path.name)
-    except OSError as error:
-        raise StorageError(
-            f"photo '{path}' cannot be read ({error.strerror or error}): bring it back, then repeat the command"
-        ) from error

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from harmonygen.settings import HOW, MAX_SIDE, SHOWN, Link, ReadSettings, Settings, setting
-from harmonygen.synthesis.settings import CandidateSettings
+from pydantic import field_validator, model_validator
+
+from harmonygen.settings import HOW, MAX_SIDE, MIN_MARGIN, SHOWN, Link, MinMargin, ReadSettings, Settings, setting
+from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
+
+BEFORE = {"data": "imaterialist"}
+"""Fields by what they were called: the old name is still read, and digests of builds are still made with it."""
+
+
+_LONGEST_TITLE = 120
 
 
 class ProductRule(Settings):
@@ -28,16 +37,20 @@ class ProductRule(Settings):
 class HumanHarmonySettings(CandidateSettings, ReadSettings):
     """Options of `harmonygen build-human-harmony`."""
 
-    imaterialist: str = setting("sample", "iMaterialist folder, Fashionpedia JSON, or any input layout.")
+    data: str = setting(
+        "sample", "Segmented photos: COCO JSON, an iMaterialist folder, any other input layout, or sample."
+    )
     out: Annotated[Path, HOW] = setting(Path("outputs/human-harmony"), "Folder of the build.")
+    title: Annotated[str, SHOWN] = setting("", "Title of the dataset's card.", unset="made from the classes")
     max_side: int | None = setting(1024, "Longest side of photos and composites, in pixels.", ge=32, le=4 * MAX_SIDE)
     classes: str = setting("all", "Segments that make the mask: all, garments, or ids or names separated by commas.")
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
-    person: Literal["none", "deeplabv3", "lraspp", "maskrcnn"] = setting(
-        "none", "Network that adds the person to the masks."
+    person: str = setting(
+        "none",
+        "What finds people, such as selfie: it widens masks to the wearer, and makes masks for photos without.",
     )
     person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
-    product_filter: Literal["heuristic", "person-detector", "list", "none"] = setting(
+    product_filter: Literal["heuristic", "witness", "person-detector", "list", "none"] = setting(
         "heuristic", "What finds product photos."
     )
     product_list: Path | None = setting(None, "File with the ids of product photos.")
@@ -47,6 +60,7 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     max_fg: float = setting(0.95, "Largest foreground share of a photo, 0 to 1.", ge=0, le=1)
     decisions: Annotated[Path | None, SHOWN] = setting(None, "Review to apply: a decisions.json, or a run's folder.")
     near_tie: float = setting(0.01, "Two best scores that differ by less count as a near tie, 0 to 1.", ge=0, le=1)
+    min_margin: Annotated[MinMargin, SHOWN] = MIN_MARGIN
     test_fraction: float = setting(7404 / 73146, "Share of the photos in the test split, 0 to 1.", ge=0, lt=1)
     train_list: Path | None = setting(None, "File with the ids of photos for the training split.")
     test_list: Path | None = setting(None, "File with the ids of photos for the test split.")
@@ -55,3 +69,41 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     license: str | None = setting(None, "Licence of the source photos, for the card and the rows.", unset="unknown")
     format: Literal["parquet", "iharmony4"] = setting("parquet", "Layout of the dataset.")
     link: Link = "hard"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, values: Any) -> Any:
+        """Read a field by the name that it had before."""
+        if not isinstance(values, Mapping):
+            return values
+        renamed = dict(values)
+        for name, before in BEFORE.items():
+            if before in renamed:
+                given = renamed.pop(before)
+                if renamed.setdefault(name, given) != given:
+                    raise ValueError(f"{name} and {before} are two names of one setting: give one of them")
+        return renamed
+
+    @field_validator("max_side", mode="before")
+    @classmethod
+    def _no_longest_side(cls, given: Any) -> Any:
+        """Accept ``none`` where photos keep their own size."""
+        return None if given == "none" else given
+
+    @field_validator("title")
+    @classmethod
+    def _title_is_one_line(cls, given: str) -> str:
+        title = " ".join(given.split())
+        if len(title) > _LONGEST_TITLE or not title.isprintable():
+            raise ValueError(f"title is {given[:80]!r}: give one line of at most {_LONGEST_TITLE} printable characters")
+        return title
+
+
+class InnerSettings(SynthesizeSettings):
+    """Settings of the run inside a build: where its prepared photos lie decides nothing, their names and masks do.
+
+    ``inside`` tells such a run from one that an older version began, whose digest has the path of its photos in it.
+    """
+
+    data: Annotated[str, HOW] = setting("sample", "Folder of the prepared photos.")
+    inside: Annotated[str, HOW] = setting("build-human-harmony", "Verb whose job this run is part of.")

@@ -24,6 +24,8 @@ from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import Settings
 
 SPEC_NAME = "harmonygen.json"
+WEIGHTS = "diffusion_pytorch_model"
+"""How diffusers begins the names of a module's weights files."""
 STARTER = Path(__file__).resolve().parent.parent / "assets" / "starter"
 
 _MOST = {
@@ -45,21 +47,35 @@ SpecT = TypeVar("SpecT", bound=Settings)
 def locate(name: str | Path, part: str) -> Path:
     """Return the folder of a checkpoint: ``starter`` is the shipped one for ``part``, anything else is a path.
 
+    ``starter-fast`` is the shipped one for ``part`` and a word more: its folder is called ``inverse-fast``.
+
     Raises:
         CheckpointError: there is no such folder, or the starter has no such part.
     """
-    folder = STARTER / part if str(name) == "starter" else Path(name)
-    if not folder.is_dir() and str(name) == "starter":
-        shipped = ", ".join(sorted(entry.name for entry in STARTER.glob("*/"))) or "nothing"
+    shipped = shipped_folder(name, part)
+    folder = shipped or Path(name)
+    if folder.is_dir():
+        return folder
+    if shipped:
+        there = ", ".join(sorted(entry.name for entry in STARTER.glob("*/"))) or "nothing"
         raise CheckpointError(
-            f"the starter weights have no '{part}' (they have {shipped}): train one with 'harmonygen train {part}' "
-            "and give its folder"
+            f"the starter weights have no '{shipped.name}' (they have {there}): train one with "
+            f"'harmonygen train {part}' and give its folder"
         )
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"
-        )
-    return folder
+    raise CheckpointError(
+        f"checkpoint '{name}' is not a folder (looked at '{folder}'): give 'starter' or a checkpoint folder"
+    )
+
+
+def shipped_folder(name: str | Path, part: str) -> Path | None:
+    """Return where the checkpoint has to be that ``starter`` names, or ``starter-WORD`` if one is shipped; else None.
+
+    >>> shipped_folder("starter", "inverse").name, shipped_folder("outputs/run", "inverse")
+    ('inverse', None)
+    """
+    stem, _, word = str(name).partition("-")
+    folder = STARTER / (f"{part}-{word}" if word else part)
+    return folder if stem == "starter" and (folder.is_dir() or not word) else None
 
 
 def read_spec(folder: Path, kind: type[SpecT], expected: str) -> SpecT:
@@ -81,6 +97,13 @@ def read_spec(folder: Path, kind: type[SpecT], expected: str) -> SpecT:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Read a configuration; raise CheckpointError if it is missing, damaged, or of a size that no network has."""
+    raw = read_object(path)
+    refuse_absurd(raw, path)
+    return raw
+
+
+def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise CheckpointError if it is missing or damaged."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -92,7 +115,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"'{path}' holds a {type(raw).__name__}, a JSON object is needed: export the checkpoint again"
         )
-    refuse_absurd(raw, path)
     return raw
 
 
@@ -139,6 +161,25 @@ def save_module(module: Any, folder: Path) -> None:
     config = read_json(folder / "config.json")
     if config.pop("_name_or_path", None) is not None:
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def variant_of(folder: Path, stem: str) -> str | None:
+    """Return what diffusers calls the variant of a folder's weights: None, or ``fp16`` without plain files.
+
+    Weights in shards are found by their index.
+
+    Raises:
+        CheckpointError: there are no safetensors files of that stem.
+    """
+    if any((folder / f"{stem}.safetensors{end}").is_file() for end in ("", ".index.json")):
+        return None
+    if any((folder / name).is_file() for name in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")):
+        return "fp16"
+    found = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".safetensors"))
+    raise CheckpointError(
+        f"'{folder}' has no {stem}.safetensors (found: {', '.join(found) or 'no weights'}): "
+        "copy the folder again with its safetensors files; pickled weights are not read here"
+    )
 
 
 def load_weights(path: Path) -> dict[str, Any]:

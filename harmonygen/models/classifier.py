@@ -79,9 +79,7 @@ class HarmonyResNet(nn.Module):
 
     def p_composite(self, images01: Tensor, masks: Tensor) -> Tensor:
         """Return the probability (B,) that each image is a composite."""
-        index = self.spec.labels.index("composite")
-        probabilities: Tensor = self(images01, masks).float().softmax(dim=1)[:, index]
-        return probabilities
+        return composite_share(self(images01, masks), self.spec)
 
     def load_imagenet(self) -> None:
         """Load torchvision's ImageNet weights into the trunk (downloads them: a machine with network).
@@ -158,6 +156,12 @@ class HarmonyResNet(nn.Module):
         }
         save_file({key: value.cpu().contiguous() for key, value in state.items()}, folder / _WEIGHTS)
         write_spec(folder, self.spec)
+
+
+def composite_share(logits: Tensor, spec: ClassifierSpec) -> Tensor:
+    """Return the probability (B,) of being a composite, of logits (B, 2) in the spec's order."""
+    probabilities: Tensor = logits.float().softmax(dim=1)[:, spec.labels.index("composite")]
+    return probabilities
 
 
 def prepare(images01: Tensor, masks: Tensor, spec: ClassifierSpec) -> Tensor:

@@ -47,7 +47,7 @@ class ConstantPrompt:
         if keys.shape[-2] == 1:
             return _projected(attn, _merged(values)).expand(*hidden_states.shape[:2], -1)
         queries = _heads(attn.to_q(hidden_states), attn.heads)
-        batch = len(queries)
+        batch = queries.shape[0]  # len() would be a number for ever where a network is traced
         attended = F.scaled_dot_product_attention(
             queries, keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
         )

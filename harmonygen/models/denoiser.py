@@ -7,8 +7,8 @@ with the checkpoint. Legend: B batch, K candidates, H W pixels, h w latent cells
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ from harmonygen.models.checkpoints import (
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.pictures.detail import Transfer
 from harmonygen.settings import MAX_DRAWS, MAX_SIDE, MAX_STEPS, DetailMap, Posterior, Sampler, Settings
 
@@ -96,6 +97,20 @@ class DenoiserSpec(Settings):
         return Transfer(self.detail_radius, cubic_ridge=_RIDGE_OF_CELLS, cell=self.detail_cell)
 
 
+class NoiseNet(nn.Module):
+    """The UNet with the empty prompt that it always has."""
+
+    def __init__(self, unet: UNet2DConditionModel, null_embedding: Tensor) -> None:
+        super().__init__()
+        self.unet, self.null_embedding = unet, null_embedding
+
+    def forward(self, unet_input: Tensor, timestep: Tensor) -> Tensor:
+        """Map latents, mask and condition (B, 9, h, w) at a timestep () to the prediction (B, 4, h, w)."""
+        prompt = self.null_embedding.expand(unet_input.shape[0], -1, -1)
+        predicted: Tensor = self.unet(unet_input.to(self.unet.dtype), timestep, prompt, return_dict=False)[0]
+        return predicted
+
+
 class Denoiser:
     """UNet, autoencoder, scheduler and the empty prompt's embedding, with what they were trained for."""
 
@@ -122,6 +137,8 @@ class Denoiser:
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
         self.compiled = False
+        self.network: Callable[[Tensor, Tensor], Tensor] | None = None
+        """What computes the UNet in torch's place: takes and gives what :class:`NoiseNet` does."""
 
     @classmethod
     def from_pretrained(
@@ -168,8 +185,8 @@ class Denoiser:
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write the checkpoint folder, weights in ``dtype`` as safetensors (the live modules are left in it)."""
         folder.mkdir(parents=True, exist_ok=True)
-        for part, module in (("unet", self.unet), ("vae", self.vae)):
-            save_module(nn.Module.to(module, dtype=dtype), folder / part)
+        save_module(nn.Module.to(self.unet, dtype=dtype), folder / "unet")
+        save_autoencoder(nn.Module.to(self.vae, dtype=dtype), folder / "vae")
         self.scheduler.save_pretrained(folder / "scheduler")
         save_file({"null_embedding": self.null_embedding.to("cpu", dtype).contiguous()}, folder / NULL_EMBEDDING)
         write_spec(folder, self.spec)
@@ -296,7 +313,7 @@ class Denoiser:
         """
         generators = generators_of(seeds)
         sampler = sampling.sampler or self.spec.sampler
-        scheduler = _sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
+        scheduler = sampling_scheduler(self.scheduler, sampler, sampling.steps or self.spec.steps, self.device)
         batch, shape = len(seeds), tuple(condition.shape[1:])
         noise = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
         latents = noise.to(self.device) * scheduler.init_noise_sigma
@@ -304,11 +321,10 @@ class Denoiser:
             drawn = torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
             condition = condition + spread * drawn.to(spread.device)
         fixed = torch.cat([part.to(self.device).expand(batch, -1, -1, -1) for part in (mask, condition)], dim=1)
-        prompt = self.null_embedding.expand(batch, -1, -1)
-        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
+        with self._predicting() as predict:
             for timestep in scheduler.timesteps:
                 unet_input = torch.cat([scheduler.scale_model_input(latents, timestep), fixed], dim=1)
-                predicted = self.unet(unet_input.to(self.unet.dtype), timestep, prompt).sample.float()
+                predicted = predict(unet_input, timestep.float()).float()
                 if sampler == "euler-ancestral" and self.spec.noise_share:
                     added = torch.cat([draw_noise((1, *shape), g, self.spec.noise_share) for g in generators])
                     latents = ancestral_step(scheduler, predicted, timestep, latents, added.to(self.device))
@@ -318,6 +334,15 @@ class Denoiser:
             latents = condition + latents * self.spec.residual_scale * mask
         sampled: Tensor = latents
         return sampled
+
+    @contextmanager
+    def _predicting(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+        """Give what computes the UNet for the steps of some draws."""
+        if self.network is not None:
+            yield self.network
+            return
+        with nullcontext() if self.compiled else constant_prompt(self.unet):  # new layers would be compiled again
+            yield NoiseNet(self.unet, self.null_embedding)
 
     @torch.no_grad()
     def pictures(self, image_pm1: Tensor, mask: Tensor, seeds: Sequence[int], sampling: Sampling = AS_STATED) -> Tensor:
@@ -390,8 +415,8 @@ def new_scheduler(prediction_type: str) -> EulerAncestralDiscreteScheduler:
     )
 
 
-def _sampling_scheduler(
-    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device
+def sampling_scheduler(
+    scheduler: EulerAncestralDiscreteScheduler, sampler: Sampler, steps: int, device: torch.device | str
 ) -> Any:
     """Return the sampler, its timesteps set; a single step starts from noise, where linspace would give t = 0."""
     changes = {"timestep_spacing": "trailing"} if steps == 1 else {}
@@ -417,12 +442,19 @@ def ancestral_step(
     sigma, following = scheduler.sigmas[index], scheduler.sigmas[index + 1]
     up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
     down = (following**2 - up**2) ** 0.5
-    if scheduler.config.prediction_type == "epsilon":
-        clean = latents - sigma * predicted
-    else:
-        clean = predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
+    clean = clean_latents(scheduler, predicted, latents, sigma)
     stepped: Tensor = latents + (latents - clean) / sigma * (down - sigma) + noise * up
     return stepped
+
+
+def clean_latents(scheduler: Any, predicted: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
+    """Return the clean latents (B, C, h, w) that a prediction at noise level ``sigma`` means.
+
+    ``latents`` are the sampler's own: clean ones plus ``sigma`` times the noise. An Euler step to 0 ends there.
+    """
+    if scheduler.config.prediction_type == "epsilon":
+        return latents - sigma * predicted
+    return torch.as_tensor(predicted * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1))
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from harmonygen.errors import UsageError
-from harmonygen.settings import Posterior, Sampler
+from harmonygen.models.runtime import Runtime, pick_runtime
+from harmonygen.settings import Posterior, RuntimeName, Sampler
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of mallopt(3)
 _LARGE, _NEVER = 1 << 30, (1 << 31) - 1
@@ -79,21 +80,36 @@ def pick_batch(name: str, device: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model runs (``cpu``, ``cuda:0`` ...), the dtype of its weights, and how many pictures go in one batch."""
+    """Where a model runs (``cpu``, ``cuda:0`` ...), the dtype of its weights, and how many pictures go in one batch.
+
+    With a ``runtime``, that computes the UNet in its own dtype, and the weights of all else are float32.
+    """
 
     name: str
     dtype: torch.dtype
     batch: int
+    runtime: Runtime | None = None
 
     @classmethod
-    def pick(cls, name: str = "auto", dtype: str = "auto", batch: str = "auto") -> Device:
-        """Return the device that the three options name, each ``auto`` by what this machine has.
+    def pick(
+        cls,
+        name: str = "auto",
+        dtype: str = "auto",
+        batch: str = "auto",
+        runtime: RuntimeName = "torch",
+        each_size: bool = False,
+    ) -> Device:
+        """Return the device that the options name, each ``auto`` by what this machine has.
+
+        ``each_size`` says that pictures are of one size, so that a network made for it pays.
 
         Raises:
-            UsageError: the device is not there, or the dtype or the batch is not understood.
+            UsageError: the device or the runtime is not there, or the dtype or the batch is not understood.
         """
         device = pick_device(name)
-        return cls(device, pick_dtype(dtype, device), pick_batch(batch, device))
+        precision, most = pick_dtype(dtype, device), pick_batch(batch, device)
+        found = pick_runtime(runtime, device, precision, each_size)
+        return cls(device, torch.float32 if found else precision, most, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,19 @@ import torch
 from torch import Tensor
 
 from harmonygen.errors import CheckpointError, listed, told
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, refuse_not_finite
+from harmonygen.models.checkpoints import SPEC_NAME, load_weights, read_json, read_object, refuse_not_finite
 from harmonygen.seeds import digest_of_bytes
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 _SUFFIXES = (".safetensors", *PICKLES)
-_INDEX = ".safetensors.index.json"
+_INDEXES = (".safetensors.index.json", ".safetensors.index.fp16.json")
 _USUAL = (
     "diffusion_pytorch_model.safetensors",
-    f"diffusion_pytorch_model{_INDEX}",
+    f"diffusion_pytorch_model{_INDEXES[0]}",
     "model.safetensors",
-    f"model{_INDEX}",
+    f"model{_INDEXES[0]}",
     "diffusion_pytorch_model.fp16.safetensors",
+    f"diffusion_pytorch_model{_INDEXES[1]}",
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
@@ -104,7 +105,7 @@ def read_foreign(source: Path, kind: str, part: str = "") -> Foreign:
 
 def _content(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a weights file, or of all shards of an index."""
-    for part in shards_of(path) if path.name.endswith(_INDEX) else [path]:
+    for part in shards_of(path) if path.name.endswith(_INDEXES) else [path]:
         with open(part, "rb") as opened:
             while chunk := opened.read(_CHUNK):
                 yield chunk
@@ -117,13 +118,13 @@ def find_weights(source: Path, part: str = "") -> Path:
         CheckpointError: there is none, or there are several without a usual name.
     """
     if source.is_file():
-        if source.suffix not in _SUFFIXES and not source.name.endswith(_INDEX):
+        if source.suffix not in _SUFFIXES and not source.name.endswith(_INDEXES):
             raise CheckpointError(f"'{source}' is no weights file: give one of {', '.join(_SUFFIXES)}, or its folder")
         return source
     if not source.is_dir():
         raise CheckpointError(f"'{source}' is neither a file nor a folder: check --from")
     for folder in dict.fromkeys((source / part, source)):
-        files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES or path.name.endswith(_INDEX))
+        files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES or path.name.endswith(_INDEXES))
         usual = [folder / name for name in _USUAL if folder / name in files]
         if usual or len(files) == 1:
             return (usual or files)[0]
@@ -138,7 +139,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: unreadable, pickled code, or not one set of named tensors.
     """
-    if path.name.endswith(_INDEX):
+    if path.name.endswith(_INDEXES):
         return _joined(path)
     if path.suffix == ".safetensors":
         return load_weights(path)
@@ -162,7 +163,7 @@ def shards_of(index: Path) -> list[Path]:
     Raises:
         CheckpointError: no index, a shard that is missing, or one that is not beside the index.
     """
-    names = read_json(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise CheckpointError(f"'{index}' has no weight_map: copy the folder again")
     shards = sorted({str(name) for name in names.values()})
@@ -181,7 +182,7 @@ def _joined(index: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for shard in shards_of(index):
         state |= load_weights(shard)
-    differing = sorted(set(state) ^ set(read_json(index)["weight_map"]))
+    differing = sorted(set(state) ^ set(read_object(index)["weight_map"]))
     if differing:
         raise CheckpointError(f"'{index}' and its shards differ in {listed(differing)}: copy the folder again")
     return state

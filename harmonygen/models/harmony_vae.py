@@ -25,12 +25,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harmonygen.errors import CheckpointError, told
-from harmonygen.models.checkpoints import read_json, refuse_not_finite
+from harmonygen.models.checkpoints import WEIGHTS, read_json, refuse_not_finite, variant_of
+from harmonygen.models.light_decoder import Cells, LightDecoder
 from harmonygen.settings import Posterior
 
 DOWN_BLOCK, UP_BLOCK = "DownEncoderBlock2D", "UpDecoderBlock2D"
 _CLASS = "HarmonyVAE"
-_OWN = ("direction", "posterior")  # entries of its configuration that an AutoencoderKL does not have
+_OWN = (
+    "direction",
+    "posterior",
+    "light_widths",
+    "light_blocks",
+)  # entries of its configuration that an AutoencoderKL does not have
 RELEASED_CLASS = "ConditionVAE"
 """What config.json calls DiffHarmony++'s own weights."""
 
@@ -39,9 +45,10 @@ RELEASED_CLASS = "ConditionVAE"
 class ConditionFeatures:
     """What the conditional encoder gives the decoder for B photos; B = 1 serves K candidates by broadcasting.
 
-    ``skips`` holds n (L + 1) maps in the order that the decoder adds them, the deepest first; ``mid``
-    (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is added to its input. It comes of the mean of
-    the condition's posterior, whose standard deviation is ``std`` (B, C, h, w).
+    ``skips`` holds n (L + 1) maps in the order that the decoder adds them, the deepest first; for a light decoder, the
+    one at patches and the photo itself. ``mid`` (B, last width, h, w) follows its mid block; ``latent`` (B, C, h, w) is
+    added to its input. It comes of the mean of the condition's posterior, whose standard deviation is ``std``
+    (B, C, h, w).
     """
 
     skips: tuple[Tensor, ...]
@@ -51,9 +58,12 @@ class ConditionFeatures:
 
 
 class ConditionalEncoder(nn.Module):
-    """The autoencoder's encoder with a mask beside the image, and one zero convolution a skip."""
+    """The autoencoder's encoder with a mask beside the image, and one zero convolution a skip.
 
-    def __init__(self, encoder: Any, widths: Sequence[int], layers: int) -> None:
+    ``light`` takes the skip alone that a light decoder reads.
+    """
+
+    def __init__(self, encoder: Any, widths: Sequence[int], layers: int, light: bool = False) -> None:
         super().__init__()
         self.conv_in = encoder.conv_in
         self.add_conv_in = zeroed(nn.Conv2d(1, widths[0], kernel_size=3, padding=1))
@@ -62,7 +72,9 @@ class ConditionalEncoder(nn.Module):
         self.conv_norm_out = encoder.conv_norm_out
         self.conv_act = nn.SiLU()
         self.conv_out = encoder.conv_out
-        convs = (zeroed(nn.Conv2d(found, taken, kernel_size=1)) for found, taken in skip_channels(widths, layers))
+        channels = skip_channels(widths, layers)
+        self.taken = [light_skip(widths, layers)] if light else list(range(len(channels)))
+        convs = (zeroed(nn.Conv2d(*channels[index], kernel_size=1)) for index in self.taken)
         self.down_block_skip_convs = nn.ModuleList(convs)
         self.mid_block_skip_conv = zeroed(nn.Conv2d(widths[-1], widths[-1], kernel_size=1))
         self.gradient_checkpointing = False
@@ -79,7 +91,7 @@ class ConditionalEncoder(nn.Module):
                 found.append(self._run(layer, found[-1]))
         middle = self._run(self.mid_block, found[-1])
         moments = self.conv_out(self.conv_act(self.conv_norm_out(middle)))
-        skips = [conv(value) for conv, value in zip(self.down_block_skip_convs, found, strict=True)]
+        skips = [conv(found[index]) for conv, index in zip(self.down_block_skip_convs, self.taken, strict=True)]
         return moments, self.mid_block_skip_conv(middle), skips
 
     def _run(self, layer: nn.Module, value: Tensor) -> Tensor:
@@ -91,7 +103,8 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
 
     Takes AutoencoderKL's own configuration, and ``direction``: the condition it was trained for, ``inverse`` (real
     photo in, composite out) or ``forward``; None if unknown. ``posterior`` says what it was given of the condition's
-    posterior: its ``mode``, or a ``sample`` (the papers). Parameter names are those of the released weights.
+    posterior: its ``mode``, or a ``sample`` (the papers). Parameter names are those of the released weights. With
+    ``light_widths`` (of cells and of patches) its decoder is a :class:`LightDecoder` of ``light_blocks``.
     """
 
     _supports_gradient_checkpointing = True
@@ -119,13 +132,17 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         mid_block_add_attention: bool = True,
         direction: str | None = None,
         posterior: Posterior = "mode",
+        light_widths: Sequence[int] = (),
+        light_blocks: int = 1,
     ) -> None:
         super().__init__()
         check_config(self.config)
-        plain, other = _plain(self.config), _plain(self.config)
-        self.encoder, self.decoder = plain.encoder, plain.decoder
+        plain, other = plain_autoencoder(self.config), plain_autoencoder(self.config)
+        self.encoder = plain.encoder
+        self.decoder = _light_decoder(self.config) if light_widths else plain.decoder
         self.quant_conv, self.post_quant_conv = plain.quant_conv, plain.post_quant_conv
-        self.conditional_encoder = ConditionalEncoder(other.encoder, block_out_channels, layers_per_block)
+        sizes = block_out_channels, layers_per_block
+        self.conditional_encoder = ConditionalEncoder(other.encoder, *sizes, light=bool(light_widths))
         self.latent_skip_conv = zeroed(nn.Conv2d(latent_channels, latent_channels, kernel_size=1))
         self.gradient_checkpointing = False
 
@@ -148,12 +165,38 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         model.train(vae.training)  # resnets lay their memory out otherwise while training: other last bits
         return model.freeze()
 
+    def lightened(self, widths: Sequence[int], blocks: int) -> HarmonyVAE:
+        """Return a copy with a new light decoder: everything else is this one's. At first it decodes to the photo.
+
+        Raises:
+            CheckpointError: it has a light decoder already, or too few blocks for one.
+        """
+        if self.config.light_widths:
+            raise CheckpointError("the Harmony-VAE has a light decoder already: give the one with the full decoder")
+        config = {name: value for name, value in self.config.items() if not name.startswith("_")}
+        light: HarmonyVAE = HarmonyVAE.from_config({**config, "light_widths": list(widths), "light_blocks": blocks})
+        convs = "conditional_encoder.down_block_skip_convs."
+        state = {k: v for k, v in self.state_dict().items() if not k.startswith(("decoder.", convs))}
+        for place, index in enumerate(light.conditional_encoder.taken):
+            one = self.conditional_encoder.down_block_skip_convs[index].state_dict()
+            state |= {f"{convs}{place}.{name}": value for name, value in one.items()}
+        light.load_state_dict(state, strict=False)
+        return light
+
     def freeze(self, train_decoder: bool = True) -> HarmonyVAE:
         """Leave only the conditional encoder, the zero convolutions and, if so chosen, the decoder trainable."""
         self.requires_grad_(False)
         self.conditional_encoder.requires_grad_(True)
         self.latent_skip_conv.requires_grad_(True)
         self.decoder.requires_grad_(train_decoder)
+        return self
+
+    def draw_skips(self) -> HarmonyVAE:
+        """Give every convolution that starts at zero random weights instead (the papers' ablation); return self."""
+        encoder = self.conditional_encoder
+        new = [encoder.add_conv_in, *encoder.down_block_skip_convs, encoder.mid_block_skip_conv, self.latent_skip_conv]
+        for conv in new:
+            conv.reset_parameters()
         return self
 
     def encode(self, image_pm1: Tensor) -> AutoencoderKLOutput:
@@ -175,8 +218,9 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
             )
         moments, middle, skips = self.conditional_encoder(image_pm1, mask.to(image_pm1.dtype))
         posterior = self._posterior(moments)
-        latent = self.latent_skip_conv(self._post_quant(posterior.mean))
-        return ConditionFeatures(tuple(reversed(skips)), middle, latent, posterior.std)
+        latent = self.latent_skip_conv(self.post_quant(posterior.mean))
+        given = (*skips, image_pm1) if self.config.light_widths else tuple(reversed(skips))
+        return ConditionFeatures(given, middle, latent, posterior.std)
 
     def with_noise(self, features: ConditionFeatures, noise: Tensor) -> ConditionFeatures:
         """Return features that come of a sample of the condition's posterior: mean + std x ``noise`` (B, C, h, w)."""
@@ -185,10 +229,17 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
             offset = F.conv2d(offset, self.post_quant_conv.weight)
         return replace(features, latent=features.latent + F.conv2d(offset, self.latent_skip_conv.weight))
 
-    def decode(self, latents: Tensor, features: ConditionFeatures) -> Tensor:
-        """Decode unscaled latents (B or K, C, h, w) to images (B or K, 3, H, W), about [-1, 1]."""
+    def decode(self, latents: Tensor, features: ConditionFeatures, window: Cells | None = None) -> Tensor:
+        """Decode unscaled latents (B or K, C, h, w) to images (B or K, 3, H, W), about [-1, 1].
+
+        A light decoder can decode a ``window`` of cells alone; of a full one, see
+        :class:`harmonygen.models.window_decoder.WindowDecoder`.
+        """
         decoder, skips = self.decoder, iter(features.skips)
-        value = decoder.conv_in(self._post_quant(latents) + features.latent)
+        value = self.post_quant(latents) + features.latent
+        if isinstance(decoder, LightDecoder):
+            return torch.as_tensor(decoder(value, features.mid, *skips, window))
+        value = decoder.conv_in(value)
         value = self._run(decoder.mid_block, value) + features.mid
         for block in decoder.up_blocks:
             for resnet in block.resnets:
@@ -209,7 +260,8 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
     def _posterior(self, moments: Tensor) -> DiagonalGaussianDistribution:
         return DiagonalGaussianDistribution(moments if self.quant_conv is None else self.quant_conv(moments))
 
-    def _post_quant(self, latents: Tensor) -> Tensor:
+    def post_quant(self, latents: Tensor) -> Tensor:
+        """Return unscaled latents (B, C, h, w) as the decoder takes them."""
         return latents if self.post_quant_conv is None else self.post_quant_conv(latents)
 
     def _run(self, layer: nn.Module, value: Tensor) -> Tensor:
@@ -217,7 +269,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
 
 
 def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
-    """Load an autoencoder folder as the class that its ``config.json`` names, from safetensors.
+    """Load an autoencoder folder in float32, as the class that its ``config.json`` names, from safetensors.
 
     Raises:
         CheckpointError: missing, damaged, or of another class.
@@ -233,8 +285,11 @@ def load_autoencoder(folder: Path) -> AutoencoderKL | HarmonyVAE:
             else f": an AutoencoderKL or a {_CLASS} is needed"
         )
         raise CheckpointError(f"'{folder}' is a {found}{remedy}")
+    variant = variant_of(folder, WEIGHTS)
     try:
-        vae, report = classes[found].from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        vae, report = classes[found].from_pretrained(
+            folder, use_safetensors=True, variant=variant, torch_dtype=torch.float32, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"autoencoder '{folder}' cannot be loaded ({told(error)}): copy it again") from error
     wrong = [*report["missing_keys"], *report["unexpected_keys"]]
@@ -274,6 +329,32 @@ def skip_channels(widths: Sequence[int], layers: int) -> list[tuple[int, int]]:
     return pairs
 
 
+def light_skip(widths: Sequence[int], layers: int) -> int:
+    """Return which down skip, shallowest first, is at patches: the last resnet's of the last block but one.
+
+    >>> light_skip((16, 32, 64, 96), 1)
+    5
+    """
+    return (len(widths) - 1) * (layers + 1) - 1
+
+
+def _light_decoder(config: Any) -> LightDecoder:
+    """Build the light decoder of a configuration.
+
+    Raises:
+        CheckpointError: one block alone, which has no patches between cells and pixels, or other than two widths.
+    """
+    widths, factor = config.block_out_channels, 2 ** (len(config.block_out_channels) - 1)
+    if len(widths) < 2 or len(config.light_widths) != 2:
+        raise CheckpointError(
+            f"a light decoder of {len(config.light_widths)} widths for an autoencoder of {len(widths)} blocks: it has "
+            "two widths, of cells and of patches, and needs two blocks or more"
+        )
+    return LightDecoder(
+        config.latent_channels, widths[-1], widths[-2], config.light_widths, config.light_blocks, factor
+    )
+
+
 def check_config(config: Any) -> None:
     """Check that every decoder resnet has its skip.
 
@@ -310,7 +391,7 @@ def zeroed(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-def _plain(config: Any) -> AutoencoderKL:
-    """Build the AutoencoderKL of a configuration."""
+def plain_autoencoder(config: Any) -> AutoencoderKL:
+    """Build the AutoencoderKL of a Harmony-VAE's configuration, with new weights."""
     own = {name: value for name, value in config.items() if not name.startswith("_") and name not in _OWN}
     return AutoencoderKL(**own)

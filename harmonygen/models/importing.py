@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from harmonygen.errors import CheckpointError, listed
-from harmonygen.models.checkpoints import save_module, write_spec
+from harmonygen.models.checkpoints import write_spec
 from harmonygen.models.classifier import DEPTHS, ClassifierSpec, HarmonyResNet, Label
 from harmonygen.models.denoiser import UNET_CHANNELS, Denoiser, DenoiserSpec, Direction
 from harmonygen.models.foreign import Foreign, check_names
@@ -24,6 +24,7 @@ from harmonygen.models.harmony_vae import DOWN_BLOCK, UP_BLOCK, HarmonyVAE, load
 from harmonygen.models.initialise import empty_prompt, load_scheduler, read_embedding
 from harmonygen.models.refiner import INPUTS, RefinementUNet
 from harmonygen.models.refiner_config import spec_of
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.settings import Settings
 
 SD15_UNET: dict[str, Any] = {
@@ -114,7 +115,7 @@ def import_harmony_vae(weights: Foreign, direction: Direction, out: Path) -> int
     with torch.device("meta"):
         model = HarmonyVAE.from_config(config)
     _give(model, renamed_attention(weights.state), _named("Harmony-VAE", weights))
-    save_module(nn.Module.to(model, weights.dtype), out)
+    save_autoencoder(nn.Module.to(model, weights.dtype), out)
     write_spec(out, HarmonyVaeSpec(direction=direction, training_data=_origin(weights, direction)))
     return count(model)
 

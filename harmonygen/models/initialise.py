@@ -17,11 +17,19 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from harmonygen.errors import CheckpointError, UsageError, told
-from harmonygen.models.checkpoints import SPEC_NAME, load_weights, locate, read_json, read_spec, refuse_not_finite
+from harmonygen.models.checkpoints import (
+    SPEC_NAME,
+    WEIGHTS,
+    load_weights,
+    locate,
+    read_json,
+    read_spec,
+    refuse_not_finite,
+    variant_of,
+)
 from harmonygen.models.denoiser import NULL_EMBEDDING, UNET_CHANNELS, DenoiserSpec, new_scheduler, small_unet
 
 PLAIN_CHANNELS = 4
-_UNET_WEIGHTS = "diffusion_pytorch_model"
 _PREDICTIONS = ("epsilon", "v_prediction")
 _STATED = (
     *("target", "noise", "noise_share", "mask_pooling", "detail_radius", "detail_map", "detail_cell"),
@@ -109,7 +117,7 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
         CheckpointError: missing, damaged, or weights that are not this UNet's.
     """
     read_json(folder / "config.json")
-    variant = _variant(folder, _UNET_WEIGHTS)
+    variant = variant_of(folder, WEIGHTS)
     try:
         unet, report = UNet2DConditionModel.from_pretrained(
             folder, use_safetensors=True, variant=variant, torch_dtype=torch.float32, output_loading_info=True
@@ -190,7 +198,7 @@ def load_text(folder: Path) -> tuple[Any, Any]:
             "or name a file by null_embedding=FILE"
         ) from error
     encoder = folder / "text_encoder"
-    variant = _variant(encoder, "model")
+    variant = variant_of(encoder, "model")
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         model, report = CLIPTextModel.from_pretrained(
@@ -201,6 +209,7 @@ def load_text(folder: Path) -> tuple[Any, Any]:
             f"the text encoder of '{folder}' cannot be loaded ({told(error)}): copy it again"
         ) from error
     _whole(encoder, {"missing_keys": report["missing_keys"], "unexpected_keys": ()})
+    refuse_not_finite(model.state_dict(), encoder)
     return tokenizer, model.float()
 
 
@@ -217,22 +226,6 @@ def read_embedding(path: Path) -> Tensor:
         raise CheckpointError(f"'{path}' holds {found}: one tensor (1, tokens, width) is needed")
     value: Tensor = next(iter(tensors.values()))
     return value.float().reshape(1, *shape[-2:])
-
-
-def _variant(folder: Path, stem: str) -> str | None:
-    """Return what diffusers calls the variant: None for plain files, ``fp16`` where only those are there.
-
-    Weights in shards are found by their index.
-    """
-    if any((folder / f"{stem}.safetensors{end}").is_file() for end in ("", ".index.json")):
-        return None
-    if any((folder / name).is_file() for name in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")):
-        return "fp16"
-    found = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".safetensors"))
-    raise CheckpointError(
-        f"'{folder}' has no {stem}.safetensors (found: {', '.join(found) or 'no weights'}): "
-        "copy the folder again with its safetensors files; pickled weights are not read here"
-    )
 
 
 def _whole(folder: Path, report: dict[str, Any]) -> None:

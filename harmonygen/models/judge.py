@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harmonygen.errors import CheckpointError, told
 from harmonygen.models.checkpoints import load_weights, read_spec, write_spec
-from harmonygen.models.classifier import ClassifierSpec, fitted
+from harmonygen.models.classifier import ClassifierSpec, composite_share, fitted
 from harmonygen.models.regions import STATISTICS, pooled, statistics
 from harmonygen.models.trunk import TAP_CHANNELS, Trunk, load_imagenet
 
@@ -74,9 +74,7 @@ class HarmonyJudge(nn.Module):
 
     def p_composite(self, images01: Tensor, masks: Tensor) -> Tensor:
         """Return the probability (B,) that each image is a composite."""
-        index = self.spec.labels.index("composite")
-        probabilities: Tensor = self(images01, masks).float().softmax(dim=1)[:, index]
-        return probabilities
+        return composite_share(self(images01, masks), self.spec)
 
     def load_imagenet(self) -> None:
         """Load ImageNet weights into the trunk.

@@ -66,7 +66,7 @@ def statistics(images01: Tensor, masks: Tensor) -> Tensor:
     For each region: mean, deviation and five quantiles of L, a and b, mean and deviation of chroma; then foreground
     minus background and inner minus outer ring of the means and deviations; the foreground's share. All about 1.
     """
-    size = (min(_SIDE, images01.shape[-2]), min(_SIDE, images01.shape[-1]))
+    size = (min(_SIDE, int(images01.shape[-2])), min(_SIDE, int(images01.shape[-1])))
     small = F.adaptive_avg_pool2d(images01.float(), size)
     weights = regions_of(F.adaptive_avg_pool2d(masks.float(), size))
     lab = rgb_to_lab(small) / small.new_tensor(_LAB_UNITS)[None, :, None, None]
@@ -103,7 +103,7 @@ def pooled(features: Tensor, masks: Tensor) -> Tensor:
 
     The masks (B, 1, H, W) are shrunk to the features' size by area, so that each region keeps its pixels' shares.
     """
-    share = F.adaptive_avg_pool2d(masks.to(features.dtype), (features.shape[-2], features.shape[-1]))
+    share = F.adaptive_avg_pool2d(masks.to(features.dtype), (int(features.shape[-2]), int(features.shape[-1])))
     band = F.max_pool2d(share, 3, 1, 1) + F.max_pool2d(1 - share, 3, 1, 1) - 1
     weights = torch.cat([share, band, 1 - share], dim=1).flatten(2)
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-3)

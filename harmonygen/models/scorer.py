@@ -10,12 +10,19 @@ import torch
 
 from harmonygen.errors import CheckpointError
 from harmonygen.models.checkpoints import SPEC_NAME, locate, read_json, weights_digest
-from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
+from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet, composite_share
 from harmonygen.models.judge import JUDGE_DEPTH, HarmonyJudge
 from harmonygen.pictures.images import ImageU8, Mask, resize
 from harmonygen.pictures.masks import resize_mask
 
-__all__ = ["Classifier", "ClassifierScorer", "Scorer", "load_classifier", "new_classifier", "take_weights"]
+__all__ = [
+    "Classifier",
+    "ClassifierScorer",
+    "Scorer",
+    "load_classifier",
+    "new_classifier",
+    "take_weights",
+]
 
 Classifier = HarmonyResNet | HarmonyJudge
 
@@ -62,6 +69,8 @@ class ClassifierScorer:
 
     def __init__(self, model: Classifier, digest: str = "", batch_size: int = 32) -> None:
         self.model, self.digest, self.batch_size = model, digest, batch_size
+        self.network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = model
+        """What computes the logits: the model, or another runtime."""
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str, dtype: torch.dtype = torch.float32) -> ClassifierScorer:
@@ -79,5 +88,9 @@ class ClassifierScorer:
         masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
         scores: list[float] = []
         for chunk in torch.split(images, self.batch_size):
-            scores += self.model.p_composite(chunk, masks.expand(len(chunk), 1, -1, -1)).tolist()
+            scores += self.probabilities(self.network(chunk, masks.expand(len(chunk), 1, -1, -1))).tolist()
         return scores
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return P(composite) (B,) of logits (B, 2)."""
+        return composite_share(logits, self.model.spec)

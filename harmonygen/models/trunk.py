@@ -104,7 +104,8 @@ class Trunk(nn.Module):
         for number, block in enumerate(self.blocks):
             values = block(values)
             if number == TAPS[1] and self.mask_hint is not None:
-                values = values + self.mask_hint(F.adaptive_avg_pool2d(masks, values.shape[-2:]))
+                height, width = (int(side) for side in values.shape[-2:])
+                values = values + self.mask_hint(F.adaptive_avg_pool2d(masks, (height, width)))
             if number in TAPS:
                 taps.append(values)
         return taps

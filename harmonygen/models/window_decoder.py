@@ -69,7 +69,13 @@ def _span(inside: npt.NDArray[np.bool_], factor: int, halo: int) -> slice:
 def window_around(vae: AutoencoderKL | HarmonyVAE, mask: Mask) -> Window:
     """Return what ``vae`` is to decode for a foreground (H, W)."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    return Window.around(mask, factor, HALO_A_LAYER * vae.config.layers_per_block)
+    halo = 0 if is_light(vae) else HALO_A_LAYER * vae.config.layers_per_block
+    return Window.around(mask, factor, halo)
+
+
+def is_light(vae: AutoencoderKL | HarmonyVAE) -> bool:
+    """Tell whether an autoencoder has a light decoder, which decodes a window to the pixels of the whole by itself."""
+    return isinstance(vae, HarmonyVAE) and bool(vae.config.light_widths)
 
 
 class WindowDecoder:
@@ -99,6 +105,10 @@ class WindowDecoder:
         self.outside: dict[nn.GroupNorm, _Sums] = {}
         usual = set(vae.config.up_block_types) == {UP_BLOCK}
         self.window = window if usual and window != Window.whole(*condition.shape[-2:]) else None
+        self.light = (self.window.rows, self.window.columns) if self.window and is_light(vae) else None
+        if self.light:
+            self.condition = self._decode_light(condition, features)
+            return
         decoded = self._decode(condition, self._whole_norm if self.window else None, features)
         self.condition = self.window.of(decoded, self.factor) if self.window else decoded
 
@@ -108,7 +118,14 @@ class WindowDecoder:
 
         ``features`` are the draws' own, where they differ from the photo's.
         """
+        if self.light:
+            return self._decode_light(latents, features or self.features)
         return self._decode(latents, self._window_norm if self.window else None, features or self.features)
+
+    def _decode_light(self, latents: Tensor, features: ConditionFeatures | None) -> Tensor:
+        vae: Any = self.vae
+        decoded: Tensor = vae.decode(latents, features, self.light)
+        return decoded
 
     def _decode(self, latents: Tensor, norm: _Norm | None, features: ConditionFeatures | None) -> Tensor:
         """Decode; ``norm`` stands in for the group norms of what comes after the first up block."""
@@ -116,7 +133,7 @@ class WindowDecoder:
             vae: Any = self.vae
             decoded: Tensor = vae.decode(latents, features) if features else vae.decode(latents).sample
             return decoded
-        decoder = self.vae.decoder
+        decoder: Any = self.vae.decoder
         value = latents if self.vae.post_quant_conv is None else self.vae.post_quant_conv(latents)
         value = decoder.mid_block(decoder.conv_in(value + features.latent if features else value))
         value, skips = (value + features.mid, iter(features.skips)) if features else (value, repeat(None))

@@ -121,6 +121,8 @@ def prepare(
         raise UsageError("no token: log in with `hf auth login`, set HF_TOKEN, or name a file by --token-file")
     verified = verify(settings.folder, published_entries(settings.folder), settings.sample, settings.seed, progress)
     card = _refuse_faults(verified)
+    for note in verified.notes:
+        notify(note)
     if token is None:
         notify("no token, so the Hub was not asked what is there already")
         return _publication(settings, verified, card, None)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from harmonygen.data import manifest
 from harmonygen.data.manifest import PublishedFile
 from harmonygen.errors import UsageError
+from harmonygen.publishing.card_fields import field_faults, field_notes
 from harmonygen.publishing.front_matter import Card, matches, read_card
 from harmonygen.publishing.verify_parquet import (
     SECRET,
@@ -39,7 +40,7 @@ _AGAIN = "build the dataset again"
 class Verified:
     """A folder that was looked at: what would be published, its card (None if unreadable), what is wrong with it.
 
-    ``images`` were decoded; ``left`` files of the folder are not published.
+    ``images`` were decoded; ``left`` files of the folder are not published; ``notes`` are no faults, but worth knowing.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Verified:
     faults: tuple[Fault, ...]
     images: int
     left: int
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -114,6 +116,7 @@ def verify(
     faults += told
     images = 0
     if card is not None:
+        faults += [Fault(README, found, remedy) for found, remedy in field_faults(card.text)]
         faults += [*_home_faults(folder, entries, card), *_link_faults(card, entries), *_text_secrets(folder, whole)]
         for split in _splits(folder, card, whole):
             faults += split_faults(split, card.infos.get(split.config))
@@ -122,7 +125,8 @@ def verify(
             faults += [fault for fault in looked if fault is not None]
             faults += background_faults(split, sample, seed)
     left = len(_visible(folder)) - sum(1 for each in inside if (folder / each.path).is_file())
-    return Verified(folder, entries, card, tuple(faults), images, left)
+    notes = tuple(field_notes(card.text)) if card else ()
+    return Verified(folder, entries, card, tuple(faults), images, left, notes)
 
 
 def _path_faults(entries: Iterable[PublishedFile]) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -209,7 +209,7 @@ def _image_fault(folder: Path, entry: PublishedFile, cell: CellSource) -> Fault 
     return None
 
 
-_TRIPLET = ("real", "mask", "composite")
+_COMPOSITES = ("composite", "preferred", "rejected")  # columns whose background is the photo's
 _LOSSY_MEAN = 4.0
 """Most that the background of a JPEG composite may differ from the photo's, on average, in 8-bit units: at quality 95
 it is 1.4 to 1.8 of photographs and 3.2 of noise."""
@@ -221,10 +221,11 @@ def background_faults(split: Split, sample: int, seed: int) -> Iterator[Fault]:
     Both are decoded as most readers do. Originals of a data set that was augmented are not compared: how their
     backgrounds were made is not known.
     """
-    if not set(_TRIPLET) <= set(split.image_columns):
+    if not {"real", "mask"} <= set(split.image_columns):
         return
-    for entry, row in _sampled(split, sample, seed):
-        if _is_ours(split, entry, row) and (found := _background_difference(split.folder / entry.path, row)):
+    made = [name for name in _COMPOSITES if name in split.image_columns]
+    for (entry, row), column in product(_sampled(split, sample, seed) if made else (), made):
+        if _is_ours(split, entry, row) and (found := _background_difference(split.folder / entry.path, row, column)):
             yield Fault(entry.path, f"row {row}: {found}", "build the dataset again from photos that did not change")
 
 
@@ -235,10 +236,10 @@ def _is_ours(split: Split, entry: PublishedFile, row: int) -> bool:
     return bool(column[row].as_py() == "harmonygen")
 
 
-def _background_difference(path: Path, row: int) -> str:
+def _background_difference(path: Path, row: int, made: str) -> str:
     """Say how a row's composite differs from its photo outside the mask, "" if it does not (or cannot be decoded)."""
     try:
-        real, mask, composite = (read_cell(CellSource(path, column, row)) for column in _TRIPLET)
+        real, mask, composite = (read_cell(CellSource(path, column, row)) for column in ("real", "mask", made))
         real_u8, composite_u8 = (images.decode_plainly(encoded, "image") for encoded in (real, composite))
         drawn = images.load_upright(images.open_checked(mask, "mask"), "mask")[0]
     except InputError:

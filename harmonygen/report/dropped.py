@@ -24,11 +24,13 @@ WHY = {
     "min-fg": "the foreground is too small a part of the photo",
     "max-fg": "the foreground leaves too little background",
     "product:heuristic": "looks like a photo of a product alone",
+    "product:witness": "looks like a photo of a product alone, and no person is seen",
     "product:person-detector": "no person was found",
     "product:list": "listed as a product photo",
     "leak": "is a test photo of the other dataset",
     "not-chosen": "has no segment of the chosen classes",
     "no-segment": "has no valid segment at all",
+    "no person": "no person was found",
     "quarantine": "could not be read",
 }
 """What each reason means, in words."""

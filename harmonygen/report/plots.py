@@ -126,9 +126,10 @@ def _above(frame: Frame, ratios: Sequence[float]) -> str:
 
 def _mark(frame: Frame, level: float, name: str) -> str:
     x, y = frame.x(0.2), frame.y(level)
+    above = max(y - 6, frame.y(1) + 14)  # at 100 % the words would stand outside the picture
     return (
         f'<path class="guide" d="M{x} {frame.y(0)}L{x} {y}"/><circle class="{name}" cx="{x}" cy="{y}" r="3.5"/>'
-        f'<text class="value" x="{x + 8}" y="{y - 6}">{level:.0%} above 0.2</text>'
+        f'<text class="value" x="{x + 8}" y="{above}">{level:.0%} above 0.2</text>'
     )
 
 

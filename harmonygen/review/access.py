@@ -39,7 +39,7 @@ _OWN_PAGE = {"", "same-origin", "none"}
 """What a browser says of where a request comes from, if it says it; "none" is the address bar."""
 
 
-class Door:
+class GuardedApp:
     """Lets requests through to an app that come from a browser which was given the link."""
 
     def __init__(self, app: App, port: int, used: Callable[[str], None] = lambda _link: None) -> None:

@@ -14,7 +14,7 @@ _Z = 1.959963985  # of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ReviewerAgreement:
     """Two reviewers on the ``n`` candidates that both decided.
 
     ``table`` counts them as (first, second): both accepted, accepted and rejected, rejected and accepted, both
@@ -62,18 +62,18 @@ def kappa(table: Sequence[int]) -> tuple[float, float] | None:
     return found, math.sqrt(max(0.0, float(inside)) / n) / (1 - chance) ** 2
 
 
-def agreements(codes: Mapping[str, npt.NDArray[np.uint8]]) -> list[Agreement]:
+def agreements(codes: Mapping[str, npt.NDArray[np.uint8]]) -> list[ReviewerAgreement]:
     """Return the agreement of all pairs of reviewers, of decisions by row (0 undecided, 1 accepted, 2 rejected)."""
     return [_agreement(first, codes[first], second, codes[second]) for first, second in combinations(sorted(codes), 2)]
 
 
-def _agreement(first: str, a: npt.NDArray[np.uint8], second: str, b: npt.NDArray[np.uint8]) -> Agreement:
+def _agreement(first: str, a: npt.NDArray[np.uint8], second: str, b: npt.NDArray[np.uint8]) -> ReviewerAgreement:
     table = tuple(int(((a == one) & (b == other)).sum()) for one in (1, 2) for other in (1, 2))
     n = sum(table)
     same = (table[0] + table[3]) / n if n else None
     found = kappa(table)
     if found is None:
-        return Agreement(first, second, table, same, None, None, None)  # type: ignore[arg-type]
+        return ReviewerAgreement(first, second, table, same, None, None, None)  # type: ignore[arg-type]
     value, error = found
     low, high = max(-1.0, value - _Z * error), min(1.0, value + _Z * error)
-    return Agreement(first, second, table, same, value, low, high)  # type: ignore[arg-type]
+    return ReviewerAgreement(first, second, table, same, value, low, high)  # type: ignore[arg-type]

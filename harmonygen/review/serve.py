@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from harmonygen.errors import HarmonygenError, UsageError
-from harmonygen.review.access import Door
+from harmonygen.review.access import GuardedApp
 from harmonygen.review.session import Session
 from harmonygen.review.settings import ReviewSettings
 from harmonygen.runs.review_log import REVIEW, reviewer_name
@@ -58,13 +58,13 @@ def default_reviewer() -> str:
     return "reviewer"
 
 
-def door_of(session: Session, port: int, used: Callable[[str], None]) -> Door:
+def door_of(session: Session, port: int, used: Callable[[str], None]) -> GuardedApp:
     """Return the door to a session's app; ``used`` is told the next link when one was used."""
     from harmonygen.review.app import make_app
 
-    door: Door
+    door: GuardedApp
     app = make_app(session, lambda: door.link)
-    door = Door(app, port, used)
+    door = GuardedApp(app, port, used)
     return door
 
 
@@ -93,7 +93,7 @@ def listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def server_of(door: Door) -> uvicorn.Server:
+def server_of(door: GuardedApp) -> uvicorn.Server:
     """Return the server of a door, which says nothing of itself."""
     import uvicorn
 

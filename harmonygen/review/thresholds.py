@@ -44,7 +44,7 @@ class Limit:
 
 
 LIMITS = (
-    Limit("min_score", "score-low", JUDGES[0], "min"),
+    Limit("min_p_composite", "score-low", JUDGES[0], "min"),
     Limit("min_fmse", "fmse-low", "fmse", "min"),
     Limit("max_fmse", "fmse-high", "fmse", "max"),
     Limit("min_structure", "structure", "structure", "min"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from harmonygen.runs.tables import DECIDED_BY
+
 
 def count_scores(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Count scores by outcome: selected, dropped by reason, P(composite), medians of fMSE and structure."""
@@ -22,8 +24,21 @@ def count_scores(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "min": _figure(np.min, p),
             "max": _figure(np.max, p),
         },
+        **_judged(scores),
         "fmse_median": _figure(np.median, fmse),
         "structure_median": _figure(np.median, structure),
+    }
+
+
+def _judged(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return, of several judges, the median score that each gave, and how many outcomes each decided."""
+    names = [name for name in (scores[0] if scores else {}) if name.startswith("p_") and name != "p_composite"]
+    if not names:
+        return {}
+    medians = {name.removeprefix("p_"): _figure(np.median, [row[name] for row in scores]) for name in names}
+    return {
+        "judges": medians,
+        "decided_by": dict(sorted(Counter(filter(None, (row[DECIDED_BY] for row in scores))).items())),
     }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.seeds import digest_of_bytes
-from harmonygen.settings import Settings, asked
+from harmonygen.settings import LATER, Settings, asked, marked
 from harmonygen.storage.shards import (
     has_lock,
     locked,
@@ -92,7 +92,8 @@ class JobPlan:
 
     def _changes(self, old: Mapping[str, Any]) -> list[str]:
         """Name the settings and inputs that differ; what the older version did not know is not one of them."""
-        then, now = _leaves(old.get("settings", {})), _leaves(self.asked())
+        later = self.settings.model_dump(mode="json", include=set(marked(type(self.settings), LATER)))
+        then, now = _leaves(old.get("settings", {})), _leaves(later | self.asked())
         changed = [f"{key}: {then[key]!r} then, {now[key]!r} now" for key in now if then.get(key, now[key]) != now[key]]
         return changed + [f"{key} changed" for key, value in self.inputs.items() if old.get(key, value) != value]
 

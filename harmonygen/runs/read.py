@@ -22,7 +22,7 @@ from harmonygen.runs.decisions import Decision, Decisions, from_rows
 from harmonygen.runs.identity import DIGEST_COLUMNS, Noted, changed, noted_of, of_noted, refuse_changed
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY, digest_of, read_plan
 from harmonygen.runs.review_log import reviewed
-from harmonygen.runs.tables import CANDIDATE_COLUMNS, read_cells, read_light
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, judge_columns, read_cells, read_light
 from harmonygen.storage.parquet_cells import IMAGE
 from harmonygen.storage.shards import file_metadata, open_parquet, read_json, reading, shard_files, unpack_quarantine
 
@@ -34,6 +34,9 @@ SELECTION = "selection.json"
 """What `select` and `score` chose by; a run that was never selected again has none."""
 SELECTION_KEY = b"harmonygen.selection"
 """Footer key of a shard: the digest of the selection that it holds."""
+
+JUDGES = "judges"
+"""Key of a plan and of a selection: the digests of several judges by name; of one judge there is none."""
 
 PAIRS, CANDIDATES = "pairs", "candidates"
 _LIGHT = (
@@ -182,7 +185,18 @@ class Run:
             return self.reselected
         settings = self.plan["settings"]
         first = {"rule": settings["rule"], "gates": settings["gates"], "count": 1, "seed": settings["seed"]}
-        return {**first, "classifier_digest": self.plan["classifier_digest"]}
+        return {**first, "classifier_digest": self.plan["classifier_digest"], **self._judged_by(self.plan)}
+
+    def _judged_by(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how several judges' scores are combined, if there are several."""
+        if not plan.get(JUDGES):
+            return {}
+        return {JUDGES: plan[JUDGES], **{name: plan["settings"][name] for name in ("combine", "min_score")}}
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The names of the judges in force, if there are several; of one judge, ``p_composite`` is the score."""
+        return tuple(self.selection.get(JUDGES, ()))
 
     @cached_property
     def decisions(self) -> dict[tuple[str, int], Decision]:
@@ -210,9 +224,9 @@ class Run:
     def rows(self) -> pa.Table:
         """Return every candidate that is kept, without its image.
 
-        The columns are those of the candidate files, with ``composite`` holding the file name alone, and ``part`` and
-        ``row`` (where the candidate lies), ``review`` (``accept``, ``reject`` or "") and ``usable``
-        (:func:`is_usable`).
+        The columns are those of the candidate files (those of several judges too), with ``composite`` holding the file
+        name alone, and ``part`` and ``row`` (where the candidate lies), ``review`` (``accept``, ``reject`` or "") and
+        ``usable`` (:func:`is_usable`).
 
         Raises:
             UsageError: a file lacks columns.
@@ -222,11 +236,12 @@ class Run:
 
     @cached_property
     def _rows(self) -> pa.Table:
-        return pa.concat_tables([self.part_rows(part) for part in range(len(self.parts))])
+        parts = [self.part_rows(part) for part in range(len(self.parts))]
+        return pa.concat_tables(parts, promote_options="default" if self.judges else "none")
 
     def part_rows(self, part: int) -> pa.Table:
         """Return the rows of one shard, as :meth:`rows` returns those of all."""
-        table = read_light(self.parts[part], _LIGHT)
+        table = read_light(self.parts[part], (*_LIGHT, *self._judge_columns(part)))
         keys = zip(table["pair_id"].to_pylist(), table["k"].to_pylist(), strict=True)
         review = [str(self.decisions.get(key, "")) for key in keys]
         usable = [is_usable(*both) for both in zip(table["gate"].to_pylist(), review, strict=True)]
@@ -240,6 +255,11 @@ class Run:
         for name, column in added.items():
             table = table.append_column(name, column)
         return table
+
+    def _judge_columns(self, part: int) -> list[str]:
+        """Return the columns of several judges that a shard has: all of them, unless a scoring is half done."""
+        wanted = judge_columns(self.judges)
+        return [name for name in open_parquet(self.parts[part]).schema_arrow.names if name in wanted] if wanted else []
 
     def usable(self) -> pa.Table:
         """Return the rows of the candidates that may be used: by the one rule, :func:`is_usable`."""

@@ -48,6 +48,7 @@ CANDIDATE_COLUMNS = {
     "reason": "string",
     **DIGEST_COLUMNS,
 }
+DECIDED_BY = "decided_by"
 PAIR_COLUMNS = {
     "pair_id": "string",
     "real_id": "string",
@@ -67,9 +68,18 @@ PAIR_COLUMNS = {
 }
 
 
-def candidate_schema() -> pa.Schema:
-    """Return the Arrow schema of ``candidates/*.parquet``."""
-    return image_schema(CANDIDATE_COLUMNS)
+def judge_columns(judges: Sequence[str]) -> dict[str, str]:
+    """Return the columns that several judges add to the candidates': a score of each, and which of them decided.
+
+    >>> judge_columns(["strict", "mild"])
+    {'p_strict': 'float64', 'p_mild': 'float64', 'decided_by': 'string'}
+    """
+    return {**{f"p_{name}": "float64" for name in judges}, DECIDED_BY: "string"} if judges else {}
+
+
+def candidate_schema(judges: Sequence[str] = ()) -> pa.Schema:
+    """Return the Arrow schema of ``candidates/*.parquet``, with the columns of several judges."""
+    return image_schema({**CANDIDATE_COLUMNS, **judge_columns(judges)})
 
 
 def pair_schema() -> pa.Schema:
@@ -95,6 +105,8 @@ def score_row(outcome: Selected | Dropped) -> dict[str, Any]:
         "shift_r": gates.shift[0],
         "shift_g": gates.shift[1],
         "shift_b": gates.shift[2],
+        **{f"p_{name}": score for name, score in scored.judged},
+        **({DECIDED_BY: outcome.decided_by} if scored.judged else {}),
     }
 
 

@@ -54,7 +54,7 @@ def gate_checks(values: GateValues, score: Any, limits: GateSettings) -> list[tu
         ("fmse-high", values.fmse <= limits.max_fmse),
         ("structure", values.structure >= limits.min_structure),
         ("drift", values.drift <= limits.max_drift),
-        ("score-low", np.logical_not(score < limits.min_score)),
+        ("score-low", np.logical_not(score < limits.min_p_composite)),
     ]
 
 

@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from harmonygen.models.device import Device, Sampling, keep_memory, pick_device, pick_dtype
-from harmonygen.models.scorer import ClassifierScorer
+from harmonygen.errors import UsageError
+from harmonygen.models.device import Device
 from harmonygen.pictures.photo import Sizing
+from harmonygen.plugins.doors import GENERATORS
+from harmonygen.plugins.guard import GuardedGenerator
+from harmonygen.plugins.load import Judge, guard_object, load_plugin
 from harmonygen.records import Pair
 from harmonygen.synthesis.generators import Generator
-from harmonygen.synthesis.generators.color_jitter import ColorJitterGenerator
-from harmonygen.synthesis.generators.color_transfer import ColorTransferGenerator
-from harmonygen.synthesis.generators.lut import LutGenerator
-from harmonygen.synthesis.settings import SynthesizeSettings
+from harmonygen.synthesis.panel import JudgeCallables, load_panel
+from harmonygen.synthesis.settings import CandidateSettings, SynthesizeSettings
 
 
-def load_generator(settings: SynthesizeSettings, pairs: Sequence[Pair], device: str) -> Generator:
-    """Build the generator that the settings name."""
-    if settings.generator == "color-transfer":
-        return ColorTransferGenerator(pairs, settings.methods, settings.seed, settings.references == "subset")
-    if settings.generator == "color-jitter":
-        return ColorJitterGenerator()
-    if settings.generator == "lut":
-        return LutGenerator(settings.cube)
-    if settings.generator == "parametric":
-        from harmonygen.synthesis.generators.parametric import ParametricGenerator
+def load_generator(
+    settings: CandidateSettings, pairs: Sequence[Pair], device: str, given: Callable[..., Any] | None = None
+) -> Generator:
+    """Build the generator that the settings name, on ``device``; one that is ``given`` in Python takes its place.
 
-        return ParametricGenerator.from_pretrained(settings.model, pick_device(device))
-    from harmonygen.synthesis.generators.diffusion import DiffusionGenerator  # diffusers takes seconds to import
+    Raises:
+        UsageError: it is not known, its settings are wrong, or the device, the runtime or the weights are not there.
+        PluginError: a plug-in that cannot be built.
+    """
+    if settings.compile and settings.runtime != "torch":
+        raise UsageError(
+            f"--compile is torch's own compiler, not one of --runtime {settings.runtime}: drop one of them"
+        )
+    one_size = settings.fit == "square"
+    where = Device.pick(device, settings.dtype, settings.batch_size, settings.runtime, one_size)
+    handed = {"device": where, "pairs": pairs, "run": settings}
+    guard = partial(GuardedGenerator, detail=settings.detail)
+    if given is not None:
+        return guard_object(GENERATORS, given, where, guard)
+    if settings.generator not in GENERATORS.own and settings.model != "starter":
+        raise UsageError(
+            f"--model {settings.model} does not go with --generator {settings.generator}, which has settings of its "
+            "own: write generator_settings.NAME=value"
+        )
+    made: Generator = load_plugin(GENERATORS, settings.generator, settings.generator_settings, handed, guard)
+    return made
 
-    keep_memory()
-    where = Device.pick(device, settings.dtype, settings.batch_size)
-    generator = DiffusionGenerator.from_pretrained(
-        settings.model, where, Sampling(settings.steps, posterior=settings.posterior), settings.detail, settings.decoded
-    )
-    if settings.compile:
-        generator.draw.model.compile()
-    return generator
 
-
-def load_scorer(settings: SynthesizeSettings, device: str) -> ClassifierScorer:
-    """Load the classifier that the settings name."""
-    return ClassifierScorer.from_pretrained(settings.classifier, device, pick_dtype(settings.dtype, device))
+def load_scorer(settings: CandidateSettings, device: str, given: JudgeCallables | None = None) -> Judge:
+    """Load the judges that the settings name; those that are ``given`` in Python take their place."""
+    return load_panel(settings, Device.pick(device, settings.dtype, settings.batch_size, settings.runtime), given)
 
 
 def sizing_of(settings: SynthesizeSettings, generator: Generator) -> Sizing:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harmonygen.errors import UsageError
+from harmonygen.models.installed import runtime_in_plan
+from harmonygen.plugins.doors import shown_spec
 from harmonygen.records import Pair
 from harmonygen.runs.inputs import inputs_digest
 from harmonygen.runs.job_folder import JobPlan, digest_of
+from harmonygen.runs.read import JUDGES
 from harmonygen.settings import asked
 from harmonygen.storage.shards import Shard, cut
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -32,7 +35,7 @@ _PIXELS = (
     "decoded",
     "compile",
 )
-_LATER_PIXELS = ("mask_values", "mask_orientation")
+_LATER_PIXELS = ("mask_values", "mask_orientation", "generator_settings", "runtime")
 """Settings that came later: only what was asked for counts, so that runs of before keep their digest."""
 
 
@@ -51,6 +54,7 @@ class Plan:
     pairs: int
     shards: tuple[Shard, ...]
     ids: tuple[tuple[str, str], ...]
+    judges: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def job(self) -> JobPlan:
@@ -63,6 +67,7 @@ class Plan:
             "inputs_digest": self.inputs_digest,
             "model_digest": self.model_digest,
             "classifier_digest": self.classifier_digest,
+            **runtime_in_plan(self.settings.runtime),
         }
         facts = {
             "params_digest": self.params_digest,
@@ -70,6 +75,7 @@ class Plan:
             "data_root": str(self.data_root),
             "pairs": self.pairs,
             "shards": table,
+            **({JUDGES: dict(self.judges)} if self.judges else {}),
         }
         return JobPlan("synthesize", self.settings, inputs, facts, digest_now=self.digest)
 
@@ -81,22 +87,38 @@ def make_plan(
     root: Path,
     model_digest: str,
     classifier_digest: str,
+    judges: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Cut the pairs into shards and sum up everything that decides what comes out."""
+    """Cut the pairs into shards and sum up everything that decides what comes out.
+
+    ``judges`` are the digests of several judges by name; ``classifier_digest`` is of all of them.
+    """
     if not pairs:
         raise UsageError(f"no pair to work on in '{settings.data}': check --data, --subset and --list-file")
     dumped, wanted = settings.model_dump(mode="json"), asked(settings)
     later = {key: wanted[key] for key in _LATER_PIXELS if key in wanted}
     params = digest_of({key: dumped[key] for key in _PIXELS} | later)
     inputs = inputs_digest(pairs)
-    digest = digest_of({"what": wanted, "inputs": inputs, "model": model_digest, "classifier": classifier_digest})
+    weights = {"model": model_digest, "classifier": classifier_digest}
+    digest = digest_of({"what": wanted, "inputs": inputs, **weights, **runtime_in_plan(settings.runtime)})
     shards = tuple(cut(len(pairs), settings.shard_size))
     ids = tuple((pairs[shard.start].pair_id, pairs[shard.stop - 1].pair_id) for shard in shards)
     return Plan(
-        settings, digest, params, model_digest, classifier_digest, inputs, layout, root, len(pairs), shards, ids
+        settings,
+        digest,
+        params,
+        model_digest,
+        classifier_digest,
+        inputs,
+        layout,
+        root,
+        len(pairs),
+        shards,
+        ids,
+        judges or {},
     )
 
 
 def run_columns(settings: SynthesizeSettings, model_digest: str, params_digest: str) -> dict[str, str]:
     """Return the columns that are the same for a whole run."""
-    return {"generator": settings.generator, "model_digest": model_digest, "params_digest": params_digest}
+    return {"generator": shown_spec(settings.generator), "model_digest": model_digest, "params_digest": params_digest}

@@ -10,7 +10,6 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +23,12 @@ from harmonygen.pictures.images import to_rgb
 from harmonygen.pictures.masks import to_mask
 from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.runs.counts import count_scores
-from harmonygen.runs.decisions import Decision, Decisions, refuse_foreign, to_rows
+from harmonygen.runs.decisions import Decision, Decisions, refuse_foreign
 from harmonygen.runs.identity import CONTENT_COLUMNS, DIGEST_COLUMNS
-from harmonygen.runs.job_folder import SUMMARY, digest_of, sweep
+from harmonygen.runs.job_folder import SUMMARY, sweep
 from harmonygen.runs.read import CANDIDATES, PAIRS, SELECTION, SELECTION_KEY, Run
-from harmonygen.runs.tables import CANDIDATE_COLUMNS, PAIR_COLUMNS, score_row
-from harmonygen.settings import Rule, asked
+from harmonygen.runs.tables import CANDIDATE_COLUMNS, PAIR_COLUMNS, judge_columns, score_row
+from harmonygen.settings import Combine, Rule
 from harmonygen.storage.shards import (
     PLAN_KEY,
     QUARANTINE_KEY,
@@ -41,8 +40,10 @@ from harmonygen.storage.shards import (
     write_json,
     write_parquet,
 )
+from harmonygen.synthesis.choice import Asked, Choice
 from harmonygen.synthesis.gates import DUPLICATE, first_failure
-from harmonygen.synthesis.select import keep_count, select
+from harmonygen.synthesis.panel import Judged, scores_of
+from harmonygen.synthesis.select import select
 from harmonygen.synthesis.settings import GateSettings
 from harmonygen.synthesis.shard import SECONDS_KEY
 
@@ -82,9 +83,12 @@ def reselect(
     scorer_digest: str = "",
     progress: Progress | None = None,
     decisions: Decisions | None = None,
+    combine: Combine | None = None,
+    min_score: float | None = None,
 ) -> ReselectResult:
-    """Select a finished run's candidates by another rule, gates or classifier; what is not given stays as it was.
+    """Select a finished run's candidates by another rule, gates or judges; what is not given stays as it was.
 
+    ``scorer`` scores them again: one judge, or a Panel of several, which ``combine`` and ``min_score`` are for.
     ``decisions`` of a review take the place of all that were applied before: none at all take them back. If they are
     not given, those of the review in the run's folder count, if there is one.
 
@@ -95,7 +99,8 @@ def reselect(
     run = Run.look(out)  # a selection that was stopped half-way is finished here
     run.refuse_unfinished()
     decisions = decisions or run.reviewed()
-    choice = _Choice.of(run, rule, gates, count, seed, scorer_digest, decisions)
+    asked = Asked(rule, gates, count, seed, combine, min_score, decisions)
+    choice = Choice.of(run, asked, scorer, scorer_digest)
     if decisions is not None:
         refuse_foreign(decisions, run.plan_digest, _candidates(run))
     with locked(out, "reselect"):
@@ -150,72 +155,6 @@ def _candidates(run: Run) -> set[tuple[str, int]]:
     return set(zip(*(run.rows()[name].to_pylist() for name in ("pair_id", "k")), strict=True))
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """The rule, gates, count, seed, classifier and a reviewer's decisions that a selection is made by."""
-
-    rule: Rule
-    gates: GateSettings
-    count: int
-    seed: int
-    classifier_digest: str
-    decisions: Mapping[tuple[str, int], Decision]
-
-    @classmethod
-    def of(
-        cls,
-        run: Run,
-        rule: Rule | None,
-        gates: GateSettings | None,
-        count: int | None,
-        seed: int | None,
-        scorer_digest: str,
-        decisions: Decisions | None,
-    ) -> _Choice:
-        settings, last = run.plan["settings"], run.selection
-        keep, k = settings["keep"], int(settings["k"])
-        if keep != "all":
-            raise UsageError(
-                f"the run keeps only '{keep}' of its {k} candidates: run synthesize with --keep all to select again"
-            )
-        wanted = count if count is not None else int(last["count"])
-        return cls(
-            rule or last["rule"],
-            _changed(last["gates"], gates),
-            keep_count(str(wanted), k),
-            seed if seed is not None else int(last["seed"]),
-            scorer_digest or last["classifier_digest"],
-            run.decisions if decisions is None else decisions.of,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "rule": self.rule,
-            "gates": asked(self.gates),
-            "count": self.count,
-            "seed": self.seed,
-            "classifier_digest": self.classifier_digest,
-            **({"decisions": to_rows(self.decisions)} if self.decisions else {}),
-        }
-
-    @cached_property
-    def of_pair(self) -> dict[str, dict[int, Decision]]:
-        """The decisions by pair id and k."""
-        pairs: dict[str, dict[int, Decision]] = {}
-        for (pair_id, k), decision in self.decisions.items():
-            pairs.setdefault(pair_id, {})[k] = decision
-        return pairs
-
-    @cached_property
-    def digest(self) -> str:
-        return digest_of(self.to_json())
-
-
-def _changed(held: dict[str, Any], gates: GateSettings | None) -> GateSettings:
-    """Return the gates that the run holds, with those that ``gates`` was given explicitly."""
-    return GateSettings.model_validate({**held, **(gates.model_dump(exclude_unset=True) if gates else {})})
-
-
 class _Rewritten(NamedTuple):
     """What one shard adds to a :class:`ReselectResult`."""
 
@@ -226,7 +165,7 @@ class _Rewritten(NamedTuple):
     unfilled: int
 
 
-def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -> _Rewritten:
+def _rewrite(path: Path, beside: Path, choice: Choice, scorer: Scorer | None) -> _Rewritten:
     """Rewrite one shard's files under the new choice, the candidates' last."""
     table = read_parquet(path, _NEEDED)
     ids, before = table.column("pair_id").to_pylist(), table.column("selected").to_pylist()
@@ -249,13 +188,26 @@ def _rewrite(path: Path, beside: Path, choice: _Choice, scorer: Scorer | None) -
     write_parquet(beside, photos.set_column(index, photos.schema.field(index), pa.array(packed, pa.string())), mark)
     after = [row["selected"] for row in rows]
     changed = sum(now != then for now, then in zip(after, before, strict=True))
+    write_parquet(
+        path,
+        _with_outcomes(table, rows, tuple(choice.judges)),
+        mark,
+        compression={"composite": "none"},
+        row_group_size=64,
+    )
+    return _Rewritten(1, len(rows), sum(after), changed, _unfilled(ids, after))
+
+
+def _with_outcomes(table: pa.Table, rows: Sequence[Mapping[str, Any]], judges: Sequence[str]) -> pa.Table:
+    """Return a table with the scores and outcomes of ``rows``, and the columns of several ``judges``."""
+    table = table.drop_columns([name for name in table.column_names if name not in CANDIDATE_COLUMNS])
     for name in ("p_composite", "selected", "gate", "reason"):
         index = table.schema.get_field_index(name)
-        table = table.set_column(
-            index, table.schema.field(index), pa.array([row[name] for row in rows], table.schema.field(index).type)
-        )
-    write_parquet(path, table, mark, compression={"composite": "none"}, row_group_size=64)
-    return _Rewritten(1, len(rows), sum(after), changed, _unfilled(ids, after))
+        held = table.schema.field(index)
+        table = table.set_column(index, held, pa.array([row[name] for row in rows], held.type))
+    for name, kind in judge_columns(judges).items():
+        table = table.append_column(name, pa.array([row[name] for row in rows], pa.type_for_alias(kind)))
+    return table
 
 
 def _unfilled(ids: Sequence[str], selected: Sequence[bool]) -> int:
@@ -272,17 +224,16 @@ def _by_pair(table: pa.Table) -> Iterator[pa.Table]:
             yield table.slice(int(start), int(stop - start))
 
 
-def _select_anew(
-    group: pa.Table, choice: _Choice, scorer: Scorer | None, masks: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _select_anew(group: pa.Table, choice: Choice, scorer: Scorer | None, masks: dict[str, Any]) -> list[dict[str, Any]]:
     rows = group.drop_columns(["composite"]).to_pylist()
-    scores: Sequence[float] = [row["p_composite"] for row in rows]
     if scorer:
         composites = [to_rgb(Image.open(io.BytesIO(cell["bytes"]))) for cell in group.column("composite").to_pylist()]
-        scores = scorer(composites, to_mask(Image.open(io.BytesIO(masks[rows[0]["pair_id"]]["bytes"]))))
-    scored = [_scored(row, score, choice.gates) for row, score in zip(rows, scores, strict=True)]
+        scores = scores_of(scorer, composites, to_mask(Image.open(io.BytesIO(masks[rows[0]["pair_id"]]["bytes"]))))
+    else:
+        scores = [(row["p_composite"], tuple((name, row[f"p_{name}"]) for name in choice.judges)) for row in rows]
+    scored = [_scored(row, *score, choice.gates) for row, score in zip(rows, scores, strict=True)]
     made = choice.of_pair.get(rows[0]["pair_id"], {})
-    outcomes = select(scored, choice.rule, choice.count, choice.seed, made)
+    outcomes = select(scored, choice.rule, choice.count, choice.seed, made, choice.combining)
     return [{**score_row(outcome), **_review(made.get(outcome.scored.candidate.k))} for outcome in outcomes]
 
 
@@ -291,14 +242,14 @@ def _review(decision: Decision | None) -> dict[str, str]:
     return {"review": decision} if decision else {}
 
 
-def _scored(row: dict[str, Any], score: float, gates: GateSettings) -> Scored:
+def _scored(row: dict[str, Any], score: float, judged: Judged, gates: GateSettings) -> Scored:
     shift = (row["shift_r"], row["shift_g"], row["shift_b"])
     values = GateValues(row["clipped"], row["fmse"], row["structure"], row["drift"], shift)
     failed = first_failure(values, score, gates, row["gate"] == DUPLICATE)
-    return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed)
+    return Scored(Candidate(row["pair_id"], row["k"], row["seed"]), score, values, failed, judged)
 
 
-def _sum_up(run: Run, choice: _Choice) -> None:
+def _sum_up(run: Run, choice: Choice) -> None:
     """Bring summary.json and report.html up to date."""
     from harmonygen.report import write_report
 

@@ -12,6 +12,7 @@ from harmonygen.records import Dropped, Scored, Selected
 from harmonygen.runs.decisions import REJECTED, Decision
 from harmonygen.seeds import numpy_rng
 from harmonygen.settings import Rule
+from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining, decided_by, deciders, rank_by
 
 _QUANTILE = 0.75
 NO_SCORE = "no-score"
@@ -24,6 +25,7 @@ def select(
     count: int = 1,
     seed: int = 0,
     decisions: Mapping[int, Decision] | None = None,
+    combining: Combining = ONE_JUDGE,
 ) -> list[Selected | Dropped]:
     """Select ``count`` of one pair's candidates; the answer is in the order of ``scored``.
 
@@ -34,15 +36,35 @@ def select(
 
     ``decisions`` (by k) stand above rule and gates: a rejected candidate is never selected, an accepted one goes
     before all that are not. Candidates keep the rule's order otherwise, so that rejecting one displaces no other.
+
+    ``combining`` says how the scores of several judges become the one that the rules rank by.
     """
     made = decisions or {}
-    scored = [_with_a_score(item) for item in scored]
-    ranked = RULES[rule]([item for item in scored if not item.failed_gate], seed)
+    scored = [combining.gated(_with_a_score(item)) for item in scored]
+    passed = [item for item in scored if not item.failed_gate]
+    ranked = rank_by(passed, combining.keys(passed), RULES[rule], seed)
+    votes = {} if rule == "random" else deciders(passed, RULES[rule], seed, count)
     rescued = [item for item in scored if item.failed_gate and made.get(item.candidate.k) == "accept"]
     standing = [item for item in [*ranked, *_by_score(rescued, seed)] if made.get(item.candidate.k) != "reject"]
     standing.sort(key=lambda item: made.get(item.candidate.k) != "accept")
     rank_of = {item.candidate.k: rank for rank, item in enumerate(standing)}
-    return [_outcome(item, rank_of, rule, count, made.get(item.candidate.k)) for item in scored]
+    outcomes = [_outcome(item, rank_of, rule, count, made.get(item.candidate.k)) for item in scored]
+    return [replace(outcome, decided_by=_decider(outcome, votes, combining, made)) for outcome in outcomes]
+
+
+def _decider(
+    outcome: Selected | Dropped,
+    votes: Mapping[int, Mapping[str, bool]],
+    combining: Combining,
+    made: Mapping[int, Decision],
+) -> str:
+    """Return which of several judges decided; nothing if it was a gate, a review or chance, or there is one judge."""
+    gate, k = outcome.scored.failed_gate, outcome.scored.candidate.k
+    if made.get(k):
+        return ""
+    if gate:
+        return gate.removeprefix(VETO) if gate.startswith(VETO) else ""
+    return decided_by(votes.get(k, {}), isinstance(outcome, Selected), combining)
 
 
 def _outcome(

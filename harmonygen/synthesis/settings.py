@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
+from harmonygen.errors import UsageError
+from harmonygen.plugins.doors import GENERATORS, find_plugin
 from harmonygen.settings import (
     HOW,
     LATER,
     MAX_COUNT,
     MAX_DRAWS,
     MAX_SIDE,
+    MAX_STEPS,
     MAX_WORKERS,
     BatchSize,
     Classifier,
+    Combine,
     Decoded,
     DetailChoice,
     DeviceName,
@@ -28,21 +32,31 @@ from harmonygen.settings import (
     MaskResizeChoice,
     MaxBadFraction,
     MaxPixels,
+    PluginSettings,
     PosteriorChoice,
     ReadSettings,
     Resolution,
     Rule,
-    SamplingSteps,
+    RuntimeChoice,
     Seed,
     Settings,
     Subset,
     setting,
 )
 
+COMBINE = (
+    "How several judges are combined: by their ranks, their mean, all above --min-score, or each but the first vetoes."
+)
+MIN_SCORE = "Score under which a judge refuses a candidate, with --combine all-above or veto, 0 to 1."
+
 # Fields that `gain` overrides
 Generator = Annotated[
-    Literal["diffusion", "parametric", "color-transfer", "color-jitter", "lut"],
-    setting(..., "What makes the candidates."),
+    str,
+    setting(
+        ...,
+        f"What makes the candidates: {', '.join(GENERATORS.built_in)}, the name of an installed plug-in, or "
+        "module:attribute.",
+    ),
 ]
 References = Annotated[
     Literal["all", "subset"], setting(..., "Whether color-transfer takes colours from all photos or the pair's subset.")
@@ -61,19 +75,39 @@ class GateSettings(Settings):
     max_fmse: float = setting(10000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
     min_structure: float = setting(0.70, "Gate: smallest structure similarity of the foreground, -1 to 1.", ge=-1, le=1)
     max_drift: float = setting(0.0, "Gate: largest share of background pixels that differ, 0 to 1.", ge=0, le=1)
-    min_score: Annotated[float, LATER] = setting(0.0, "Gate: smallest score of the judge, 0 to 1.", ge=0, le=1)
+    min_p_composite: Annotated[float, LATER] = setting(0.0, "Gate: smallest score of the judge, 0 to 1.", ge=0, le=1)
 
 
-class CandidateSettings(Settings):
+class JudgeSettings(Settings):
+    """Who scores candidates: a classifier, or judges that are named (docs/plugins)."""
+
+    classifier: Classifier = "starter"
+    judge: Annotated[tuple[str, ...], LATER] = setting(
+        (),
+        "Judge of the candidates, as [NAME=]JUDGE: a plug-in, module:attribute or a classifier's folder.",
+        unset="--classifier",
+    )
+    judge_settings: Annotated[PluginSettings, LATER] = {}  # noqa: RUF012
+
+    @model_validator(mode="after")
+    def _one_way_to_name_judges(self) -> JudgeSettings:
+        if self.judge and self.classifier != "starter":
+            raise ValueError(
+                f"--classifier {self.classifier} is one judge and --judge names others: give it as --judge too"
+            )
+        return self
+
+
+class CandidateSettings(JudgeSettings):
     """How candidates are made, scored and selected, whatever verb makes them."""
 
     k: int = setting(10, "Number of candidates per pair.", ge=1, le=MAX_DRAWS)
     seed: Seed = 0
     generator: Generator = "diffusion"
+    generator_settings: Annotated[PluginSettings, LATER] = {}  # noqa: RUF012
     model: str = setting(
         "starter", "Checkpoint folder of the inverse model (for parametric, of a parametric inverse), or starter."
     )
-    classifier: Classifier = "starter"
     methods: tuple[str, ...] = setting(
         ("reinhard", "xiao", "fecker", "pitie"),
         "Method of --generator color-transfer.",
@@ -81,6 +115,8 @@ class CandidateSettings(Settings):
     references: References = "all"
     cube: tuple[Path, ...] = setting((), ".cube file of --generator lut.", unset="random LUTs")
     rule: RuleChoice = "max-composite"
+    combine: Annotated[Combine, LATER] = setting("mean-rank", COMBINE)
+    min_score: Annotated[float, LATER] = setting(0.5, MIN_SCORE, ge=0, le=1)
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.")
     resolution: Resolution = None
     fit: FitChoice = "native"
@@ -91,11 +127,14 @@ class CandidateSettings(Settings):
     max_side: int | None = setting(
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
     )
-    steps: SamplingSteps = 5
+    steps: int | None = setting(
+        None, "Number of sampling steps.", unset="what the checkpoint states", ge=1, le=MAX_STEPS
+    )
     posterior: PosteriorChoice = None
     batch_size: Annotated[BatchSize, HOW] = "auto"
     device: Annotated[DeviceName, HOW] = "auto"
     dtype: DtypeName = "auto"
+    runtime: Annotated[RuntimeChoice, LATER] = "torch"
     image_format: ImageFormatChoice = "png"
     shard_size: int = setting(16, "Number of pairs per shard.", ge=1, le=MAX_COUNT)
     limit: int | None = setting(None, "Use only the first N pairs.", unset="all pairs", ge=1, le=MAX_COUNT)
@@ -105,6 +144,30 @@ class CandidateSettings(Settings):
     workers: Annotated[int, HOW] = setting(
         0, "Number of processes or Ray actors; 0 is one for each GPU, or one without a GPU.", ge=0, le=MAX_WORKERS
     )
+
+    @property
+    def weights(self) -> str:
+        """What the candidates' model is called: the checkpoint of a built-in generator, or the plug-in."""
+        return self.model if self.generator in GENERATORS.own else self.generator
+
+    @field_validator("generator")
+    @classmethod
+    def _generator_is_known(cls, given: str) -> str:
+        try:
+            find_plugin(GENERATORS, given)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return given
+
+    @model_validator(mode="after")
+    def _plugins_have_these_settings(self) -> CandidateSettings:
+        if self.generator_settings:
+            from harmonygen.plugins.plugin import (
+                Plugin,
+            )  # what it names is imported: only if there is something to check
+
+            Plugin.find(GENERATORS, self.generator).settings(self.generator_settings)
+        return self
 
 
 class SynthesizeSettings(CandidateSettings, ReadSettings):
@@ -141,6 +204,8 @@ class SelectSettings(Settings):
         None, "Number of candidates to select per pair.", unset="as in the run", ge=1, le=MAX_DRAWS
     )
     seed: int | None = setting(None, "Seed of every random choice.", unset="as in the run", ge=0, lt=2**63)
+    combine: Combine | None = setting(None, COMBINE, unset="as in the run")
+    min_score: float | None = setting(None, MIN_SCORE, unset="as in the run", ge=0, le=1)
     gates: GateSettings = setting(GateSettings, "Limits that a candidate has to keep.", unset="as in the run")
     decisions: Path | None = setting(
         None,
@@ -149,8 +214,10 @@ class SelectSettings(Settings):
     )
 
 
-class ScoreSettings(Settings):
-    """Options of `harmonygen score`."""
+class ScoreSettings(JudgeSettings):
+    """Options of `harmonygen score`; how several judges are combined stays as the run has it, if it is not given."""
 
-    classifier: Classifier = "starter"
+    combine: Combine | None = setting(None, COMBINE, unset="as in the run, else mean-rank")
+    min_score: float | None = setting(None, MIN_SCORE, unset="as in the run, else 0.5", ge=0, le=1)
     device: DeviceName = "auto"
+    runtime: RuntimeChoice = "torch"

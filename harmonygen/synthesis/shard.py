@@ -37,8 +37,10 @@ from harmonygen.storage.shards import (
     storage_errors,
     temporary_name,
 )
+from harmonygen.synthesis.combine import Combining
 from harmonygen.synthesis.gates import GateMeter, first_failure
 from harmonygen.synthesis.generators import Generator
+from harmonygen.synthesis.panel import judges_of, scores_of
 from harmonygen.synthesis.select import keep_count, select
 from harmonygen.synthesis.settings import SynthesizeSettings
 
@@ -108,7 +110,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path, tick: Tick = no_ti
     final, beside = out / "candidates" / shard.filename, out / "pairs" / shard.filename
     with (
         storage_errors(f"shard {shard.index} in '{out}'"),
-        _Writer(final, candidate_schema()) as candidates,
+        _Writer(final, candidate_schema(judges_of(context.scorer))) as candidates,
         _Writer(beside, pair_schema()) as photos,
         ThreadPoolExecutor(_THREADS) as threads,
     ):
@@ -172,12 +174,13 @@ def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> l
     """Measure, score and select one photo's candidates."""
     settings, photo = context.settings, drawn.photo
     measured = threads.map(GateMeter(photo.image_u8, photo.mask), drawn.composites)
-    scores = context.scorer(drawn.composites, photo.mask)
+    scores = scores_of(context.scorer, drawn.composites, photo.mask)
     scored = []
-    for candidate, values, score in zip(drawn.candidates, measured, scores, strict=True):
+    for candidate, values, (score, judged) in zip(drawn.candidates, measured, scores, strict=True):
         failure = first_failure(values, score, settings.gates, candidate.k in drawn.duplicates)
-        scored.append(Scored(candidate, score, values, failure))
-    return select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed)
+        scored.append(Scored(candidate, score, values, failure, judged))
+    combining = Combining(settings.combine, settings.min_score)
+    return select(scored, settings.rule, keep_count(settings.keep, settings.k), settings.seed, None, combining)
 
 
 def _redraw_equals(photo: Photo, drawn: list[Candidate], composites: list[ImageU8], generator: Generator) -> set[int]:

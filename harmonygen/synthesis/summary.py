@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from harmonygen.plugins.doors import shown_spec
 from harmonygen.records import Quarantined
 from harmonygen.runs.counts import count_scores
 from harmonygen.runs.job_folder import QUARANTINE, REPORT, SUMMARY, versions
@@ -56,7 +57,7 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
     scores = list(Run.look(out).scores())
     seconds = sum(float(file_metadata(path).get(SECONDS_KEY, b"0")) for path in files)
     return {
-        "generator": plan.settings.generator,
+        "generator": shown_spec(plan.settings.generator),
         "pairs": plan.pairs - quarantined_pairs(plan, files),
         "k": plan.settings.k,
         "candidates": len(scores),
@@ -66,7 +67,7 @@ def summarise(out: Path, plan: Plan, files: Sequence[Path], quarantined: int) ->
         "seconds": round(seconds, 3),
         "candidates_per_second": round(len(scores) / seconds, 3) if seconds else None,
         "model": {
-            "name": plan.settings.model,
+            "name": plan.settings.weights,
             "digest": plan.model_digest,
             "classifier_digest": plan.classifier_digest,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from harmonygen.errors import UsageError
 from harmonygen.inspection.inspect import Say, foresee, glance
 from harmonygen.inspection.told import as_json
 from harmonygen.models.device import pick_device
+from harmonygen.plugins.load import object_name
 from harmonygen.records import Quarantined
 from harmonygen.runs.identity import of_pairs, refuse_changed
 from harmonygen.runs.inputs import allowance, check_bad
@@ -20,11 +21,13 @@ from harmonygen.storage.shards import Shard, part_of
 from harmonygen.synthesis.engines import run_shards
 from harmonygen.synthesis.engines.local import workers_here
 from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
+from harmonygen.synthesis.panel import JudgeCallables, Panel
 from harmonygen.synthesis.plan import Plan, make_plan, run_columns
 from harmonygen.synthesis.run_folder import RunFolder, open_run
 from harmonygen.synthesis.select import keep_count
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.shard import ShardContext
+from harmonygen.synthesis.stated import with_stated_steps
 
 Progress = Callable[[int, int], None]
 
@@ -49,6 +52,8 @@ class SynthesizeResult:
 def synthesize(
     settings: SynthesizeSettings,
     *,
+    generator: Callable[..., Any] | None = None,
+    judge: JudgeCallables | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -59,13 +64,18 @@ def synthesize(
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
     finished one is left as it is. ``say`` gets a line about what is read.
 
+    ``generator`` and ``judge`` (one, or several by name) are callables in the place of those that the settings name
+    (docs/plugins/README.md); they run in this process alone.
+
     Raises:
         UsageError: options that do not fit, an old folder with other options, a run that holds the folder, or photos
             and masks that are not those that its shards were made from.
         TooManyBadInputsError: more inputs quarantined than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written.
     """
+    settings = with_stated_steps(settings)
     keep_count(settings.keep, settings.k)
+    settings = named_after(settings, generator, judge)
     part, parts = parse_part(settings.part)
     if overwrite and parts > 1:
         raise UsageError(
@@ -81,7 +91,7 @@ def synthesize(
     )
     if not dry_run:
         glance(pairs, settings, say)
-    context, plan = prepare(settings, pairs)
+    context, plan = prepare(settings, pairs, generator, judge)
     wanted = part_of(plan.shards, part, parts)
     if dry_run:
         seen = as_json(foresee(pairs, settings, say))
@@ -100,12 +110,45 @@ def synthesize(
     return SynthesizeResult(run.out, plan.pairs, len(waiting), len(plan.shards), summary, url=settings.remote or "")
 
 
-def prepare(settings: SynthesizeSettings, pairs: PairSet) -> tuple[ShardContext, Plan]:
+def named_after(
+    settings: SynthesizeSettings, generator: Callable[..., Any] | None, judge: JudgeCallables | None
+) -> SynthesizeSettings:
+    """Return settings that name the callables which were handed over.
+
+    Raises:
+        UsageError: workers are asked for, which cannot be sent a callable.
+    """
+    changed: dict[str, Any] = {} if generator is None else {"generator": _named(generator)}
+    if isinstance(judge, Mapping):
+        changed["judge"] = tuple(f"{name}={_named(each)}" for name, each in judge.items())
+    elif judge is not None:
+        changed["classifier"] = _named(judge)
+    if changed and (settings.engine == "ray" or workers_here(settings) > 1):
+        raise UsageError(
+            f"{' and '.join(changed)} were handed over as callables, which workers cannot be sent: use workers=1 with "
+            "engine='local', or name them as module:attribute"
+        )
+    return settings.model_copy(update=changed)
+
+
+def _named(made: Callable[..., Any]) -> str:
+    return f"python:{object_name(made)}"
+
+
+def prepare(
+    settings: SynthesizeSettings,
+    pairs: PairSet,
+    generator_given: Callable[..., Any] | None = None,
+    judge_given: JudgeCallables | None = None,
+) -> tuple[ShardContext, Plan]:
     """Load the weights and make the plan. If workers do the work, the weights are here for their digests only."""
+    settings = with_stated_steps(settings)
     elsewhere = settings.engine == "ray" or workers_here(settings) > 1
     device = "cpu" if elsewhere else pick_device(settings.device)
-    generator, scorer = load_generator(settings, pairs, device), load_scorer(settings, device)
-    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest)
+    generator = load_generator(settings, pairs, device, generator_given)
+    scorer = load_scorer(settings, device, judge_given)
+    digests = scorer.digests if isinstance(scorer, Panel) else {}
+    plan = make_plan(settings, pairs, pairs.layout, pairs.root, generator.digest, scorer.digest, digests)
     columns = run_columns(settings, generator.digest, plan.params_digest)
     context = ShardContext(settings, plan.digest, columns, sizing_of(settings, generator), pairs, generator, scorer)
     return context, plan

@@ -70,7 +70,28 @@ def measure_foreground_change(real_u8: ImageU8, composite_u8: ImageU8, mask: Mas
     real, composite = some(real_u8[mask]), some(composite_u8[mask])
     change, errors = fit(real, composite)
     ev, warmth, tint, saturation, contrast = np.where(np.abs(change) > _SURE * errors, change, 0.0).tolist()
+    if saturation and not _shows(saturation, real, composite):
+        saturation = 0.0
     return ForegroundChange(ev, kelvin_of(warmth), 2**saturation - 1, 2**contrast - 1, tint)
+
+
+def _shows(saturation: float, real_u8: npt.NDArray[np.uint8], composite_u8: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether a change of saturation can be seen: a colour cast may hide it, or turn it round.
+
+    A grey foreground that is warmed and then dulled has more colour than before. What is seen is the mean of CIE Lab's
+    saturation, the share of chroma in a colour.
+    """
+    seen = [float(np.mean(_lab_saturation(pixels))) for pixels in (real_u8, composite_u8)]
+    return (seen[1] - seen[0]) * saturation > 0
+
+
+def _lab_saturation(pixels_u8: npt.NDArray[np.uint8]) -> Floats:
+    from skimage.color import rgb2lab
+
+    lightness, *ab = rgb2lab(pixels_u8[None])[0].T
+    chroma = np.hypot(*ab)
+    share: Floats = chroma / np.maximum(np.hypot(chroma, lightness), 1e-3)
+    return share
 
 
 def some(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harmonygen.augmentation.export import wanted
+from harmonygen.augmentation.preferences import preferred_pairs
 from harmonygen.augmentation.settings import ExportSettings
 from harmonygen.errors import UsageError
 from harmonygen.runs.job_folder import SUMMARY, Job, JobPlan, digest_of, job_folder
@@ -47,6 +48,7 @@ MANIFEST = {
 class TrainerExport:
     """What was written: ``rows`` of ``pairs`` for a trainer, its config files, and the command that starts it.
 
+    The command is run in ``runs_in``; where that is empty it starts no trainer, but shows what was written.
     ``gated`` candidates may not be used and were left out; ``unchanged`` rows change too little to be put into words.
     """
 
@@ -58,6 +60,7 @@ class TrainerExport:
     unchanged: int
     config: list[str]
     command: str
+    runs_in: str
     finished_before: bool
 
 
@@ -72,10 +75,10 @@ def export_for(settings: ExportSettings, progress: Progress | None = None) -> Tr
     if settings.trainer is None:
         raise UsageError("no trainer is named: give --for NAME, or call harmonygen.augmentation.export.export")
     run, made = Run.open(settings.run), FORMATS[settings.trainer]
-    chosen, gated = wanted(run, settings.which)
+    chosen, gated, than = _chosen(run, settings)
     words = given_words(settings, chosen)
     run.refuse_changed({row["pair_id"] for row in chosen})
-    reader = Reader(run, settings, keys_of(run), words, made.alike)
+    reader = Reader(run, settings, keys_of(run), words, made.alike, than)
     plan, whole = _plan(settings, run, words), (settings.out / SUMMARY).is_file
     with job_folder(settings.out, plan, _writes(made, len(run.parts)), finished=whole) as job:
         if not job.finished:
@@ -85,8 +88,25 @@ def export_for(settings: ExportSettings, progress: Progress | None = None) -> Tr
     told = shards.read_json(settings.out / SUMMARY)
     names = ("pairs", "rows", "gated", "unchanged", "config", "command")
     return TrainerExport(
-        settings.out, settings.trainer, **{name: told[name] for name in names}, finished_before=job.finished
+        settings.out,
+        settings.trainer,
+        **{name: told[name] for name in names},
+        runs_in=made.runs_in,
+        finished_before=job.finished,
     )
+
+
+def _chosen(run: Run, settings: ExportSettings) -> tuple[list[Mapping[str, Any]], int, dict[str, Mapping[str, Any]]]:
+    """Return the rows to write, how many candidates may not be used, and of preferences the preferred row by pair.
+
+    Of preferences, the rows to write are the rejected ones.
+    """
+    if not settings.preferences:
+        rows, gated = wanted(run, settings.which)
+        return list(rows), gated, {}
+    found = [each for own in preferred_pairs(run, settings.min_margin).values() for each in own]
+    than = {each.preferred["pair_id"]: each.preferred for each in found}
+    return [each.rejected for each in found], run.rows().num_rows - run.usable().num_rows, than
 
 
 def _plan(settings: ExportSettings, run: Run, words: Mapping[str, str] | None) -> JobPlan:
@@ -168,9 +188,11 @@ def _finish(out: Path, made: Format, settings: ExportSettings, notes: Sequence[P
             opened.write(made.table.header)
             opened.writelines(map(made.table.line, _records(notes)))
     rows = _write_manifest(out, notes, settings.direction == "harmonize")
-    export = Export(out.absolute(), settings.direction == "harmonize", rows["rows"])
+    harmonize = settings.direction == "harmonize"
+    export = Export(out.absolute(), harmonize, rows["rows"], len(notes), settings.preferences)
     configs, commands = made.configs(export), list(made.commands(export))
-    for name, text in {**configs, START: "\n".join(["#!/bin/sh", "set -e", *commands, ""])}.items():
+    where = [f"# Run it in {made.runs_in}."] if made.runs_in else []
+    for name, text in {**configs, START: "\n".join(["#!/bin/sh", *where, "set -e", *commands, ""])}.items():
         shards.write_bytes(out / name, text.encode())
     return {
         **rows,

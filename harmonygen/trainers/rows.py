@@ -7,7 +7,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,13 +125,17 @@ def _read_words(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the rows of a run, part by part; ``alike`` says which pictures have to have one suffix in all rows."""
+    """Reads the rows of a run, part by part; ``alike`` says which pictures have to have one suffix in all rows.
+
+    ``than`` has, by pair, a candidate that stands in the photo's place: the one that is preferred to the row's.
+    """
 
     run: Run
     settings: ExportSettings
     keys: Mapping[str, str]
     words: Mapping[str, str] | None
     alike: Alike
+    than: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def form(self) -> PhotoForm:
@@ -152,12 +156,15 @@ class Reader:
             StorageError: a photo is gone.
         """
         images = dict(self.run.images(part, {row["pair_id"] for row in picked}))
+        better = self._preferred(picked)
         pair: PairPictures | None = None
         ahead: deque[Future[EditRow]] = deque()
         with ThreadPoolExecutor(_THREADS) as threads:
             for row, encoded in self.run.composites(picked):
                 if pair is None or pair.pair_id != row["pair_id"]:
                     pair = self._pair(row["pair_id"], images[row["pair_id"]])
+                    if row["pair_id"] in better:
+                        pair = self._instead(pair, better[row["pair_id"]])
                 ahead.append(threads.submit(self._row, row, encoded, pair))
                 if len(ahead) > 2 * _THREADS:
                     yield ahead.popleft().result()
@@ -173,6 +180,18 @@ class Reader:
         own = EncodedPicture(images.real, None if images.real is not None else images.path, suffix)
         real = own if suffix else self._converted(real_u8, pair_id)
         return PairPictures(pair_id, real, images.mask, real_u8, mask)
+
+    def _preferred(self, picked: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+        """Return the encoded candidates that stand in the photos' places, by pair."""
+        rows = [self.than[row["pair_id"]] for row in picked if row["pair_id"] in self.than]
+        return {row["pair_id"]: encoded for row, encoded in self.run.composites(rows)}
+
+    def _instead(self, pair: PairPictures, encoded: bytes) -> PairPictures:
+        """Return a pair whose photo is another candidate."""
+        preferred_u8 = decode(encoded, pair.pair_id, as_stored=True).image_u8
+        suffix = self._kept(encoded[:16])
+        own = EncodedPicture(encoded, None, suffix) if suffix else self._converted(preferred_u8, pair.pair_id)
+        return replace(pair, real=own, real_u8=preferred_u8)
 
     def _row(self, row: Mapping[str, Any], encoded: bytes, pair: PairPictures) -> EditRow:
         key = f"{self.keys[pair.pair_id]}-k{row['k']:03d}"

@@ -32,6 +32,8 @@ from harmonygen.training.photos import QUARANTINE
 from harmonygen.training.settings import TrainSettings
 
 STATE, SHEETS = "step.json", "sheets"
+DRAWS = "teacher"
+"""Folder of what a distillation keeps of its teacher's draws."""
 _QUARANTINED = re.compile(r"[0-9a-f]{16}\.json")
 _NAME, SETTINGS = "checkpoint-", "settings.json"
 _STUDY = ("job.json", "train.log")  # what a gain study puts into a run's folder before its training
@@ -101,7 +103,7 @@ def prune(output_dir: Path, newest: int, limit: int) -> None:
 def sweep(output_dir: Path) -> None:
     """Remove what a killed run left half written or half removed, as this version and an older one named it."""
     old = [path for path in output_dir.glob(".*.tmp") if _OLD.fullmatch(path.name)]
-    inside = [stray for name in (QUARANTINE, SHEETS) for stray in strays(output_dir / name)]
+    inside = [stray for name in (QUARANTINE, SHEETS, DRAWS) for stray in strays(output_dir / name)]
     remove_strays([*strays(output_dir), *inside, *old])
 
 

@@ -34,6 +34,7 @@ class ClassifierTask:
             depth=settings.depth,
             in_channels=settings.in_channels,
             input_size=settings.resolution,
+            enlarge=settings.enlarge,
             training_data=settings.data,
         )
         self.model = new_classifier(spec)

@@ -72,7 +72,8 @@ class Samples(Protocol):
 def sizing(settings: TrainSettings) -> TrainingSize:
     """Return what photos are shrunk to before the crop."""
     square = settings.crop == "square"
-    return TrainingSize(settings.resolution if square else round(settings.resolution * settings.crop_scale), square)
+    side = settings.resolution if square else round(settings.resolution * settings.crop_scale)
+    return TrainingSize(side, square, settings.enlarge)
 
 
 class OnTheFlyComposites(Dataset[Batch]):

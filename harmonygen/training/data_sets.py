@@ -80,7 +80,7 @@ def _on_the_fly(settings: TrainSettings, log: Log, test: HeldOut) -> tuple[Sampl
             OnTheFlyComposites(training, settings, "train", bad=bad),
             OnTheFlyComposites(validation, settings, "validation", augment=False, bad=bad),
         )
-    photos, messages = load_photos(kept, size.short_side, size.square, bad)
+    photos, messages = load_photos(kept, size.short_side, size.square, bad, size.enlarge)
     _say_bad(messages, log)
     train, held = _held(photos, settings)
     log(f"{len(train)} photos to train on, {len(held)} held out, {len(messages)} unreadable")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harmonygen.errors import UsageError
-from harmonygen.models.checkpoints import STARTER
+from harmonygen.models.checkpoints import STARTER, shipped_folder
 from harmonygen.models.denoiser import (
     Denoiser,
     DenoiserSpec,
@@ -187,13 +187,13 @@ def settled(settings: DenoiserTraining) -> DenoiserTraining:
 def vae_folder(name: str, direction: str = "inverse") -> Path:
     """Return the folder that holds the autoencoder's config: as given, or its ``vae`` subfolder.
 
-    ``starter`` is the starter's of ``direction``, or its inverse model's where it has no other.
+    ``starter`` (or ``starter-fast``) is the starter's of ``direction``, or its inverse model's where it has no other.
 
     Raises:
         UsageError: there is none.
     """
     part = direction if (STARTER / direction).is_dir() else "inverse"
-    root = STARTER / part if name == "starter" else Path(name)
+    root = shipped_folder(name, part) or Path(name)
     for folder in (root / "vae", root):
         if (folder / "config.json").is_file():
             return folder

@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from harmonygen.models.checkpoints import save_module
+from harmonygen.errors import UsageError
 from harmonygen.models.harmony_vae import HarmonyVAE, check_direction, load_autoencoder
-from harmonygen.settings import Posterior
+from harmonygen.models.vae_card import save_autoencoder
 from harmonygen.training.composites import Batch
 from harmonygen.training.denoiser import vae_folder
 from harmonygen.training.observe import save_rows
@@ -32,7 +32,7 @@ class HarmonyVaeTask:
     def __init__(self, settings: HarmonyVaeTraining) -> None:
         self.settings = settings
         self.start = load_autoencoder(vae_folder(settings.vae, settings.direction)).eval().requires_grad_(False)
-        self.vae = _begin(self.start, settings.direction, settings.posterior).freeze(settings.train_decoder)
+        self.vae = _begin(self.start, settings).freeze(settings.train_decoder)
         self.module: nn.Module = _Decoding(self.vae).train()
         inverse = settings.direction == "inverse"
         self._condition, self._target = ("real", "composite") if inverse else ("composite", "real")
@@ -74,7 +74,7 @@ class HarmonyVaeTask:
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write the Harmony-VAE folder in half precision; the live modules stay as they were."""
-        save_module(nn.Module.to(deepcopy(self.vae), torch.float16), folder)
+        save_autoencoder(nn.Module.to(deepcopy(self.vae), torch.float16), folder)
 
     @torch.no_grad()
     def sheet(self, batches: list[Batch], path: Path) -> None:
@@ -105,17 +105,20 @@ def foreground_psnr(image_pm1: Tensor, target_pm1: Tensor, mask: Tensor) -> Tens
     return torch.as_tensor(-10 * torch.log10(error))
 
 
-def _begin(start: AutoencoderKL | HarmonyVAE, direction: str, posterior: Posterior) -> HarmonyVAE:
+def _begin(start: AutoencoderKL | HarmonyVAE, settings: HarmonyVaeTraining) -> HarmonyVAE:
     """Return a new Harmony-VAE of a plain autoencoder, or a copy of one to train on; it states what it is trained for.
 
     Raises:
         CheckpointError: it was trained for the other direction.
+        UsageError: random skips are asked of one that has trained ones.
     """
-    check_direction(start, direction)
-    given = isinstance(start, HarmonyVAE)
-    vae: HarmonyVAE = deepcopy(start) if given else HarmonyVAE.from_autoencoder(start, direction)
-    vae.register_to_config(direction=direction, posterior=posterior)
-    return vae
+    check_direction(start, settings.direction)
+    given, drawn = isinstance(start, HarmonyVAE), settings.skip_init == "random"
+    if given and drawn:
+        raise UsageError(f"skip_init=random: '{settings.vae}' is a Harmony-VAE with skips: give a plain autoencoder")
+    vae: HarmonyVAE = deepcopy(start) if given else HarmonyVAE.from_autoencoder(start, settings.direction)
+    vae.register_to_config(direction=settings.direction, posterior=settings.posterior)
+    return vae.draw_skips() if drawn else vae
 
 
 class _Decoding(nn.Module):

@@ -17,6 +17,7 @@ from harmonygen.pictures.images import Mask as MaskArray
 from harmonygen.pictures.masks import read_mask, resize_mask
 from harmonygen.records import CellSource, ImageSource, MaskSource, Pair, Quarantined
 from harmonygen.seeds import digest_of_bytes, stable_seed
+from harmonygen.settings import Enlarge
 from harmonygen.storage.parquet_cells import cell_bytes
 from harmonygen.storage.shards import make_folder, write_json
 
@@ -54,10 +55,14 @@ class TrainingPhoto:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSize:
-    """What photos are shrunk to: short side ``short_side``, or with ``square`` that side both ways."""
+    """What photos are brought to: short side ``short_side``, or with ``square`` that side both ways.
+
+    Photos that grow are enlarged by ``enlarge``.
+    """
 
     short_side: int
     square: bool = False
+    enlarge: Enlarge = "bicubic"
 
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) that a photo of ``height`` x ``width`` is brought to."""
@@ -65,6 +70,10 @@ class TrainingSize:
             return self.short_side, self.short_side
         scale = self.short_side / min(height, width)
         return max(self.short_side, round(height * scale)), max(self.short_side, round(width * scale))
+
+    def resized(self, image_u8: ImageU8, height: int, width: int) -> ImageU8:
+        """Bring a picture of a photo of ``height`` x ``width`` to its size."""
+        return resize(image_u8, *self.of(height, width), self.enlarge)
 
     def bytes_of(self, photos: int) -> int:
         """Estimate the memory that ``photos`` decoded photos take: 3:2 pictures at 4 bytes a pixel."""
@@ -96,11 +105,11 @@ class PhotosOnDisk(Sequence[TrainingPhoto]):
         """Decode a pair; raise InputError if it is bad."""
         if pair.borrows:
             photo = self.sources.image(pair.real).image_u8
-            photo = resize(photo, *self.sizing.of(*photo.shape[:2]))
+            photo = self.sizing.resized(photo, *photo.shape[:2])
             return TrainingPhoto(pair.real_id, photo, np.ones(photo.shape[:2], dtype=bool), borrows=True)
         decoded, mask = read_pixels(self.sources, pair.real, pair.mask)
-        size = self.sizing.of(*mask.shape)
-        return TrainingPhoto(pair.real_id, resize(decoded.image_u8, *size), shrink_mask(mask, size, str(pair.mask)))
+        shrunk = shrink_mask(mask, self.sizing.of(*mask.shape), str(pair.mask))
+        return TrainingPhoto(pair.real_id, self.sizing.resized(decoded.image_u8, *mask.shape), shrunk)
 
 
 def read_pixels(sources: Sources, real: ImageSource, mask: MaskSource) -> tuple[Decoded, Mask]:
@@ -118,7 +127,11 @@ def shrink_mask(mask: Mask, size: tuple[int, int], name: str) -> Mask:
 
 
 def load_photos(
-    pairs: Sequence[Pair], short_side: int, square: bool = False, bad: BadSamples | None = None
+    pairs: Sequence[Pair],
+    short_side: int,
+    square: bool = False,
+    bad: BadSamples | None = None,
+    enlarge: Enlarge = "bicubic",
 ) -> tuple[list[TrainingPhoto], list[str]]:
     """Decode pairs to short side ``short_side`` in threads; return the photos and the messages of the bad ones.
 
@@ -126,7 +139,7 @@ def load_photos(
         UsageError: none could be read.
         TooManyBadInputsError: more are bad than ``bad`` allows.
     """
-    on_disk = PhotosOnDisk(pairs, TrainingSize(short_side, square))
+    on_disk = PhotosOnDisk(pairs, TrainingSize(short_side, square, enlarge))
     photos: list[TrainingPhoto] = []
     messages: list[str] = []
     with ThreadPoolExecutor(4) as pool:

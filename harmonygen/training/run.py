@@ -18,7 +18,9 @@ from harmonygen.training.composites import Samples
 from harmonygen.training.data_sets import read_samples
 from harmonygen.training.denoiser import DenoiserTask, settled
 from harmonygen.training.direct import DirectTask
+from harmonygen.training.distill import DistillTask
 from harmonygen.training.harmony_vae import HarmonyVaeTask
+from harmonygen.training.light_decoder import LightDecoderTask
 from harmonygen.training.loop import TrainResult, collate, fit, new_accelerator
 from harmonygen.training.parametric import ParametricTask
 from harmonygen.training.parametric_inverse import ParametricInverseTask
@@ -29,7 +31,9 @@ from harmonygen.training.settings import (
     ClassifierTraining,
     DenoiserTraining,
     DirectTraining,
+    DistillTraining,
     HarmonyVaeTraining,
+    LightDecoderTraining,
     ParametricInverseTraining,
     ParametricTraining,
     RefinerTraining,
@@ -72,11 +76,22 @@ def _train(settings: TrainSettings, say: Log, accelerator: Accelerator) -> Train
     set_seed(settings.seed)  # of the new weights; samples and noise have seeds of their own
     task = build(settings, data)
     say(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
+    if isinstance(task, DistillTask) and task.settings.teacher_draws:
+        data = _kept_draws(task, data, say, accelerator)
     result = fit(task, data, held_out, settings, say, accelerator)
     bad = len(list(quarantine.glob("*.json")))
     if bad:
         say(f"{bad} inputs could not be read and were left out: see '{quarantine}'")
     return replace(result, leak_guard=test.told)
+
+
+def _kept_draws(task: DistillTask, data: Samples, say: Log, accelerator: Accelerator) -> Samples:
+    """Have the teacher draw what is kept and missing, each process its share of it, and return the draws."""
+    store = task.store(data)
+    task.move(accelerator.device)
+    store.fill(task.teach, say, accelerator.process_index, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    return store.read()
 
 
 def build(settings: TrainSettings, data: Samples) -> Task:
@@ -85,9 +100,13 @@ def build(settings: TrainSettings, data: Samples) -> Task:
         return AutoencoderTask(settings)
     if isinstance(settings, HarmonyVaeTraining):
         return HarmonyVaeTask(settings)
+    if isinstance(settings, LightDecoderTraining):
+        return LightDecoderTask(settings)
     if isinstance(settings, DenoiserTraining):
         residual = settled(settings).target == "residual"
         return DenoiserTask(settings, [collate([data[i] for i in range(_CALIBRATION_SAMPLES)])] if residual else [])
+    if isinstance(settings, DistillTraining):
+        return DistillTask(settings)
     if isinstance(settings, RefinerTraining):
         return RefinerTask(settings)
     if isinstance(settings, DirectTraining):

@@ -10,8 +10,10 @@ from pydantic import model_validator
 from harmonygen.settings import (
     HOW,
     MAX_SIDE,
+    MAX_STEPS,
     MAX_WORKERS,
     DetailMap,
+    EnlargeChoice,
     Posterior,
     ReadSettings,
     Sampler,
@@ -60,6 +62,7 @@ class TrainSettings(ReadSettings):
     random_flip: bool = setting(True, "Flip photos left to right at random.")
     crop: Literal["random", "center", "square"] = setting("random", "Crop; square squeezes the whole photo.")
     crop_scale: float = setting(1.2, "Short side of a photo before the crop, over --resolution.", ge=1)
+    enlarge: EnlargeChoice = "bicubic"
     photo_memory_gb: Annotated[float, HOW] = setting(
         4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0
     )
@@ -150,7 +153,20 @@ class HarmonyVaeTraining(TrainSettings):
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
     posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
+    skip_init: Literal["zero", "random"] = setting("zero", "What the convolutions of the skips start from.")
     resolution: CropSide = 256
+    adam_weight_decay: WeightDecay = 0.0
+
+
+class LightDecoderTraining(TrainSettings):
+    """Distil a light decoder from a Harmony-VAE; encoder and conditional encoder stay as they are."""
+
+    task: ClassVar[str] = "light-decoder"
+
+    vae: str = setting("starter", "Folder of a Harmony-VAE, or of a checkpoint that has one in vae/, or starter.")
+    widths: tuple[int, ...] = setting((48, 24), "Channels at latent cells and at patches.", min_length=2, max_length=2)
+    blocks: int = setting(1, "Number of residual blocks at cells, and at patches.", ge=1, le=64)
+    foreground_weight: float = setting(10.0, "Weight of a foreground pixel against a background pixel.", ge=1)
     adam_weight_decay: WeightDecay = 0.0
 
 
@@ -214,6 +230,33 @@ class ForwardTraining(DenoiserTraining):
     """Composite in, real photo out."""
 
     task: ClassVar[str] = "forward"
+
+
+class DistillTraining(TrainSettings):
+    """Train a student that makes in one step what a denoiser makes of the same noise in several."""
+
+    task: ClassVar[str] = "distill"
+
+    teacher: str = setting("starter", "Checkpoint folder of the denoiser that teaches, or starter.")
+    teacher_steps: int | None = setting(
+        None, "Number of the teacher's Euler steps.", unset="what its checkpoint states", ge=2, le=MAX_STEPS
+    )
+    teacher_draws: int = setting(
+        2000, "Number of the teacher's results to keep and to train on; 0 draws new ones for each batch.", ge=0
+    )
+    init: str = setting("", "Checkpoint folder of a student to start from.", unset="the teacher")
+    also_at: tuple[CropSide, ...] = setting((), "Side to which crops are shrunk too; batches take turns.")
+    max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
+
+    @model_validator(mode="after")
+    def _sides_that_crops_shrink_to(self) -> Self:
+        wrong = [side for side in self.also_at if self.resolution % side or side == self.resolution]
+        if wrong:
+            raise ValueError(
+                f"also_at has {wrong[0]}, and crops of resolution {self.resolution} are shrunk by whole numbers: give "
+                f"sides such as {self.resolution // 2}"
+            )
+        return self
 
 
 class RefinementTraining(TrainSettings):
@@ -325,8 +368,10 @@ TASKS: dict[str, type[TrainSettings]] = {
     for kind in (
         AutoencoderTraining,
         HarmonyVaeTraining,
+        LightDecoderTraining,
         InverseTraining,
         ForwardTraining,
+        DistillTraining,
         RefinerTraining,
         DirectTraining,
         ParametricTraining,

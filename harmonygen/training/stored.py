@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from harmonygen.errors import InputError, TooManyBadInputsError
-from harmonygen.pictures.images import ImageU8, Mask, resize
+from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.records import Composite, FileSource
 from harmonygen.seeds import numpy_rng
 from harmonygen.training.composites import MOST_BAD_IN_A_ROW, Batch, chained_sample, sizing
@@ -132,9 +132,9 @@ class StoredComposites(Dataset[Batch]):
 
     def _read_photo(self, item: Composite) -> Arrays:
         decoded, mask = read_pixels(self.sources, item.photo, item.mask)
-        size = sizing(self.settings).of(*mask.shape)
-        shrunk = shrink_mask(mask, size, str(item.mask))
-        return resize(decoded.image_u8, *size), shrunk, np.array(mask.shape)
+        size = sizing(self.settings)
+        shrunk = shrink_mask(mask, size.of(*mask.shape), str(item.mask))
+        return size.resized(decoded.image_u8, *mask.shape), shrunk, np.array(mask.shape)
 
     def _read_composite(self, item: Composite, full: npt.NDArray[np.int64]) -> Arrays:
         made = self.sources.image(item.composite).image_u8
@@ -142,4 +142,4 @@ class StoredComposites(Dataset[Batch]):
         if made.shape[:2] != (height, width):
             found = f"{made.shape[1]}x{made.shape[0]}, its photo {width}x{height}"
             raise InputError(f"composite '{item.composite}' is {found}: make it again at the photo's size")
-        return (resize(made, *sizing(self.settings).of(height, width)),)
+        return (sizing(self.settings).resized(made, height, width),)

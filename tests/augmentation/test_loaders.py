@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage import data
 
 from harmonygen.augmentation.augment import augment
 from harmonygen.augmentation.export import export
 from harmonygen.augmentation.settings import AugmentSettings, ExportSettings
 from harmonygen.data.plain_names import PairName, plain_pairs
+from harmonygen.errors import UsageError
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
 
@@ -184,6 +185,40 @@ def test_candidates_of_test_photos_are_refused_or_passed_over_and_counted(odd_tr
         augment(settings)
     result = augment(settings.model_copy(update={"skip_test_photos": True}))
     assert (result.test_candidates, result.new) == (2, 4)
+
+
+def test_look_alikes_of_test_photos_are_refused_or_left_out_and_counted(odd_tree, settings_of, tmp_path, tree):
+    """A mirrored copy of a test photo, and the same photo re-encoded, stand in the training list under other names."""
+    folder, listed = odd_tree / "photos", lines(odd_tree / "IHD_train.txt")
+    test = Path(listed[0]).name
+    photo, mask, last = test.rpartition(".")[0].split("_")
+    for kind, name, copy in (
+        ("real_images", f"{photo}.jpg", "copy.jpg"),
+        ("masks", f"{photo}_{mask}.png", f"copy_{mask}.png"),
+        ("composite_images", test, f"copy_{mask}_{last}.png"),
+    ):
+        ImageOps.mirror(Image.open(folder / kind / name)).save(folder / kind / copy, quality=95)
+    run = settings_of(data=str(odd_tree), list_file="mine.txt", gates=OPEN, k=2, out=tmp_path / "more")
+    train = [line for line in listed if photo not in line] + [f"photos/composite_images/copy_{mask}_{last}.png"]
+    (odd_tree / "mine.txt").write_text("".join(f"{line}\n" for line in [*train, listed[0]]))
+    synthesize(run)
+    for path in (*odd_tree.glob("*train.*"), *odd_tree.glob("photos/*train.txt")):
+        path.unlink()
+    (odd_tree / "IHD_test.txt").write_text(f"{listed[0]}\n")
+    (odd_tree / "IHD_train.txt").write_text("".join(f"{line}\n" for line in train))
+    settings = AugmentSettings(data=str(odd_tree), candidates=run.out, out=tmp_path / "mixed", gamma=0.5)
+    with pytest.raises(UsageError, match="skip-test-photos"):
+        augment(settings)
+    settings = settings.model_copy(update={"skip_test_photos": True})
+    result = augment(settings)
+    alike = (f"copy = photos/{photo} (mirrored)", f"webp1 = photos/{photo} (0 bits)")
+    assert set(result.look_alikes) == {f"photos/{name}" for name in alike}
+    assert (result.test_candidates, result.originals, result.new) == (6, 6, 3)
+    assert not any("copy" in line or "webp1" in line for line in lines(settings.out / "IHD_train.txt"))
+    before = tree(settings.out)
+    again = augment(settings)
+    assert (again.finished_before, again.look_alikes) == (True, result.look_alikes)
+    assert tree(settings.out) == before
 
 
 def test_names_are_plain_and_stay_apart():

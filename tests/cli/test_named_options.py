@@ -18,6 +18,7 @@ ROOT = Path(harmonygen.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+[a-z]")
 ROOMS = {
     "augmentation": ("augment", "export"),
+    "conformance": ("check-plugin",),
     "evaluation": ("evaluate",),
     "gain": ("gain",),
     "harmonization": ("harmonize",),

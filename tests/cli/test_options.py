@@ -43,12 +43,15 @@ def test_every_plain_setting_is_an_option():
     left = {verb: set(made.kind.model_fields) - {each.name for each in made.options} for verb, made in MADE.items()}
     assert {verb: sorted(names) for verb, names in left.items() if names} == {
         "inspect": ["data"],
-        "synthesize": ["gates", "remote"],
+        "synthesize": ["gates", "generator_settings", "judge_settings", "remote"],
+        "score": ["judge_settings"],
+        "check-plugin": ["plugin", "settings"],
         "select": ["gates"],
+        "masks": ["photos", "segmenter_settings"],
         "export": ["run"],
-        "build-human-harmony": ["gates", "product_rule"],
+        "build-human-harmony": ["gates", "generator_settings", "judge_settings", "product_rule"],
         "publish": ["folder"],
-        "harmonize": ["image", "zero_shot"],
+        "harmonize": ["image", "method_settings", "zero_shot"],
         "gain": ["candidates", "originals", "published", "rule", "small", "train"],
         "evaluate": ["methods", "published", "small"],
         "train": ["chain", "composites"],

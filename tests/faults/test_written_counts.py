@@ -84,7 +84,7 @@ def test_the_card_of_a_tree_counts_its_composites(trees):
 def test_the_table_on_the_screen_counts_what_is_in_the_tree(trees, tmp_path):
     out, said = trees
     settings = json.loads((out / "plan.json").read_text())["settings"]
-    words = ("--imaterialist", settings["imaterialist"], "--k", 2, "--product-filter", "none", "--format", "iharmony4")
+    words = ("--data", settings["data"], "--k", 2, "--product-filter", "none", "--format", "iharmony4")
     more = ("--generator", settings["generator"], "--max-bad-fraction", 1, f"test_fraction={settings['test_fraction']}")
     gates = [f"gates.{name}={value}" for name, value in settings["gates"].items()]
     if settings["decisions"]:

@@ -16,9 +16,13 @@ from harmonygen.data.composites import composites_of
 from harmonygen.data.lists import held_out
 from harmonygen.errors import HarmonygenError, UsageError
 from harmonygen.evaluation.bootstrap import crossed_interval
+from harmonygen.evaluation.evaluate import evaluate
+from harmonygen.evaluation.settings import EvaluateSettings, MethodSpec
+from harmonygen.gain import run as gain_run
 from harmonygen.gain import sets as gain_data
 from harmonygen.gain.arms import arms_of, make_arm
 from harmonygen.gain.pool import run_all
+from harmonygen.gain.run import job_of
 from harmonygen.gain.settings import GainSettings
 from harmonygen.gain.study import gain, plan
 from harmonygen.pictures.images import read_image
@@ -351,3 +355,28 @@ def test_a_tree_with_composites_is_taken_as_its_lists_have_it(
         (tmp_path / "IHD_test.txt").rename(data / "IHD_test.txt")
         for path in lists:
             path.with_suffix(".off").rename(path)
+
+
+def test_models_are_scored_as_published_where_the_study_says_so(
+    finished: tuple[GainSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The pictures of `fit`, `detail` and `enlarge` are those that `evaluate` scores with the same options."""
+    settings, _ = finished
+    job = json.loads((settings.out / "runs/base/seed-0/job.json").read_text())
+    asked = settings.model_copy(update={"fit": "square", "detail": "decode", "enlarge": "bilinear"})
+    there = settings.out / "runs/base/seed-0"
+    own = job_of(asked, settings.out / "data/base", settings.out / "data/base", there, 0)
+    assert own["how"] == {"fit": "square", "enlarge": "bilinear", "detail": "decode", "posterior": None}
+    cases = gain_run.test_cases(settings.out / "data" / "base")[:2]
+    published = [figures["fmse"] for _, figures, _ in gain_run.scored(gain_run._load(there, own), cases, own)]
+    usual = [figures["fmse"] for _, figures, _ in gain_run.scored(gain_run._load(there, job), cases, job)]
+    spec = MethodSpec(name="m", model=str(there / "model"), fit="square", detail="decode", enlarge="bilinear")
+    found = evaluate(
+        EvaluateSettings(
+            data=str(settings.out / "data" / "base"), out=tmp_path / "scores", methods=(spec,), ssim=False, cases=0
+        )
+    )
+    rows = pq.read_table(found.out / "per_image.parquet").to_pylist()
+    scored = {row["name"]: row["fmse"] for row in rows if row["method"] == "m"}
+    assert published == pytest.approx([scored[case.name] for case in cases])
+    assert published != pytest.approx(usual)

@@ -8,7 +8,7 @@ import torch
 
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.harmonization.direct import DirectHarmonizer
-from harmonygen.harmonization.load import load_harmonizer
+from harmonygen.harmonization.load import Chosen, load_harmonizer
 from harmonygen.models import checkpoints
 from harmonygen.models.device import Device
 
@@ -26,7 +26,7 @@ def test_the_result_has_the_composites_size_and_background(tiny_direct, make_pho
 
 def test_there_is_no_randomness(tiny_direct, make_photo):
     photo = make_photo()
-    harmonizer = load_harmonizer("direct", tiny_direct, None, CPU)
+    harmonizer = load_harmonizer("direct", Chosen(tiny_direct), CPU)
     assert np.array_equal(harmonizer(photo, 0), harmonizer(photo, 1, 3))
 
 
@@ -43,15 +43,15 @@ def test_the_networks_change_is_what_is_carried_over(tiny_direct, make_photo, mo
 @pytest.mark.parametrize("other", ["tiny_forward", "tiny_classifier"])
 def test_a_checkpoint_of_another_kind_is_refused(request, other):
     with pytest.raises(CheckpointError, match="'direct' is needed"):
-        load_harmonizer("direct", request.getfixturevalue(other), None, CPU)
+        load_harmonizer("direct", Chosen(request.getfixturevalue(other)), CPU)
 
 
 def test_what_is_not_there_is_refused_with_what_to_do(tiny_direct, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"zero-shot .*harmonize first"):
-        load_harmonizer("zero-shot", "starter", None, CPU)
+        load_harmonizer("zero-shot", Chosen("starter"), CPU)
     with pytest.raises(UsageError, match="--refine x goes with diffharmony"):
-        load_harmonizer("direct", tiny_direct, "x", CPU)
+        load_harmonizer("direct", Chosen(tiny_direct, "x"), CPU)
     (tmp_path / "inverse").mkdir()
     monkeypatch.setattr(checkpoints, "STARTER", tmp_path)
     with pytest.raises(CheckpointError, match=r"no 'direct' \(they have inverse\).*'harmonygen train direct'"):
-        load_harmonizer("direct", "starter", None, CPU)
+        load_harmonizer("direct", Chosen("starter"), CPU)

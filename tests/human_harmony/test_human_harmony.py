@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,82 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from skimage import data
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
+from small_contest import PHOTOS, crop, read
 
 from harmonygen.data.manifest import read_manifest
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.human_harmony.build import build_human_harmony
 from harmonygen.human_harmony.photo_split import photos_of_test_split
-from harmonygen.human_harmony.settings import HumanHarmonySettings
-from harmonygen.pictures.masks import mask_to_runs
 from harmonygen.runs.decisions import Decisions, write_decisions
 from harmonygen.runs.job_folder import read_plan
 from harmonygen.storage.parquet_cells import image_cell, image_schema
 from harmonygen.storage.shards import locked
-
-PHOTOS = 12
-
-
-def crop(index: int) -> Image.Image:
-    """A different 96 x 80 piece of a real photo for each index."""
-    source = (data.astronaut(), data.coffee(), data.chelsea())[index % 3]
-    top, left = 23 * index % 120, 31 * index % 140
-    return Image.fromarray(source[top : top + 160, left : left + 192]).resize((96, 80))
-
-
-def rows_for(name: str, boxes: list[tuple[int, int, int, int]]) -> Iterator[list[Any]]:
-    for number, (top, bottom, left, right) in enumerate(boxes):
-        mask = np.zeros((80, 96), bool)
-        mask[top:bottom, left:right] = True
-        yield [name, mask_to_runs(mask), 80, 96, number, "3,7" if number else ""]
-
-
-@pytest.fixture
-def contest(tmp_path: Path) -> Path:
-    """12 photos: photo0b is a copy of photo00 encoded anew, `speck` has a foreground of 0.4 % of the photo."""
-    root = tmp_path / "contest"
-    (root / "train").mkdir(parents=True)
-    names = [f"photo{index:02d}" for index in range(PHOTOS - 2)]
-    with open(root / "train.csv", "w", newline="") as opened:
-        table = csv.writer(opened)
-        table.writerow(["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"])
-        for index, name in enumerate(names):
-            crop(index).save(root / "train" / f"{name}.jpg", quality=95)
-            table.writerows(rows_for(name, [(10, 40 + index, 10, 60), (30, 60, 40, 70 + index)]))
-        crop(0).save(root / "train" / "photo0b.jpg", quality=70)
-        table.writerows(rows_for("photo0b", [(10, 40, 10, 60)]))
-        crop(11).save(root / "train" / "speck.jpg", quality=95)
-        table.writerows(rows_for("speck", [(10, 15, 10, 16)]))
-    entries = [{"id": number, "name": name, "supercategory": "x", "level": 2} for number, name in enumerate("ab")]
-    (root / "label_descriptions.json").write_text(json.dumps({"categories": entries, "attributes": []}))
-    return root
-
-
-@pytest.fixture
-def settings_for(contest: Path, tiny_classifier: Path, tmp_path: Path) -> Callable[..., HumanHarmonySettings]:
-    def make(**changes: Any) -> HumanHarmonySettings:
-        values = {
-            "imaterialist": str(contest),
-            "out": tmp_path / "built",
-            "generator": "color-jitter",
-            "classifier": str(tiny_classifier),
-            "product_filter": "none",
-            "k": 3,
-            "shard_size": 4,
-            "test_fraction": 0.25,
-            "device": "cpu",
-        }
-        return HumanHarmonySettings(**{**values, **changes})
-
-    return make
-
-
-def read(out: Path, config: str = "data") -> dict[str, list[dict[str, Any]]]:
-    """Rows by split."""
-    return {
-        split: [row for path in sorted((out / config).glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
-        for split in ("train", "test")
-    }
 
 
 def photos(out: Path, split: str) -> set[str]:
@@ -165,7 +101,9 @@ def test_the_manifest_lists_every_published_file_and_is_whole(settings_for):
     build_human_harmony(settings)
     entries = read_manifest(settings.out)
     listed = {entry.path: entry for entry in entries}
-    published = [path for folder in ("data", "candidates", "assets") for path in (settings.out / folder).iterdir()]
+    published = [
+        path for folder in ("data", "candidates", "preferences", "assets") for path in (settings.out / folder).iterdir()
+    ]
     assert set(listed) == {path.relative_to(settings.out).as_posix() for path in published} | {"README.md"}
     train = listed["data/train-00000-of-00001.parquet"]
     assert (train.config, train.split, train.rows) == ("default", "train", 8)
@@ -399,3 +337,65 @@ def test_the_starter_builds_from_a_few_photos(settings_for):
     result = build_human_harmony(settings)
     assert result.summary["candidates"] == 2 * result.summary["pairs"] > 0
     assert {row["generator"] for rows in read(settings.out).values() for row in rows} == {"diffusion"}
+
+
+def test_preferences_are_a_configuration_that_load_dataset_and_publish_read(settings_for, tmp_path, tree):
+    from datasets import load_dataset
+
+    from harmonygen.publishing.verify import published_entries, verify
+
+    settings = settings_for(min_margin=0)
+    build_human_harmony(settings)
+    rows, everything = read(settings.out, "preferences"), read(settings.out, "candidates")
+    usable = Counter(row["pair_id"] for own in everything.values() for row in own if not row["gate"])
+    counts = {split: sum(usable[row["pair_id"]] > 1 for row in own) for split, own in read(settings.out).items()}
+    assert {split: len(own) for split, own in rows.items()} == counts == {"train": 7, "test": 3}
+    composites = {(row["pair_id"], row["k"]): row for row in everything["train"] + everything["test"]}
+    for row in rows["train"] + rows["test"]:
+        for side in ("preferred", "rejected"):
+            same = composites[row["pair_id"], row[f"k_{side}"]]
+            assert (row[side]["bytes"], row[f"p_{side}"]) == (same["composite"]["bytes"], same["p_composite"])
+        assert row["margin"] == row["p_preferred"] - row["p_rejected"] >= 0
+        assert row["by"] == "score"
+    dataset = load_dataset(str(settings.out), "preferences", cache_dir=str(tmp_path / "cache"))
+    assert {split: len(part) for split, part in dataset.items()} == counts
+    assert dataset["train"][0]["preferred"].size == dataset["train"][0]["mask"].size
+    assert "`k_preferred` and `k_rejected`" in (settings.out / "README.md").read_text()
+    assert verify(settings.out, published_entries(settings.out)).faults == ()
+    held = tree(settings.out)
+    assert build_human_harmony(settings).finished_before
+    assert tree(settings.out) == held
+    _spoil_backgrounds(*(settings.out / "preferences").glob("train-*"))
+    faults = map(str, verify(settings.out, _as_they_are(settings.out)).faults)
+    assert any("background pixels of the composite" in fault and "preferences/" in fault for fault in faults)
+
+
+def _spoil_backgrounds(path):
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        buffer = io.BytesIO()
+        Image.fromarray(255 - pixels(row["rejected"])).save(buffer, "PNG")
+        row["rejected"]["bytes"] = buffer.getvalue()
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def _as_they_are(out):
+    from harmonygen.data.manifest import entry
+
+    return tuple(entry(out, out / each.path, each.config, each.split) for each in read_manifest(out))
+
+
+def test_the_margin_and_a_review_decide_which_preferences_there_are(settings_for, tmp_path):
+    settings = settings_for(min_margin=1)
+    build_human_harmony(settings)
+    assert not (settings.out / "preferences").exists()
+    assert "preferences" not in (settings.out / "README.md").read_text()
+    plan = read_plan(settings.out / "work" / "synthesize")
+    made = {("photo01_union", 0): "reject", ("photo01_union", 2): "accept"}
+    write_decisions(tmp_path / "decisions.json", Decisions("run", plan["plan_digest"], made))
+    again = build_human_harmony(settings_for(min_margin=0, decisions=tmp_path / "decisions.json"))
+    assert not again.finished_before
+    rows = [row for own in read(settings.out, "preferences").values() for row in own]
+    (row,) = (row for row in rows if row["pair_id"] == "photo01_union")
+    assert (row["k_preferred"], row["k_rejected"], row["by"]) == (2, 0, "review")

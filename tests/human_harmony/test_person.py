@@ -7,8 +7,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from harmonygen.errors import CheckpointError, UsageError
-from harmonygen.human_harmony.person import instances, load_person_segmenter, people, widen
-from harmonygen.human_harmony.torchvision_weights import VOC_PERSON, give_weights
+from harmonygen.human_harmony.person import widen
+from harmonygen.models.torchvision_weights import VOC_PERSON, give_weights
+from harmonygen.segmentation.torchvision_people import instances, load_person_segmenter, people
 
 
 def boxed(*boxes, height=60, width=60):
@@ -170,7 +171,7 @@ def test_other_classes_are_refused_by_name(tmp_path):
 
 
 def test_no_file_a_missing_file_and_an_unknown_kind_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"--person maskrcnn needs the weights .* nothing is downloaded"):
+    with pytest.raises(UsageError, match=r"segmenter maskrcnn needs the weights .* nothing is downloaded"):
         load_person_segmenter("maskrcnn", None)
     with pytest.raises(CheckpointError, match="are no file"):
         load_person_segmenter("lraspp", tmp_path / "none.pth")

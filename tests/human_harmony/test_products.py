@@ -8,8 +8,8 @@ from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.human_harmony import person_detector
 from harmonygen.human_harmony.person_detector import PersonDetector, covered, load_person_detector
 from harmonygen.human_harmony.products import ListFilter, load_product_filter
-from harmonygen.human_harmony.torchvision_weights import DETECTORS, give_weights
 from harmonygen.human_harmony.verdict import Verdict
+from harmonygen.models.torchvision_weights import DETECTORS, give_weights
 
 PHOTO = np.zeros((100, 80, 3), np.uint8)
 

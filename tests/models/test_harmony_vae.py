@@ -296,7 +296,10 @@ def rename_class(folder: Path, name: str) -> None:
         (lambda folder: rename_class(folder, "VQModel"), "is a VQModel: an AutoencoderKL or a HarmonyVAE is needed"),
         (lambda folder: rename_class(folder, "AutoencoderKL"), "are not those of a AutoencoderKL"),
         (lambda folder: (folder / "config.json").unlink(), "cannot read"),
-        (lambda folder: (folder / "diffusion_pytorch_model.safetensors").unlink(), "cannot be loaded"),
+        (
+            lambda folder: (folder / "diffusion_pytorch_model.safetensors").unlink(),
+            r"no .*safetensors \(found: no weights",
+        ),
         (
             lambda folder: (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"xxxxxxxxxxx"),
             "cannot be loaded",

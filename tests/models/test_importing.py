@@ -324,6 +324,18 @@ def test_sharded_weights_are_read_through_their_index(unet_folder):
         read_foreign(unet_folder, "denoiser", "unet")
 
 
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_shards_that_diffusers_wrote_are_read(tiny_sd, tmp_path, variant):
+    """Two megabytes: their index states a total_size past what a network's sizes may be."""
+    dtype = torch.float16 if variant else torch.float32
+    unet = UNet2DConditionModel.from_pretrained(tiny_sd / "unet", torch_dtype=dtype)
+    unet.save_pretrained(tmp_path, max_shard_size="500KB", variant=variant)
+    (index,) = tmp_path.glob("*.index*.json")
+    assert json.loads(index.read_text())["metadata"]["total_size"] > 2**20
+    for source in (tmp_path, index):
+        assert same(read_foreign(source, "denoiser").state, unet.state_dict())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     state = RefinementUNet(RefinerSpec(widths=(8, 16), norm_num_groups=4)).state_dict()

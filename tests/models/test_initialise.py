@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.checkpoints import SPEC_NAME, STARTER
 from harmonygen.models.denoiser import Denoiser, small_unet
+from harmonygen.models.harmony_vae import load_autoencoder
 from harmonygen.models.initialise import (
     empty_prompt,
     load_unet,
@@ -117,14 +118,32 @@ def test_other_channels_are_refused():
         widen(unet)
 
 
-def test_half_precision_files_are_read_in_full_precision(inpainting):
-    weights = inpainting / "unet" / "diffusion_pytorch_model.safetensors"
-    state = {name: value.half() for name, value in load_file(weights).items()}
-    weights.unlink()
-    save_file(state, inpainting / "unet" / "diffusion_pytorch_model.fp16.safetensors", {"format": "pt"})
-    unet = start_denoiser(str(inpainting), {}, "epsilon").unet
-    assert {parameter.dtype for parameter in unet.parameters()} == {torch.float32}
-    assert torch.equal(unet.conv_in.weight, state["conv_in.weight"].float())
+def test_a_folder_of_half_precision_files_is_read_in_full_precision(inpainting, in_half_precision):
+    whole = load_file(inpainting / "unet" / "diffusion_pytorch_model.safetensors")
+    in_half_precision(inpainting)
+    start, vae = start_denoiser(str(inpainting), {}, "epsilon"), load_autoencoder(inpainting / "vae")
+    for module in (start.unet, vae):
+        assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+    assert torch.equal(start.unet.conv_in.weight, whole["conv_in.weight"].half().float())
+    assert start.null_embedding.dtype == torch.float32
+
+
+def test_an_autoencoder_without_safetensors_is_refused_with_what_is_there(inpainting):
+    weights = inpainting / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(
+        CheckpointError, match=r"\(found: diffusion_pytorch_model.bin\): .* pickled weights are not read"
+    ):
+        load_autoencoder(inpainting / "vae")
+
+
+def test_a_text_encoder_with_nan_is_refused(inpainting):
+    weights = inpainting / "text_encoder" / "model.safetensors"
+    state = load_file(weights)
+    name = next(name for name in state if name.endswith("final_layer_norm.weight"))
+    save_file({**state, name: state[name] * float("nan")}, weights, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"text_encoder' hold NaN or infinite values in .*final_layer_norm"):
+        empty_prompt(inpainting)
 
 
 def drop_a_weight(folder: Path) -> None:

@@ -264,3 +264,35 @@ def test_a_mask_that_cannot_be_understood_is_found(folder):
 def test_pictures_of_different_sizes_are_found(folder):
     rewrite(folder, lambda each: with_picture(each, "composite", picture(each, "composite")[:-1]))
     assert any("photo, mask and composite are of different sizes (48x48, 48x48, 48x47)" in f for f in faults(folder))
+
+
+def test_the_front_matter_is_checked_against_the_hubs_lists(folder):
+    front = "license: cc-by-5.0\nlanguage: [en, English]\nsize_categories: n<2K\ntags: [1]\npretty_name: 3\n"
+    front += "annotations_creators: nobody\nmultilinguality: some\n"
+    readme(folder, "configs:", f"{front}configs:")
+    found = [each for each in faults(folder) if each.startswith("README.md: ")]
+    told = (
+        "'license' has 'cc-by-5.0', which the Hub does not know: did you mean cc-by-",
+        "'language' has 'English'",
+        "'size_categories' has 'n<2K', which the Hub does not know: did you mean n<1K",
+        "'tags' is [1], not a list of texts",
+        "'pretty_name' is 3, not text",
+        "'annotations_creators' has 'nobody'",
+        "'multilinguality' has 'some'",
+    )
+    assert [each for each in told if not any(each in fault for fault in found)] == []
+    assert len(found) == len(told)
+
+
+def test_what_the_hubs_libraries_cannot_read_is_a_fault(folder):
+    readme(folder, "path: data/test-*", "path: data/test-*\n    more: 1")
+    assert any("the Hub's libraries cannot read its front matter" in each for each in faults(folder))
+
+
+def test_what_the_hub_only_warns_of_is_a_note(folder):
+    readme(folder, "configs:", "license: other\ntask_categories: [image-harmonization]\nconfigs:")
+    verified = verify(folder, published_entries(folder), 4)
+    assert verified.faults == ()
+    first, second = verified.notes
+    assert "'task_categories' has 'image-harmonization', which is none of the Hub's tasks" in first
+    assert "license is 'other': a 'license_name'" in second

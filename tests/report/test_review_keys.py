@@ -48,12 +48,12 @@ def saved(folder: Path) -> Path:
 def test_keys_decide_and_the_queue_goes_on_to_the_next_in_line(page, nasty: str) -> None:
     assert page.value(HERE) == ["pair-0", "candidate 1"]
     assert page.value("document.getElementById('help').open") is True
-    assert "0 of 4 decided" in page.value(TALLY)
+    assert "0 of 4 pairs settled" in page.value(TALLY)
     page.press("a")
     assert page.value(HERE) == [nasty, "candidate 1"]
     page.press("r")
     assert page.value(HERE) == [nasty, "candidate 2"]  # takes the place of the rejected one
-    assert page.value(TALLY) == "2 of 5 decided ✓ 1 ✗ 1"
+    assert page.value(TALLY) == "1 of 4 pairs settled ✓ 1 ✗ 1"  # the goal stays
     page.press("r")
     assert page.value(HERE) == ["pair-2", "candidate 1"]  # the third of the pair failed a gate
     assert page.value(CELLS)[:3] == [
@@ -65,7 +65,7 @@ def test_keys_decide_and_the_queue_goes_on_to_the_next_in_line(page, nasty: str)
     assert page.value(HERE) == [nasty, "candidate 2"]
     assert page.value("document.getElementById('stamp').textContent") == "undecided"
     page.press("u", "u", "u")
-    assert "0 of 4 decided" in page.value(TALLY)
+    assert "0 of 4 pairs settled" in page.value(TALLY)
     assert "Nothing to undo" in page.value(SAID)
 
 
@@ -79,10 +79,10 @@ def test_arrows_walk_and_siblings_are_reached_without_deciding(page, nasty: str)
     page.press("ArrowUp")
     assert page.value(HERE) == ["pair-0", "candidate 2"]
     page.press("x")
-    assert page.value(TALLY) == "3 of 6 decided ✓ 0 ✗ 3"
+    assert page.value(TALLY) == "1 of 4 pairs settled ✓ 0 ✗ 3"
     assert page.value(HERE) == [nasty, "candidate 1"]
     page.press("u")
-    assert "0 of 4 decided" in page.value(TALLY)
+    assert "0 of 4 pairs settled" in page.value(TALLY)
 
 
 def test_decisions_survive_a_reload(page, nasty: str) -> None:
@@ -90,14 +90,14 @@ def test_decisions_survive_a_reload(page, nasty: str) -> None:
     before = page.value(CELLS)
     page.reload()
     page.until("document.documentElement.dataset.ready")
-    assert page.value(TALLY) == "3 of 5 decided ✓ 2 ✗ 1"
+    assert page.value(TALLY) == "2 of 4 pairs settled ✓ 2 ✗ 1"
     assert page.value(CELLS) == before
     assert page.value(HERE) == ["pair-2", "candidate 1"]  # the first that is undecided
-    assert "3 decided before" in page.value(SAID)
+    assert "2 done before" in page.value(SAID)
     page.press("ArrowLeft", "c")
     page.reload()
     page.until("document.documentElement.dataset.ready")
-    assert page.value(TALLY) == "2 of 5 decided ✓ 1 ✗ 1"
+    assert page.value(TALLY) == "1 of 4 pairs settled ✓ 1 ✗ 1"
     assert page.value(HERE) == [nasty, "candidate 2"]
 
 
@@ -142,7 +142,7 @@ def test_the_mouse_decides_too_and_gives_the_keys_back(page) -> None:
     page.click("button[name=accept]")
     page.click("label:has([value=open])")
     page.press("r")
-    assert page.value(TALLY) == "2 of 5 decided ✓ 1 ✗ 1"
+    assert page.value(TALLY) == "1 of 4 pairs settled ✓ 1 ✗ 1"
     page.click(".cell:nth-child(3)")
     assert page.value(HERE)[0] == "pair-3"
 
@@ -151,11 +151,11 @@ def test_keys_can_be_turned_off_and_do_not_disturb_typing(page) -> None:
     page.click("[name=text]")
     page.press("a", "r", "-", "3")
     assert page.value("document.querySelector('[name=text]').value") == "ar-3"
-    assert "0 of 4 decided" in page.value(TALLY)
+    assert "0 of 4 pairs settled" in page.value(TALLY)
     page.press("Escape")
     page.click("#keys")
     page.press("a")
-    assert "0 of 4 decided" in page.value(TALLY)
+    assert "0 of 4 pairs settled" in page.value(TALLY)
 
 
 def test_the_exported_file_is_what_select_applies(page, run: Path, tmp_path: Path, nasty: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonygen.review.access import Door
+from harmonygen.review.access import GuardedApp
 from harmonygen.review.serve import door_of, listening, server_of
 from harmonygen.review.session import Session
 
@@ -35,7 +35,7 @@ def run(made_run: Path, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(run: Path) -> Iterator[tuple[Client, Session, Door]]:
+def serving(run: Path) -> Iterator[tuple[Client, Session, GuardedApp]]:
     session = Session(run)
     session.load()
     with listening(0) as listener:
@@ -52,14 +52,14 @@ def serving(run: Path) -> Iterator[tuple[Client, Session, Door]]:
 
 
 @pytest.fixture
-def served(run: Path) -> Iterator[tuple[Client, Session, Door]]:
+def served(run: Path) -> Iterator[tuple[Client, Session, GuardedApp]]:
     """A server of a run in this process, and a client that has entered."""
     with serving(run) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def looked_at(made_run: Path) -> Iterator[tuple[Client, Session, Door]]:
+def looked_at(made_run: Path) -> Iterator[tuple[Client, Session, GuardedApp]]:
     """As ``served``, for tests that write nothing."""
     with serving(made_run) as found:
         yield found

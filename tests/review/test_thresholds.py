@@ -72,7 +72,7 @@ def test_a_limit_stands_for_each_gate_and_field():
     for limit in LIMITS:
         bad = 0.0 if limit.field == "min_fmse" else worse.get(limit.column)
         changed = values if bad is None else dataclasses.replace(values, **{limit.column: bad})
-        score, gates = (0.5, GateSettings(min_score=0.6)) if bad is None else (0.5, GateSettings())
+        score, gates = (0.5, GateSettings(min_p_composite=0.6)) if bad is None else (0.5, GateSettings())
         assert first_failure(changed, score, gates) == limit.gate
 
 
@@ -108,7 +108,7 @@ def test_examples_lie_on_the_two_sides_of_a_limit_nearest_first(made_run: Path):
 
 
 def test_a_recipe_gives_back_its_numbers_and_refuses_what_is_none(tmp_path: Path, made_run: Path):
-    gates = GateSettings(min_fmse=1e-05, max_fmse=123456.789, min_structure=0.1 + 0.2, min_score=1 / 3)
+    gates = GateSettings(min_fmse=1e-05, max_fmse=123456.789, min_structure=0.1 + 0.2, min_p_composite=1 / 3)
     (tmp_path / "r.toml").write_text(recipe_text("diverse", 3, gates))
     settings = resolve(SelectSettings, str(tmp_path / "r.toml"))
     assert (settings.rule, settings.count, settings.gates) == ("diverse", 3, gates)

@@ -34,7 +34,7 @@ def small(settings_of, monkeypatch) -> Path:
 
 
 def test_everything_that_is_told_is_what_the_run_holds(small: Path, capsys):
-    reselect(small, gates=GateSettings(min_fmse=300, min_score=0.2))
+    reselect(small, gates=GateSettings(min_fmse=300, min_p_composite=0.2))
     run = Run.open(small)
     rows = run.rows().to_pylist()
     pair_id = rows[5]["pair_id"]

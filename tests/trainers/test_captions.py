@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from harmonygen.trainers.captions import described, instruct, notable_parts, words_of
-from harmonygen.trainers.change import ForegroundChange, kelvin_of, measure_foreground_change, warmth_of
+from harmonygen.trainers.captions import described, instruct, words_of
+from harmonygen.trainers.change import ForegroundChange, fit, kelvin_of, measure_foreground_change, warmth_of
+from harmonygen.trainers.notable import notable_parts
 
 COUNT = 200
-SIGNS = {  # verb -> the dimension and sign that it states
-    "darken {it}": ("ev", -1),
-    "brighten {it}": ("ev", 1),
-    "warm {it}": ("kelvin", -1),
-    "cool {it}": ("kelvin", 1),
-    "reduce {its} saturation": ("saturation", -1),
-    "raise {its} saturation": ("saturation", 1),
-    "lower {its} contrast": ("contrast", -1),
-    "raise {its} contrast": ("contrast", 1),
-    "shift {it} toward magenta": ("tint", -1),
-    "shift {it} toward green": ("tint", 1),
+SIGNS = {  # what is said -> the dimension and sign that it states
+    "darker": ("ev", -1),
+    "brighter": ("ev", 1),
+    "warmer": ("kelvin", -1),
+    "cooler": ("kelvin", 1),
+    "less saturation": ("saturation", -1),
+    "more saturation": ("saturation", 1),
+    "less contrast": ("contrast", -1),
+    "more contrast": ("contrast", 1),
+    "more magenta": ("tint", -1),
+    "greener": ("tint", 1),
 }
 
 
@@ -70,7 +73,7 @@ def test_the_words_sign_is_right(measured):
     said = right = whole = silent = 0
     for change, true in measured:
         parts = notable_parts(change)
-        checks = [np.sign(true.get(SIGNS[part.verb][0], 0)) == SIGNS[part.verb][1] for part in parts]
+        checks = [np.sign(true.get(SIGNS[part.sense.more][0], 0)) == SIGNS[part.sense.more][1] for part in parts]
         said, right = said + len(checks), right + sum(checks)
         whole, silent = whole + all(checks), silent + (not checks)
     assert said > 1.2 * COUNT
@@ -102,8 +105,68 @@ def test_the_instruction_leads_back_or_forth():
     for key in "abcdefgh":
         forth, undone = (words_of(change, direction, 3, key).instruction for direction in ("inverse", "harmonize"))
         assert any(word in forth.lower() for word in ("darken", "darker"))
-        assert any(word in undone.lower() for word in ("brighten", "brighter"))
-        assert any(word in undone.lower() for word in ("warm",))
+        assert any(word in undone.lower() for word in ("brighten", "brighter", "dark"))
+        assert any(word in undone.lower() for word in ("warm", "cool"))
+
+
+SPOKEN = {  # words of a sentence -> the dimension and sign that it asks for
+    ("darken", "darker", "bright"): ("ev", -1),
+    ("brighten", "brighter", "dark"): ("ev", 1),
+    ("warm", "warmer", "too cool"): ("kelvin", -1),
+    ("cool", "cooler", "too warm"): ("kelvin", 1),
+    ("reduce saturation", "less saturation", "vivid"): ("saturation", -1),
+    ("raise saturation", "more saturation", "dull"): ("saturation", 1),
+    ("lower contrast", "less contrast", "contrasty"): ("contrast", -1),
+    ("raise contrast", "more contrast", "flat"): ("contrast", 1),
+    ("toward magenta", "more magenta", "green"): ("tint", -1),
+    ("toward green", "greener", "too magenta"): ("tint", 1),
+}
+
+
+def asked_for(sentence):
+    """Return dimension -> sign of what a sentence asks for, by its words alone."""
+    text = sentence.lower().replace(".", "")
+    faults = re.search(r"the foreground is (.*?)(?: for this scene| match| make| fix| bring)", text)
+    text = text.replace(",", "")
+    text = re.sub(r"(raise|reduce|lower) (?:its|the foreground's) ", r"\1 ", text)
+    text = re.sub(r"(raise|reduce|lower) (saturation|contrast)( [^;]*?)? and its ", r"\1 \2\3 and \1 ", text)
+    if faults:
+        named = [re.sub(r".*\btoo ", "too ", each) for each in re.split(r", | and ", faults[1])]
+        words = {word for each in named for word in (each, each.split()[-1])}
+        words -= {"cool", "warm", "magenta"}
+    else:
+        found = re.findall(r"toward \w+|(?:more|less) \w+|(?:raise|reduce|lower) \w+|\w+", text)
+        words = set(found) - {"bright", "dark", "green"}
+    return {(name, sign) for spoken, (name, sign) in SPOKEN.items() if words & set(spoken)}
+
+
+@pytest.mark.parametrize("direction", ["harmonize", "inverse"])
+def test_every_wording_asks_for_what_is_wanted(direction):
+    rng, seen = np.random.default_rng(3), set()
+    for _ in range(400):
+        size = rng.uniform(-1, 1, 5) * [2.5, 3000, 0.7, 0.5, 1.2] * (rng.random(5) < 0.5)
+        change = ForegroundChange(*size.tolist())
+        parts = notable_parts(change)[:3]
+        sentence = instruct(change, direction, rng)
+        if parts:
+            assert asked_for(sentence) == {(part.name, int(np.sign(part.value))) for part in parts}, sentence
+            seen.add(sentence.split()[0])
+    assert {"Make", "Give", "Raise", "Cool"} <= seen
+    assert ("The" in seen) == (direction == "harmonize")
+
+
+def test_less_saturation_is_not_said_where_a_colour_cast_hides_it():
+    """A grey foreground, warmed and then dulled, has more colour than before."""
+    photo = np.asarray(Image.fromarray(data.rocket()).convert("L").convert("RGB").resize((160, 120))).copy()
+    photo[..., 2] = np.minimum(photo[..., 2] + 6, 255)
+    mask = np.zeros((120, 160), bool)
+    mask[20:100, 30:130] = True
+    composite = photo.copy()
+    composite[mask] = applied(photo[mask], 0.3, -2500, -0.4)
+    assert fit(photo[mask][::10], composite[mask][::10])[0][3] < 0  # what was done, in these terms
+    change = measure_foreground_change(photo, composite, mask)
+    assert change.saturation == 0
+    assert (change.ev > 0, change.kelvin < 0) == (True, True)
 
 
 def test_wording_is_drawn_by_seed_and_row():

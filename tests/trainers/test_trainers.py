@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -275,8 +277,32 @@ def test_words_come_from_the_pictures_a_file_or_not_at_all(run, tmp_path):
     assert {text for *_, text in diffsynth(settings.out)} == {"first", *(f"a {name}" for name in ids[1:])}
 
 
+def test_the_command_says_where_it_is_run(run, tmp_path):
+    """Trainers' commands in the trainer's folder; those of plain data name all archives, and run anywhere."""
+    where = {}
+    for trainer in FORMATS:
+        result = export_for(ExportSettings(run=run, trainer=trainer, out=tmp_path / trainer))
+        start = (result.folder / "train.sh").read_text()
+        where[trainer] = result.runs_in
+        assert (f"# Run it in {result.runs_in}.\n" in start) is bool(result.runs_in)
+        assert result.command in start or result.command == f"sh {result.folder / 'train.sh'}"
+    assert {trainer for trainer, place in where.items() if not place} == {"imagefolder", "webdataset", "zip-pairs"}
+    tars = sorted(path.name for path in (tmp_path / "webdataset").glob("*.tar"))
+    first, last = (name.removesuffix(".tar")[-5:] for name in (tars[0], tars[-1]))
+    assert len(tars) == 2
+    assert f"train-{{{first}..{last}}}.tar" in (tmp_path / "webdataset" / "train.sh").read_text()
+
+
+def test_the_command_of_an_image_folder_shows_its_rows(run, tmp_path):
+    pytest.importorskip("datasets")
+    out = export_for(ExportSettings(run=run, trainer="imagefolder", out=tmp_path / "it's out")).folder
+    place = {"PATH": f"{Path(sys.executable).parent}:/bin:/usr/bin", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(["sh", str(out / "train.sh")], env=place, capture_output=True, text=True, check=True)
+    assert "num_rows: 6" in done.stdout
+
+
 def test_what_a_tree_does_not_use_is_refused():
-    with pytest.raises(ValueError, match="--direction belong to --for NAME"):
+    with pytest.raises(ValueError, match="--direction without --for NAME"):
         ExportSettings(direction="inverse")
 
 

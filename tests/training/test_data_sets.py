@@ -42,6 +42,16 @@ def test_a_name_to_exclude_that_is_of_no_photo_is_refused_with_the_nearest(of):
     assert {photo.real_id for photo in (*data.photos, *held_out.photos)} == {"astronaut", "chelsea"}
 
 
+@pytest.mark.parametrize("memory", [4, 0])
+def test_photos_that_grow_are_enlarged_as_asked(of, photo_folder, memory):
+    how = {"resolution": 160, "crop": "square", "photo_memory_gb": memory, "random_flip": False}
+    data, _ = read_samples(of(enlarge="bilinear", **how), quiet)
+    photo = data.photos[0]
+    stored = Image.open(photo_folder / "images" / f"{photo.real_id}.png")
+    assert np.array_equal(photo.image_u8, np.asarray(stored.resize((160, 160), Image.Resampling.BILINEAR)))
+    assert not np.array_equal(photo.image_u8, read_samples(of(**how), quiet)[0].photos[0].image_u8)
+
+
 def test_a_name_of_another_split_may_not_be_excluded(of, photo_folder, tmp_path):
     (kind,) = {pair.subset for pair in read_pairs(photo_folder)}
     listing = tmp_path / "split.csv"

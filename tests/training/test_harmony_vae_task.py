@@ -159,7 +159,7 @@ def test_gradient_checkpointing_gives_the_same_losses(settings, tmp_path):
 def test_what_it_exports_is_a_harmony_vae_that_denoisers_take(settings, tiny_inverse, photo_folder, tmp_path):
     """As ``vae=`` of the inverse training, which saves it in vae/; and put into a checkpoint that was trained apart."""
     folder = train(settings(), quiet).folder
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors", ".md"}
     vae = load_autoencoder(folder)
     assert isinstance(vae, HarmonyVAE)
     inverse = InverseTraining(
@@ -203,3 +203,21 @@ def test_the_autoencoder_compared_with_stays_plain(settings):
     task = HarmonyVaeTask(settings())
     assert type(task.start) is AutoencoderKL
     assert not {id(p) for p in task.start.parameters()} & {id(p) for p in task.module.parameters()}
+
+
+def test_skips_start_at_zero_or_for_the_ablation_at_random(settings, tmp_path):
+    one = batch()
+    plain, drawn = HarmonyVaeTask(settings()), HarmonyVaeTask(settings(skip_init="random"))
+    with torch.no_grad():
+        latents = plain.start.encode(one["composite"]).latent_dist.mode()
+        usual = plain.start.decode(latents).sample
+        assert torch.equal(plain.vae.eval()(latents, one["real"], one["mask"]), usual)
+        assert not torch.allclose(drawn.vae.eval()(latents, one["real"], one["mask"]), usual, atol=0.01)
+    differing = {
+        name for name, value in drawn.vae.state_dict().items() if (value != plain.vae.state_dict()[name]).any()
+    }
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in differing} >= {"add_conv_in", "latent_skip_conv"}
+    assert all("skip_conv" in name or "add_conv_in" in name for name in differing)
+    plain.export(tmp_path / "trained")
+    with pytest.raises(UsageError, match="is a Harmony-VAE with skips: give a plain autoencoder"):
+        HarmonyVaeTask(settings(vae=str(tmp_path / "trained"), skip_init="random"))

@@ -47,6 +47,8 @@ def shrunk(name: str, tiny_sd: Path) -> TrainSettings:
     changes = ["resolution=64", "train_batch_size=2", "gradient_checkpointing=false", "mixed_precision=no"]
     stated = recipes.load(name)
     changes += [f"{key}={tiny_sd}" for key in ("init", "vae") if key in stated]
+    if task_of(name) in ("distill", "light-decoder"):
+        changes += [f"{key}={tiny_sd.parent / 'inverse'}" for key in ("teacher", "vae") if key in stated]
     changes += ["imagenet=false"] if "imagenet" in stated else []
     if "pipeline" in stated:
         changes += [f"pipeline={tiny_sd.parent / 'forward'}", "refiner_resolution=32", "sampling_steps=1"]
@@ -56,16 +58,20 @@ def shrunk(name: str, tiny_sd: Path) -> TrainSettings:
 
 @pytest.fixture(scope="module")
 def forward(tiny_sd) -> Path:
-    """A forward checkpoint beside the tiny Stable Diffusion folder, for the refiner's recipe."""
+    """A forward checkpoint beside the tiny Stable Diffusion folder, for the refiner's recipe.
+
+    An inverse one with a Harmony-VAE lies beside it, for those that distil.
+    """
     from harmonygen.models.denoiser import DenoiserSpec
     from harmonygen.models.harmony_vae import load_autoencoder
     from harmonygen.models.initialise import start_denoiser
 
-    folder = tiny_sd.parent / "forward"
-    start, vae = start_denoiser(str(tiny_sd), {}, "epsilon"), load_autoencoder(tiny_sd / "vae")
-    spec = DenoiserSpec(direction="forward", resolution=64)
-    Denoiser(start.unet, vae, start.scheduler, start.null_embedding, spec).save_pretrained(folder)
-    return folder
+    start, plain = start_denoiser(str(tiny_sd), {}, "epsilon"), load_autoencoder(tiny_sd / "vae")
+    for direction, vae in (("inverse", HarmonyVAE.from_autoencoder(plain, "inverse")), ("forward", plain)):
+        spec = DenoiserSpec(direction=direction, resolution=64)
+        model = Denoiser(start.unet, vae, start.scheduler, start.null_embedding, spec)
+        model.save_pretrained(tiny_sd.parent / direction, torch.float32)
+    return tiny_sd.parent / "forward"
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +84,10 @@ def photos(small_photos, ellipse) -> list[TrainingPhoto]:
 
 def test_the_recipes_are_there():
     sd15 = {f"train/sd15-{name}" for name in ("inverse", "forward", "harmony-vae-forward", "harmony-vae-inverse")}
-    assert {*sd15, "train/sd15-refiner", "train/resnet50-probe"} == set(PAPERS)
+    distilled = {"train/sd15-inverse-distill", "train/sd15-light-decoder"}
+    assert {*sd15, *distilled, "train/sd15-refiner", "train/resnet50-probe"} == set(PAPERS)
     tasks = {"autoencoder", "harmony-vae", "inverse", "forward", "refiner", "direct", "parametric", "classifier"}
-    tasks |= {"parametric-inverse"}
+    tasks |= {"parametric-inverse", "distill", "light-decoder"}
     assert {name.removeprefix("train/smoke-") for name in SMOKE} == tasks == set(TASKS)
 
 
@@ -103,7 +110,7 @@ def test_one_optimiser_step_of_a_papers_recipe(name, tiny_sd, forward, photos):
     assert torch.isfinite(loss)
     moved = [not torch.equal(old, new) for old, new in zip(before, parameters, strict=True)]
     assert any(moved)
-    if task_of(name) in ("inverse", "forward"):
+    if task_of(name) in ("inverse", "forward", "distill"):
         assert all(moved)
     if task_of(name) == "classifier":
         assert sum(parameter.numel() for parameter in parameters) == 2 * 2048 + 2
@@ -163,6 +170,11 @@ def test_the_denoisers_settings_are_the_papers(direction):
     assert "prediction_type" not in settings.model_fields_set  # the folder's scheduler says it
 
 
+@pytest.mark.parametrize("name", PAPERS)
+def test_photos_are_resized_bilinearly_also_where_they_grow(name):
+    assert settings_of(name).enlarge == "bilinear"
+
+
 @pytest.mark.parametrize("direction", ["inverse", "forward"])
 def test_the_harmony_vaes_settings_are_the_papers(direction):
     settings = settings_of(f"train/sd15-harmony-vae-{direction}")
@@ -189,6 +201,12 @@ def test_the_probes_settings_are_the_papers():
     assert settings.max_train_steps == 10 * math.ceil(COMPOSITES / settings.train_batch_size)
 
 
+def test_the_probe_reads_pictures_as_it_was_trained(tmp_path):
+    task = build(settings_of("train/resnet50-probe", "imagenet=false", "depth=resnet18", "resolution=64"), [])
+    task.export(tmp_path)
+    assert HarmonyResNet.from_pretrained(tmp_path).spec.enlarge == "bilinear"
+
+
 # Smoke
 
 
@@ -201,5 +219,6 @@ def test_a_smoke_recipe_runs_from_the_sample_to_a_finished_model(name, tmp_path,
     result = train(settings_of(name, *changes), said.append)
     assert result.steps == 2
     assert all(map(math.isfinite, [*result.losses.values(), *result.validation.values()]))
-    assert {path.suffix for path in result.folder.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    kinds = {path.suffix for path in result.folder.rglob("*") if path.is_file()}
+    assert kinds - {".md"} == {".json", ".safetensors"}  # a Harmony-VAE has a card
     assert (tmp_path / "sheet.png").is_file()

@@ -139,6 +139,15 @@ def test_a_sample_is_the_stored_composite_with_its_photo(stored, tree):
     assert set(met.values()) == {1}
 
 
+@pytest.mark.parametrize(("enlarge", "method"), [("bilinear", "BILINEAR"), ("bicubic", "BICUBIC")])
+def test_pictures_that_grow_are_enlarged_as_asked(stored, tree, enlarge, method):
+    data = stored(tree, crop="square", random_flip=False, resolution=160, enlarge=enlarge)
+    sample, item = data[0], data.composites[data.order(0)]
+    for name, source in (("real", item.photo), ("composite", item.composite)):
+        grown = np.asarray(Image.open(source.path).resize((160, 160), Image.Resampling[method]), dtype=np.float32)
+        assert torch.allclose(sample[name], torch.from_numpy(grown / 127.5 - 1).permute(2, 0, 1), atol=1e-6)
+
+
 def test_sample_i_is_a_function_of_seed_and_i_for_any_number_of_workers(stored, tree):
     data, fresh = stored(tree, seed=3), stored(tree, seed=3)
     backwards = {index: data[index] for index in (30, 7, 0)}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from harmonygen.harmonization.zeroshot.describe import Describer
-    from harmonygen.models.scorer import ClassifierScorer
+    from harmonygen.plugins.load import Judge
 
 
 class SizedEditor(Editing, Protocol):
@@ -55,7 +55,7 @@ class ZeroShotHarmonizer:
         self,
         editor: SizedEditor,
         describer: Describer,
-        scorer: ClassifierScorer,
+        scorer: Judge,
         limits: Limits,
         detail: Detail = "transfer",
     ) -> None:
@@ -98,7 +98,8 @@ class ZeroShotHarmonizer:
             )
         from harmonygen.harmonization.zeroshot.describe import load_describer
         from harmonygen.harmonization.zeroshot.editor import load_editor
-        from harmonygen.models.scorer import ClassifierScorer
+        from harmonygen.models.device import Device
+        from harmonygen.plugins.load import load_judge
 
         describer = load_describer(
             settings.describer,
@@ -112,7 +113,7 @@ class ZeroShotHarmonizer:
             retries=settings.describer_retries,
             subject=settings.prompt_subject,
         )
-        scorer = ClassifierScorer.from_pretrained(settings.classifier, device)
+        scorer = load_judge(settings.classifier, {}, Device.pick(device, "float32", "1"))
         limits = Limits(settings.iterations, settings.alternatives, settings.allow_unchanged)
         return cls(load_editor(name, device, dtype, settings), describer, scorer, limits, detail)
 

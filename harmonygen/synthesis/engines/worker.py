@@ -9,7 +9,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonygen.errors import CheckpointError
+from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.models.installed import runtime_version
 from harmonygen.records import Pair
 from harmonygen.storage.remote import Remote
 from harmonygen.storage.shards import Shard, make_folder, remove_strays, strays
@@ -30,6 +31,7 @@ class ShardJob:
     plan_digest: str
     run_columns: dict[str, str]
     classifier_digest: str
+    runtime: str = ""
 
 
 def job_of(context: ShardContext) -> ShardJob:
@@ -40,6 +42,7 @@ def job_of(context: ShardContext) -> ShardJob:
         context.plan_digest,
         context.run_columns,
         getattr(context.scorer, "digest", ""),
+        runtime_version(context.settings.runtime),
     )
 
 
@@ -48,16 +51,18 @@ def build_context(job: ShardJob, device: str) -> ShardContext:
 
     Raises:
         CheckpointError: they are not those that the run was planned with.
-        UsageError: the device or the weights are not there.
+        UsageError: the device or the weights are not there, or the runtime is of another version.
     """
     from harmonygen.models.device import pick_device
     from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
 
     settings = job.settings
     device = pick_device(device)
+    if (runtime := runtime_version(settings.runtime)) != job.runtime:
+        raise UsageError(f"a worker has {runtime}, the run was planned with {job.runtime}: install the same everywhere")
     generator, scorer = load_generator(settings, job.pairs, device), load_scorer(settings, device)
-    _same_weights(settings.model, generator.digest, job.run_columns["model_digest"])
-    _same_weights(settings.classifier, scorer.digest, job.classifier_digest)
+    _same_weights(settings.weights, generator.digest, job.run_columns["model_digest"])
+    _same_weights(", ".join(settings.judge) or settings.classifier, scorer.digest, job.classifier_digest)
     sizing = sizing_of(settings, generator)
     return ShardContext(settings, job.plan_digest, job.run_columns, sizing, job.pairs, generator, scorer)
 

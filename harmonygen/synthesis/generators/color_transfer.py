@@ -17,6 +17,7 @@ from harmonygen.recipes import nearest
 from harmonygen.recolor import METHODS, transfer_foreground
 from harmonygen.records import Candidate, Pair
 from harmonygen.seeds import numpy_rng
+from harmonygen.synthesis.settings import CandidateSettings
 
 _CACHED_REFERENCES = 64
 _REFERENCE_SIDE = 512
@@ -119,3 +120,8 @@ class ColorTransferGenerator:
         step = max(1, min(mask.shape) // _REFERENCE_SIDE)
         image, mask = decoded.image_u8[::step, ::step], mask[::step, ::step]
         return (image, mask) if mask.any() else None
+
+
+def make_color_transfer(run: CandidateSettings, pairs: Sequence[Pair]) -> ColorTransferGenerator:
+    """Build the generator that a run's settings describe."""
+    return ColorTransferGenerator(pairs, run.methods, run.seed, run.references == "subset")

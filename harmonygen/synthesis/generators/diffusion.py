@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.device import Device, Sampling
+from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail
+from harmonygen.synthesis.settings import CandidateSettings
 
 _THREADS = 2
-_FIVE_STEPS = Sampling(steps=5)
 
 
 class DiffusionGenerator:
@@ -31,7 +32,7 @@ class DiffusionGenerator:
         self,
         model: Denoiser,
         digest: str = "",
-        sampling: Sampling = _FIVE_STEPS,
+        sampling: Sampling = AS_STATED,
         batch: int = 16,
         detail: Detail = "transfer",
         decoded: Decoded = "foreground",
@@ -51,8 +52,10 @@ class DiffusionGenerator:
     ) -> DiffusionGenerator:
         """Load ``starter`` or a checkpoint folder of an inverse model."""
         folder = locate(name, "inverse")
-        model = Denoiser.from_pretrained(folder, "inverse", device.name, device.dtype)
-        return cls(model, weights_digest(folder), sampling, device.batch, detail, decoded)
+        model, digest = Denoiser.from_pretrained(folder, "inverse", device.name, device.dtype), weights_digest(folder)
+        if device.runtime:
+            run_denoiser(model, digest, device.runtime)
+        return cls(model, digest, sampling, device.batch, detail, decoded)
 
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite per candidate, at the photo's output size."""
@@ -66,3 +69,13 @@ class DiffusionGenerator:
             return lambda picture01: paste(to_u8(picture01), photo.image_u8, photo.mask)
         how = self.draw.model.spec.transfer
         return DetailTransfer(photo.low_u8 / np.float32(255), photo.image_u8, photo.mask, how)
+
+
+def make_diffusion(run: CandidateSettings, device: Device) -> DiffusionGenerator:
+    """Load the generator that a run's settings name, compiled if they ask for it."""
+    keep_memory()
+    sampling = Sampling(run.steps, posterior=run.posterior)
+    generator = DiffusionGenerator.from_pretrained(run.model, device, sampling, run.detail, run.decoded)
+    if run.compile:
+        generator.draw.model.compile()
+    return generator

@@ -12,6 +12,7 @@ from harmonygen.pictures.photo import Photo
 from harmonygen.recolor import identity_lut, lut_foreground, random_lut, read_cube
 from harmonygen.records import Candidate
 from harmonygen.seeds import digest_of_bytes
+from harmonygen.synthesis.settings import CandidateSettings
 
 
 class LutGenerator:
@@ -38,3 +39,8 @@ class LutGenerator:
         strength = 1.0 if candidate.k < len(self.cubes) else float(rng.uniform(0.4, 0.95))
         identity = identity_lut(lut.shape[0])
         return identity + strength * (lut - identity)
+
+
+def make_lut(run: CandidateSettings) -> LutGenerator:
+    """Build the generator that a run's settings describe."""
+    return LutGenerator(run.cube)

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from harmonygen.models.checkpoints import locate, weights_digest
+from harmonygen.models.device import Device
 from harmonygen.models.parametric_inverse import ParametricInverseNet
 from harmonygen.pictures.images import ImageU8
 from harmonygen.pictures.photo import Photo
 from harmonygen.recolor.cubic import cubic_u8
 from harmonygen.records import Candidate
+from harmonygen.synthesis.settings import CandidateSettings
 
 
 class ParametricGenerator:
@@ -42,3 +44,8 @@ class ParametricGenerator:
             composite = photo.image_u8.copy()
             composite[photo.mask] = cubic_u8(drawn.coefficients, foreground)
             yield composite
+
+
+def make_parametric(run: CandidateSettings, device: Device) -> ParametricGenerator:
+    """Load the generator that a run's settings name."""
+    return ParametricGenerator.from_pretrained(run.model, device.name)

@@ -58,4 +58,4 @@ def commands(export: Export) -> Sequence[str]:
     return [f"python run.py {shlex.quote(export.at(CONFIG))}"]
 
 
-FORMAT = Format(PLACES, configs, commands)
+FORMAT = Format(PLACES, configs, commands, runs_in="ai-toolkit's folder")

@@ -5,6 +5,8 @@ Members have no time of their own, so that the same rows give the same bytes.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 from harmonygen.trainers.formats.shape import Export, Format
@@ -18,8 +20,9 @@ def configs(export: Export) -> Mapping[str, str]:
 
 
 def _webdataset(export: Export) -> Sequence[str]:
-    parts = "'composite.png', 'real.jpg;real.png', 'mask.png', 'json'"
-    return [f"# webdataset.WebDataset({export.at('train-{00000..N}.tar')!r}).decode('pil').to_tuple({parts})"]
+    names = f"train-{{00000..{export.parts - 1:05d}}}.tar" if export.parts > 1 else "train-00000.tar"
+    rows = f'webdataset.WebDataset({json.dumps(export.at(names))}, shardshuffle=False).decode("pil")'
+    return [f"python -c {shlex.quote(f'import webdataset; print(next(iter({rows})))')}"]
 
 
 def _zip(export: Export) -> Sequence[str]:

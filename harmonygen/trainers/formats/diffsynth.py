@@ -55,4 +55,5 @@ def commands(export: Export) -> Sequence[str]:
     return [start]
 
 
-FORMAT = Format(PLACES, configs, commands, RowTable("metadata.csv", line, _csv([*COLUMNS, "prompt"])))
+_TABLE = RowTable("metadata.csv", line, _csv([*COLUMNS, "prompt"]))
+FORMAT = Format(PLACES, configs, commands, _TABLE, runs_in="DiffSynth-Studio's folder")

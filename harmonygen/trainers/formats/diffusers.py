@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from harmonygen.trainers.formats.shape import Export, Format, Record, RowTable, command
 
+SCRIPTS = "a checkout of diffusers (which has examples/)"
 FIGURES = ("change", "ev", "kelvin", "saturation", "contrast", "tint", "pair_id", "real_id", "k", "seed", "p_composite")
 
 
-def image_folder(columns: Mapping[str, str], text: str, commands: Callable[[Export], Sequence[str]]) -> Format:
+def image_folder(
+    columns: Mapping[str, str], text: str, commands: Callable[[Export], Sequence[str]], runs_in: str = SCRIPTS
+) -> Format:
     """Return the format of an image folder: ``columns`` are those of the roles, ``text`` is the caption's."""
     places = {role: f"train/{column}/{{key}}" for role, column in columns.items()}
     places["mask"] += ".png"
@@ -27,7 +30,7 @@ def image_folder(columns: Mapping[str, str], text: str, commands: Callable[[Expo
         row = {**files, text: record["text"], **{name: record[name] for name in FIGURES}}
         return json.dumps(row, ensure_ascii=False) + "\n"
 
-    return Format(places, lambda _: {}, commands, RowTable("train/metadata.jsonl", line))
+    return Format(places, lambda _: {}, commands, RowTable("train/metadata.jsonl", line), runs_in=runs_in)
 
 
 def _instruct_pix2pix(export: Export) -> Sequence[str]:
@@ -97,7 +100,7 @@ def _controlnet(export: Export) -> Sequence[str]:
 
 
 def _load(export: Export) -> Sequence[str]:
-    code = f'import datasets; print(datasets.load_dataset("imagefolder", data_dir={export.at("")!r}))'
+    code = f'import datasets; print(datasets.load_dataset("imagefolder", data_dir={json.dumps(export.at(""))}))'
     return [f"python -c {shlex.quote(code)}"]
 
 
@@ -106,4 +109,4 @@ INSTRUCT_PIX2PIX = image_folder(
 )
 KONTEXT = image_folder({"target": "image", "source": "cond_image", "mask": "mask"}, "caption", _kontext)
 CONTROLNET = image_folder({"target": "image", "source": "conditioning_image", "mask": "mask"}, "text", _controlnet)
-IMAGEFOLDER = image_folder({"composite": "composite", "real": "real", "mask": "mask"}, "instruction", _load)
+IMAGEFOLDER = image_folder({"composite": "composite", "real": "real", "mask": "mask"}, "instruction", _load, "")

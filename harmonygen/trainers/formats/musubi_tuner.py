@@ -70,4 +70,4 @@ def commands(export: Export) -> Sequence[str]:
     ]
 
 
-FORMAT = Format(PLACES, configs, commands)
+FORMAT = Format(PLACES, configs, commands, runs_in="musubi-tuner's folder, with DIT, VAE and TEXT_ENCODER set")

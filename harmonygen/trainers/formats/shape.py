@@ -32,11 +32,17 @@ class RowTable:
 
 @dataclass(frozen=True)
 class Export:
-    """What configs and commands are made for: the root (absolute), whether composites are the source, the rows."""
+    """What configs and commands are made for: the root (absolute), whether composites are the source, rows, archives.
+
+    ``parts`` is the number of archives of a format that packs a shard's rows into one. With ``preferences``, a row's
+    target is the composite that is preferred to its source.
+    """
 
     root: Path
     harmonize: bool
     rows: int
+    parts: int = 1
+    preferences: bool = False
 
     def at(self, name: str) -> str:
         """Return the absolute path of a file or folder in the root."""
@@ -47,8 +53,9 @@ class Export:
 class Format:
     """How a trainer wants its data.
 
-    ``configs`` makes the trainer's own config files, ``commands`` the lines of ``train.sh``. ``alike`` says what has to
-    have one suffix in all rows: nothing, the photos, or photos and composites.
+    ``configs`` makes the trainer's own config files, ``commands`` the lines of ``train.sh``, which are run in
+    ``runs_in``, a place in words; where that is empty they start no trainer but show what was written. ``alike`` says
+    what has to have one suffix in all rows: nothing, the photos, or photos and composites.
     """
 
     places: Places
@@ -57,6 +64,7 @@ class Format:
     table: RowTable | None = None
     alike: Alike = ""
     pack: Pack = "folder"
+    runs_in: str = ""
 
 
 def command(*words: str | int | float, **options: str | int | float) -> str:

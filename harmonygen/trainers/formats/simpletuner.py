@@ -1,6 +1,7 @@
 """SimpleTuner: an image set with a reference set and a mask set of the same file names; also its masked Flow-DPO.
 
-Flow-DPO prefers the photo to the composite, inside the mask: it has configs where the target is the photo.
+Flow-DPO prefers the photo to the composite, inside the mask: it has configs where the target is the photo. Of an
+export of preferences, the target is the preferred composite, the reference the rejected one, and Flow-DPO is all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ DPO_BACKENDS, DPO_CONFIG = "multidatabackend-dpo.json", "config-dpo.json"
 PLACES = {"target": "target/{key}", "text": "target/{key}.txt", "source": "reference/{key}", "mask": "mask/{key}.png"}
 _CAPTIONS = {"caption_strategy": "textfile"}
 _PREFERENCE = {"caption_strategy": "instanceprompt", "instance_prompt": "a photo whose foreground fits its background"}
+_OF_COMPOSITES = {**_PREFERENCE, "instance_prompt": "a photo whose foreground does not fit its background"}
 _DPO = {
     "distillation_method": "flow_dpo",
     "distillation_config": {
@@ -34,11 +36,14 @@ _DPO = {
 
 
 def configs(export: Export) -> Mapping[str, str]:
-    """Return the backends and the config of an edit LoRA, and those of masked Flow-DPO."""
+    """Return the backends and the config of an edit LoRA, and those of masked Flow-DPO; of preferences, these alone."""
     edit = _config(export, BACKENDS, "output", {"model_flavour": "kontext"})
     made = {BACKENDS: _dumped(_backends(export, "edit", _CAPTIONS)), CONFIG: _dumped(edit)}
-    if export.harmonize:
-        made[DPO_BACKENDS] = _dumped(_backends(export, "preference", _PREFERENCE))
+    if export.preferences:
+        made = {}
+    if export.harmonize or export.preferences:
+        prompt = _OF_COMPOSITES if export.preferences else _PREFERENCE
+        made[DPO_BACKENDS] = _dumped(_backends(export, "preference", prompt))
         made[DPO_CONFIG] = _dumped(_config(export, DPO_BACKENDS, "output-dpo", _DPO))
     return made
 
@@ -104,6 +109,8 @@ def _dumped(value: Any) -> str:
 def commands(export: Export) -> Sequence[str]:
     """Return the line that starts it, and that of Flow-DPO as a comment; CONFIG_PATH lacks its ``.json``."""
     edit, preference = (_start(export.at(name).removesuffix(".json")) for name in (CONFIG, DPO_CONFIG))
+    if export.preferences:
+        return [preference]
     return [edit, f"# masked Flow-DPO instead: {preference}"] if export.harmonize else [edit]
 
 
@@ -111,4 +118,4 @@ def _start(config: str) -> str:
     return f"CONFIG_BACKEND=json CONFIG_PATH={shlex.quote(config)} simpletuner train"
 
 
-FORMAT = Format(PLACES, configs, commands, alike="pictures")
+FORMAT = Format(PLACES, configs, commands, alike="pictures", runs_in="a shell where SimpleTuner is installed")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from harmonygen.errors import TooManyBadInputsError, UsageError
 from harmonygen.harmonization.harmonize import harmonize
-from harmonygen.harmonization.load import load_harmonizer
+from harmonygen.harmonization.load import Chosen, load_harmonizer
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.harmonization.zeroshot import editor as editors
 from harmonygen.models.device import Device
@@ -292,4 +292,4 @@ def test_the_untouched_composite_comes_back_whole_where_that_is_allowed(one, mon
 
 def test_the_method_runs_in_harmonize_alone():
     with pytest.raises(UsageError, match="harmonize first, then work on its folder"):
-        load_harmonizer("zero-shot", "a-folder", None, Device.pick("cpu"))
+        load_harmonizer("zero-shot", Chosen("a-folder"), Device.pick("cpu"))

@@ -80,8 +80,8 @@ def killer():
 
     def watch(out: Path, pattern: str, times: int) -> None:
         while not ended.is_set() and len(killed) < times:
-            for path in (out / "candidates").glob(f".{pattern}.*.tmp"):
-                worker = int(re.search(r"\.(\d+)\.tmp$", path.name)[1])
+            for path in (out / "candidates").glob(f".{pattern}.*.hg-tmp"):
+                worker = int(re.search(r"\.(\d+)\.hg-tmp$", path.name)[1])
                 if worker not in killed and worker != os.getpid():
                     os.kill(worker, signal.SIGKILL)
                     killed.append(worker)
@@ -112,7 +112,7 @@ def test_outputs_are_those_of_the_local_engine_bit_for_bit(on_ray, settings_of, 
     result = synthesize(on_ray(generator="color-transfer"), progress=lambda *counts: done.append(counts))
     synthesize(settings_of(generator="color-transfer", k=K))
     assert result.summary["candidates"] == 6 * K
-    assert done == [(2, 6), (4, 6), (6, 6)]
+    assert done == [(0, 6), (2, 6), (4, 6), (6, 6)]
     nothing_lost_nothing_twice(rows_of(result.out), rows_of(settings_of().out))
 
 
@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_is_replaced(on_ray, settings_of, rows_of, kille
     assert synthesize(settings).shards_run == 6
     assert len(killed) == 2
     assert capsys.readouterr().out == ""
-    assert not list(settings.out.rglob("*.tmp"))
+    assert not list(settings.out.rglob("*.hg-tmp"))
     synthesize(settings_of(k=K))
     nothing_lost_nothing_twice(rows_of(settings.out), rows_of(settings_of().out))
 
@@ -154,7 +154,7 @@ def test_the_command_killed_and_repeated_loses_nothing(on_ray, settings_of, rows
 @needs_ray
 def test_ctrl_c_ends_a_ray_of_the_runs_own(settings_of, own_token):
     """And what the command says on stdout is its one JSON object."""
-    settings = settings_of(shard_size=1, k=1500, workers=1)
+    settings = settings_of(shard_size=1, k=1000, workers=1)
     process = start(settings, "--json")
     try:
         wait_for_shards(process, settings.out, 1)
@@ -269,3 +269,38 @@ def test_a_worker_that_is_not_where_the_run_is_says_so(settings_of, tmp_path, fa
     worker = engine.Worker(job, settings.out, tmp_path / "missing", harmonygen.__version__)
     worker.ready()
     assert worker.context.plan_digest == job.plan_digest
+
+
+@needs_ray
+def test_a_plug_in_and_several_judges_are_found_by_the_workers(on_ray, settings_of, rows_of, tmp_path, monkeypatch):
+    """The command's folder is the workers': a module there is imported by its name."""
+    (tmp_path / "ray_plugin.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    made = {
+        "generator": "ray_plugin:generate",
+        "classifier": "starter",
+        "judge": ("starter", "ray_plugin:judge"),
+        "k": 2,
+    }
+    try:
+        there = synthesize(on_ray(**made))
+        synthesize(settings_of(**made))
+        assert rows_of(there.out) == rows_of(settings_of().out)
+        assert list(there.summary["judges"]) == ["starter", "ray_plugin"]
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(str(tmp_path))
+        sys.modules.pop("ray_plugin", None)
+
+
+PLUGIN = """
+import numpy as np
+
+def generate(photo, candidates):
+    for candidate in candidates:
+        light = 1 + 0.5 * np.random.default_rng(candidate.seed).uniform(-1, 1, 3)
+        yield np.clip(photo.image_u8 * light, 0, 255).astype(np.uint8)
+
+def judge(composites, mask):
+    return [float(each[mask].mean() / 255) for each in composites]
+"""

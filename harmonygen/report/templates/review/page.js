@@ -37,7 +37,10 @@ const wanted = () => {
   };
 };
 
+// Candidates count when all are reviewed, else pairs: a pair whose candidate was rejected is open until one is accepted
+// or none is left, so the goal stays the same.
 const tally = () => {
+  const whole = field("scope").value === "all";
   let all = 0, accepted = 0, rejected = 0;
   for (const made of candidates) {
     if (!inScope(made)) continue;
@@ -46,13 +49,20 @@ const tally = () => {
     accepted += verdict === "accept";
     rejected += verdict === "reject";
   }
-  const decided = accepted + rejected, meter = byId("meter");
-  byId("tally").innerHTML = `<b>${count(decided)}</b> of ${count(all)} decided <span class="accept">✓ ${count(accepted)}</span> <span class="reject">✗ ${count(rejected)}</span>`;
+  let decided = accepted + rejected;
+  if (!whole) {
+    const chosen = [...standing.values()];
+    all = chosen.length;
+    decided = chosen.filter(made => [...made].every(verdictOf)).length;
+  }
+  const what = whole ? "decided" : "pairs settled", meter = byId("meter");
+  byId("tally").innerHTML = `<b>${count(decided)}</b> of ${count(all)} ${what} <span class="accept">✓ ${count(accepted)}</span> <span class="reject">✗ ${count(rejected)}</span>`;
   meter.setAttribute("aria-valuemax", all);
   meter.setAttribute("aria-valuenow", decided);
-  meter.setAttribute("aria-valuetext", `${decided} of ${all} decided, ${accepted} accepted, ${rejected} rejected`);
-  meter.children[0].style.width = `${all ? 100 * accepted / all : 0}%`;
-  meter.children[1].style.width = `${all ? 100 * rejected / all : 0}%`;
+  meter.setAttribute("aria-valuetext", `${decided} of ${all} ${what}, ${accepted} accepted, ${rejected} rejected`);
+  const share = accepted + rejected ? accepted / (accepted + rejected) : 0, done = all ? 100 * decided / all : 0;
+  meter.children[0].style.width = `${done * share}%`;
+  meter.children[1].style.width = `${done * (1 - share)}%`;
   document.title = `${decided}/${all} ${run.folder} – harmonygen review`;
   return { all, decided };
 };
@@ -122,7 +132,7 @@ const decide = verdict => {
 const advance = made => {
   refilter();
   const { all, decided } = go(openAfter(made) || after(made) || made);
-  if (all && decided === all) say(`All ${count(all)} are decided. Press E to export decisions.json.`, "accept");
+  if (all && decided === all) say(`All ${count(all)} are done. Press E to export decisions.json.`, "accept");
 };
 const rejectPair = () => {
   if (!current) return;
@@ -236,7 +246,7 @@ refilter();
 current = items.find(made => !verdictOf(made)) || items[0] || null;
 const { decided } = refresh();
 histogram();
-if (decided && resumed) say(`Welcome back: ${count(decided)} decided before.`);
+if (decided && resumed) say(`Welcome back: ${count(decided)} done before.`);
 if (!saved) say("This browser does not let the page keep decisions: export them before you leave.", "bad");
 const ready = async () => {
   await stage.painted();

@@ -1,0 +1,44 @@
+"""`harmonygen check-plugin`: whether a generator, judge or harmonizer keeps its contract."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from harmonygen.conformance.settings import CheckPluginSettings
+from harmonygen_cli.from_settings import Typed, command
+
+Plugin = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="Plug-in to check, by name or as module:attribute. Without one: list them."),
+]
+
+
+@command(CheckPluginSettings)
+def check_plugin(typed: Typed[CheckPluginSettings], plugin: Plugin = None) -> None:
+    """Check that a generator, judge or harmonizer keeps its contract, on a few photos.
+
+    Example: `harmonygen check-plugin color-jitter --k 8`
+
+    Ends with exit code 1 if a check fails.
+    """
+    settings, reporter = typed.settings(plugin=plugin), typed.reporter
+    from harmonygen.conformance import check
+    from harmonygen.errors import PluginError
+
+    if settings.plugin is None:
+        known = check.known_plugins()
+        reporter.table("plug-ins", ["kind", "name", "where", "package"], [[*each.values()] for each in known])
+        reporter.result({"plugins": known})
+        return
+    with reporter.progress("check-plugin", "suites") as progress:
+        found = check.check_plugin(settings, progress)
+    rows = [[each.kind, each.check, each.state, each.found] for each in found.verdicts]
+    reporter.table(f"check-plugin: {found.plugin}", ["kind", "check", "", "found"], rows)
+    counts = {"passed": sum(each.state == "ok" for each in found.verdicts), "failed": len(found.failed)}
+    reporter.result({"plugin": found.plugin, **counts, "checks": [asdict(each) for each in found.verdicts]})
+    if found.failed:
+        reporter.fault(f"{found.plugin} fails {len(found.failed)} of {len(found.verdicts)} checks")
+        raise typer.Exit(PluginError.exit_code)

@@ -1,0 +1,80 @@
+"""What a segmenter returns, and how any array that one may return is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from harmonygen.pictures.images import ImageU8, Mask
+
+Layers = npt.NDArray[np.float32]
+
+CUT = 0.5
+"""Probability from which a pixel is foreground."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What was found in a photo.
+
+    ``layers`` (N, h, w) float32 in [0, 1] are probabilities, at any size; they cover the whole photo. If
+    ``told_apart``, each is one person or object, and N is 0 if there is none. Else there is one layer for everything.
+    ``count`` is how many were seen, which is more than N where two touch. ``note`` says why nothing was found.
+    """
+
+    layers: Layers
+    told_apart: bool
+    count: int = 0
+    note: str = ""
+
+    def masks(self, height: int, width: int) -> Mask:
+        """Return the layers (N, height, width) as masks, cut at :data:`CUT`."""
+        masks = [enlarge_probability(layer, height, width) >= CUT for layer in self.layers]
+        return np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool)
+
+
+Segmenter = Callable[[ImageU8], Any]
+"""``(H, W, 3) uint8 ->`` a :class:`Segmented`, or an array that :func:`read_layers` takes."""
+
+
+def enlarge_probability(layer: Layers, height: int, width: int) -> Layers:
+    """Return probabilities (h, w) at (height, width), bilinearly."""
+    if layer.shape == (height, width):
+        return layer
+    image = Image.fromarray(np.ascontiguousarray(layer, dtype=np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def read_layers(value: Any) -> Segmented:
+    """Return what a segmenter of others gave as :class:`Segmented`.
+
+    ``value`` is (h, w), one map for the whole foreground, or (N, h, w), one map for each person or object; bool, uint8
+    with 255 as 1, or floats in [0, 1]. It may have any size: it is stretched over the photo.
+
+    Raises:
+        ValueError: it is of another shape or type, or its values are not finite or not in [0, 1].
+
+    >>> read_layers(np.array([[True, False]])).layers.tolist()
+    [[[1.0, 0.0]]]
+    """
+    if isinstance(value, Segmented):
+        return value
+    plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    if plain.ndim not in (2, 3) or 0 in plain.shape[-2:]:
+        raise ValueError(f"an array {plain.shape} came: (h, w), or (N, h, w) with one map for each object, is needed")
+    if plain.dtype == np.uint8:
+        layers = plain.astype(np.float32) / np.float32(255)
+    elif plain.dtype == np.bool_ or np.issubdtype(plain.dtype, np.floating):
+        layers = plain.astype(np.float32)
+    else:
+        raise ValueError(f"an array of {plain.dtype} came: bool, uint8, or floats in [0, 1] are needed")
+    if layers.size and not (np.isfinite(layers).all() and layers.min() >= 0 and layers.max() <= 1):
+        raise ValueError(
+            f"values from {float(layers.min()):g} to {float(layers.max()):g} came: probabilities in [0, 1] are needed"
+        )
+    return Segmented(layers if layers.ndim == 3 else layers[None], plain.ndim == 3, len(layers) * (plain.ndim == 3))

@@ -1,0 +1,124 @@
+"""An image-text-to-text model as a judge, on a tiny random Llava of the real classes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from harmonygen.adapters.calibrate import calibrate, fit_calibration
+from harmonygen.adapters.language_judge import make_language_judge
+from harmonygen.errors import CheckpointError, UsageError
+from harmonygen.models.device import Device
+from harmonygen.synthesis.synthesize import synthesize
+
+CPU = Device.pick("cpu")
+TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %} it{% endif %}"
+)
+
+
+def write(folder, answers=("Yes", "No")):
+    words = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "it", "light", *answers]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
+        tokenizer=fast,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=TEMPLATE,
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    vision = CLIPVisionConfig(**small, num_hidden_layers=2, image_size=16, patch_size=8)
+    text = LlamaConfig(**small, vocab_size=len(words), num_hidden_layers=1, max_position_embeddings=1024)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=words.index("<image>"))
+    )
+    for parameter in model.parameters():  # the small initial weights would give every picture nearly one answer
+        parameter.data *= 4
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("judge"))
+
+
+def test_scores_are_of_each_picture_alone(folder, make_photo):
+    judge = make_language_judge(str(folder), device=CPU)
+    photo = make_photo(resolution=32, multiple=8)
+    composites = [photo.image_u8, photo.image_u8 // 2, 255 - photo.image_u8]
+    scores = judge(composites, photo.mask)
+    assert all(0 <= score <= 1 for score in scores)
+    assert len(set(scores)) == 3
+    assert judge(composites[::-1], photo.mask) == scores[::-1]
+    assert judge(composites[:1], ~photo.mask) != scores[:1]
+
+
+def test_a_calibration_moves_the_probabilities_and_not_their_order(folder, make_photo, tmp_path):
+    photo = make_photo(resolution=32, multiple=8)
+    composites = [photo.image_u8, photo.image_u8 // 2, 255 - photo.image_u8]
+    plain = make_language_judge(str(folder), device=CPU)(composites, photo.mask)
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"scale": 0.5, "offset": 1.0}))
+    moved = make_language_judge(str(folder), calibration=file, device=CPU)(composites, photo.mask)
+    assert np.argsort(plain).tolist() == np.argsort(moved).tolist()
+    assert moved != plain
+
+
+def test_a_calibration_is_fitted_on_pairs(folder, finished_run):
+    found = calibrate(make_language_judge(str(folder), device=CPU), str(finished_run), limit=6)
+    assert found["composites"] == found["reals"] == 6
+    assert 0 <= found["auc"] <= 1
+
+
+def test_a_fit_knows_probabilities_that_were_drawn():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 3, 4000)
+    composite = rng.uniform(size=4000) < 1 / (1 + np.exp(-(0.7 * margins - 0.5)))
+    found = fit_calibration(margins[composite].tolist(), margins[~composite].tolist())
+    assert (found["scale"], found["offset"]) == pytest.approx((0.7, -0.5), abs=0.1)
+
+
+def test_a_run_is_judged_by_it(folder, settings_of):
+    result = synthesize(settings_of(classifier=f"language-model:{folder}", k=2, limit=2))
+    assert result.summary["kept"] == 4
+
+
+def test_what_cannot_judge_is_refused(folder, tmp_path):
+    with pytest.raises(CheckpointError, match="does not know the word 'yes'"):
+        make_language_judge(str(write(tmp_path / "silent", ("good", "bad"))), device=CPU)
+    with pytest.raises(CheckpointError, match="image-text-to-text"):
+        make_language_judge(str(tmp_path), device=CPU)
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(UsageError, match="is no calibration"):
+        make_language_judge(str(folder), calibration=tmp_path / "c.json", device=CPU)
+    with pytest.raises(UsageError, match="two composites"):
+        fit_calibration([1.0], [1.0, 2.0])

@@ -1,0 +1,1 @@
+"""Stands for a model script, which the trainer loads by its path."""
