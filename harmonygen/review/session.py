@@ -19,7 +19,7 @@ import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.review.agreement import agreements
 from harmonygen.review.column_store import columns_of, stored_columns
-from harmonygen.review.columns import NUMBERS, SHIFT, Bools, Columns, read_columns_of
+from harmonygen.review.columns import SHIFT, Bools, Columns, read_columns_of
 from harmonygen.review.ledger import Desk
 from harmonygen.review.pictures import Pictures
 from harmonygen.review.query import Query, mask_of, order_of
@@ -184,7 +184,7 @@ class Session:
             "tags": own["tags"],
             "comment": own["comment"],
             "others": said,
-            **{name: _number(columns.values[name][row]) for name in (*NUMBERS, *SHIFT)},
+            **{name: _number(columns.values[name][row]) for name in (*columns.numbers, *SHIFT)},
         }
 
     def agreement(self) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ const tiles = (list, rows, word) => list.replaceChildren(...(rows.length ? rows.
   return link;
 }) : [make("span", { className: "legend" }, `No candidate lies just ${word}.`)]));
 const load = async card => {
-  card.drawn = await get(`/api/limits/curve/${card.limit.field}?${query()}`);
+  card.drawn = await get(`/api/limits/curve?gate=${encodeURIComponent(card.limit.gate)}&${query()}`);
   drawCurve(card);
   tiles(card.inside9, card.drawn.inside, "inside");
   tiles(card.outside9, card.drawn.outside, "outside");
@@ -70,7 +70,7 @@ const follow = async () => {
 const set = (card, value) => {
   if (!Number.isFinite(value)) return;
   values.set(card.limit.field, within(card.limit, value));
-  drawCurve(card);
+  for (const each of cards.values()) if (each.limit.field === card.limit.field) drawCurve(each);
   follow().catch(error => { byId("used").textContent = error.message; });
 };
 const cardOf = limit => {
@@ -109,7 +109,7 @@ export const showLimits = async () => {
   sums = facts;
   for (const limit of facts.limits) if (!values.has(limit.field)) values.set(limit.field, limit.value);
   cards.clear();
-  for (const limit of facts.limits) cards.set(limit.field, cardOf(limit));
+  for (const limit of facts.limits) cards.set(limit.gate, cardOf(limit));
   page.replaceChildren(
     make("div", { className: "bar" },
       make("div", {}, make("p", { id: "sums", "aria-live": "polite" }), make("p", { id: "change", className: "legend" })),
