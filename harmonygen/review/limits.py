@@ -13,7 +13,6 @@ from harmonygen.review.session import Session
 from harmonygen.review.thresholds import Bounds, Counts, passing
 from harmonygen.runs.review_log import REVIEW
 from harmonygen.storage.shards import make_folder, write_bytes
-from harmonygen.synthesis.settings import GateSettings
 
 RECIPE = "thresholds.toml"
 
@@ -44,8 +43,7 @@ def bounds_of(session: Session, given: Mapping[str, str]) -> Bounds:
     Raises:
         UsageError: an unknown limit, or one out of its range.
     """
-    held = GateSettings.model_validate(session.run.selection["gates"])
-    return thresholds.bounds_from(given, Bounds(held, session.desk.applied.combining))
+    return thresholds.bounds_from(given, thresholds.bounds_in_force(session.run.selection, session.run.judges))
 
 
 def counted(session: Session, bounds: Bounds) -> Counts:

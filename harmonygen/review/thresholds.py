@@ -19,7 +19,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import GateValues
 from harmonygen.review.columns import JUDGES, SHIFT, Bools, Columns, Floats
 from harmonygen.settings import resolve
-from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining
+from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining, combining_of
 from harmonygen.synthesis.gates import gate_checks
 from harmonygen.synthesis.select import is_score
 from harmonygen.synthesis.settings import GateSettings, SelectSettings
@@ -72,6 +72,16 @@ class Bounds:
         """Return the limits there are: those of the gates, and of each judge who may refuse a candidate alone."""
         asked = [name for name, _ in self.combining.refusals([(name, 0.0) for name in judges])]
         return [*LIMITS, *(Limit(MIN_SCORE, f"{VETO}{name}", f"p_{name}", "min") for name in asked)]
+
+
+def bounds_in_force(selection: Mapping[str, Any], judges: Sequence[str]) -> Bounds:
+    """Return the limits of a run's selection, which several ``judges`` may have scored.
+
+    Raises:
+        UsageError: it has limits that this version does not know.
+    """
+    gates = resolve(SelectSettings, options={"gates": selection["gates"]}).gates
+    return Bounds(gates, combining_of(selection) if judges else ONE_JUDGE)
 
 
 def bounds_from(given: Mapping[str, str], held: Bounds) -> Bounds:

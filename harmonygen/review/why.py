@@ -12,14 +12,13 @@ from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
 from harmonygen.records import GateValues
 from harmonygen.review.columns import JUDGES
-from harmonygen.review.thresholds import Bounds, Limit
+from harmonygen.review.thresholds import Bounds, Limit, bounds_in_force
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run, look_inside
 from harmonygen.runs.review_log import Mark, ReviewLogs
 from harmonygen.runs.tables import read_light
-from harmonygen.synthesis.combine import ONE_JUDGE, VETO, combining_of
+from harmonygen.synthesis.combine import VETO
 from harmonygen.synthesis.gates import gate_checks
-from harmonygen.synthesis.settings import GateSettings
 
 _PAIR = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio", "source", "mask_source")
 _MADE_BY = ("generator", "model_digest", "params_digest")
@@ -127,17 +126,12 @@ def explain(folder: Path, pair_id: str, k: int | None = None) -> Origin:
         json.loads(pair["scores"]),
         _said(run, pair_id),
         {own: decision for (name, own), decision in run.decisions.items() if name == pair_id},
-        _bounds(run),
+        bounds_in_force(run.selection, run.judges),
         run.judges,
     )
     if k is not None:
         origin.candidate(k)
     return origin
-
-
-def _bounds(run: Run) -> Bounds:
-    combining = combining_of(run.selection) if run.judges else ONE_JUDGE
-    return Bounds(GateSettings.model_validate(run.selection["gates"]), combining)
 
 
 def _find(run: Run, pair_id: str) -> tuple[int, int]:

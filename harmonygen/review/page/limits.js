@@ -40,7 +40,7 @@ const drawCurve = card => {
   card.slider.setAttribute("aria-valuetext", `${value}`);
 };
 const tiles = (list, rows, word) => list.replaceChildren(...(rows.length ? rows.map(each => {
-  const real = picture("real", each.row, 96), made = picture("candidate", each.row, 96), image = make("img", { src: made, alt: `${each.id}, candidate ${each.k}`, loading: "lazy" });
+  const real = picture("real", each.row, 96), made = picture("candidate", each.row, 96), image = make("img", { src: made, alt: `${each.id}, candidate ${each.k}`, loading: "lazy", fetchpriority: "low" });
   const link = make("a", { href: `/?${new URLSearchParams({ reviewer: state.reviewer, scope: "all", pair: each.id, k: each.k })}`, target: "_blank", rel: "noopener", title: `${each.id}, candidate ${each.k}: hold the pointer on it for the photo` }, image, make("span", {}, figure(each.value)));
   for (const [kind, source] of [["pointerenter", real], ["pointerleave", made], ["focus", real], ["blur", made]]) link.addEventListener(kind, () => { image.src = source; });
   return link;
@@ -118,6 +118,6 @@ export const showLimits = async () => {
       make("p", { id: "used", role: "status" })),
     make("div", { className: "limits" }, ...[...cards.values()].map(card => card.node)));
   showSums();
-  await follow();
-  await Promise.all([...cards.values()].map(load));
+  if ([...cards.values()].some(card => values.get(card.limit.field) !== card.limit.value)) await follow();
+  else await Promise.all([...cards.values()].map(load));
 };
