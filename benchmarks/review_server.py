@@ -33,6 +33,7 @@ from qt_browser import QtBrowser  # noqa: E402
 from review_client import Client  # noqa: E402
 from review_run import make_run  # noqa: E402
 
+from harmonygen.review.column_store import columns_of  # noqa: E402
 from harmonygen.review.columns import read_columns_of  # noqa: E402
 from harmonygen.review.thresholds import LIMITS  # noqa: E402
 from harmonygen.runs.read import Run  # noqa: E402
@@ -71,13 +72,15 @@ def served(run: Path, reviewer: str = "ana") -> Iterator[tuple[subprocess.Popen[
     process = subprocess.Popen(
         [sys.executable, "-m", "harmonygen", "review", str(run), "--reviewer", reviewer, "--json"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        yield process, json.loads(line)["link"], time.perf_counter() - began
+        line = json.loads(process.stdout.readline() or "{}")
+        if "link" not in line:
+            sys.exit(f"the server did not start: {line} {process.stderr and process.stderr.read()}")
+        yield process, line["link"], time.perf_counter() - began
     finally:
         if process.poll() is None:
             process.terminate()
@@ -96,6 +99,7 @@ def speed(run: Path, browser_of: Any, openings: int = 5) -> None:
     for number in range(openings):
         shutil.rmtree(run / REVIEW, ignore_errors=True)
         with served(run) as (process, link, seconds), browser_of() as browser:
+            browser.open("about:blank")
             began = time.perf_counter()
             browser.open(link)
             browser.until(READY)
@@ -124,13 +128,12 @@ def shown(values: list[float], unit: str) -> str:
 def kills(run: Path, browser_of: Any) -> None:
     """Kill server and browser by SIGKILL at random moments while a person presses keys; count what is lost."""
     shutil.rmtree(run / REVIEW, ignore_errors=True)
+    columns_of(Run.look(run))  # kept, as after a first opening: each round has all pairs at once
     drawn, seen, lost, digest = random.Random(0), 0, 0, Run.look(run).plan_digest
     log = run / REVIEW / "ana.jsonl"
     for number in range(KILLS):
         with served(run) as (process, link, _):
-            browser = browser_of()
-            browser.open(link)
-            browser.until(READY)
+            browser = opened(browser_of, link)
             decided = _press_until_killed(browser, process, number, drawn)
         marks = read_log(log, digest)
         held = marks.decisions() if marks else {}
@@ -143,12 +146,26 @@ def kills(run: Path, browser_of: Any) -> None:
     print(f"{KILLS} kills: {seen} decisions seen, {lost} lost")
 
 
+def opened(browser_of: Any, link: str) -> Any:
+    """Return a browser that shows the page; one that dies before it shows anything is started again."""
+    for _ in range(4):
+        browser = browser_of()
+        try:
+            browser.open("about:blank")
+            break
+        except (EOFError, OSError):
+            browser.kill()
+    browser.open(link)
+    browser.until(READY)
+    return browser
+
+
 def _press_until_killed(browser: Any, process: Any, number: int, drawn: random.Random) -> dict[tuple[str, int], str]:
     """Press keys, and return what the page showed as decided before it was killed."""
     decided: dict[tuple[str, int], str] = {}
     victims = [lambda: process.send_signal(signal.SIGKILL), browser.kill]
     timer = threading.Timer(
-        drawn.uniform(0.1, 2.5), lambda: [kill() for kill in victims[:: -1 if number % 3 == 1 else 1]]
+        drawn.uniform(0.5, 5), lambda: [kill() for kill in victims[:: -1 if number % 3 == 1 else 1]]
     )
     timer.start()
     try:

@@ -72,17 +72,18 @@ def _tell_pair(reporter: Reporter, origin: Origin) -> None:
 
 
 def _tell_candidates(reporter: Reporter, origin: Origin) -> None:
+    scores = [f"p_{name}" for name in origin.judges]
     rows: list[list[Any]] = [
         [
             each["k"],
             "selected" if each["selected"] else each["reason"].replace(f"rule:{origin.selection['rule']} ", ""),
-            *(_figure(each[name]) for name in ("p_composite", "fmse", "structure")),
+            *(_figure(each[name]) for name in ("p_composite", *scores, "fmse", "structure")),
             str(each["seed"]),
             _review(origin, each["k"]),
         ]
         for each in origin.candidates
     ]
-    columns = ["k", "outcome", "score", "fMSE", "structure", "seed", "review"]
+    columns = ["k", "outcome", "score", *origin.judges, "fMSE", "structure", "seed", "review"]
     reporter.table("candidates", columns, rows)
 
 

@@ -40,7 +40,7 @@ def make_app(session: Session, new_link: Callable[[], str]) -> Starlette:
         Route("/api/agreement", _get(session, lambda session, _request, _body: session.agreement())),
         Route("/api/limits", _get(session, lambda session, _request, _body: limits.limits_facts(session))),
         Route("/api/limits/counts", _get(session, _limits_counts)),
-        Route("/api/limits/curve/{field:str}", _get(session, _limits_curve)),
+        Route("/api/limits/curve", _get(session, _limits_curve)),
         Route("/api/limits/use", _post(session, _limits_use), methods=["POST"]),
         Route("/api/say", _post(session, _say), methods=["POST"]),
         Route("/api/say-all", _post(session, _say_all), methods=["POST"]),
@@ -107,9 +107,9 @@ def _reviewer(given: Mapping[str, Any]) -> str:
     return reviewer_name(str(given.get("reviewer", "")))
 
 
-def _query(request: Request) -> Query:
-    own = {"reviewer", "columns"}
-    return Query.parse({name: value for name, value in request.query_params.items() if name not in own})
+def _query(session: Session, given: Mapping[str, Any]) -> Query:
+    asked = {str(name): str(value) for name, value in given.items() if name != "reviewer"}
+    return Query.parse(asked, session.columns.numbers)
 
 
 def _run(session: Session, request: Request, _body: Any) -> Any:
@@ -118,7 +118,7 @@ def _run(session: Session, request: Request, _body: Any) -> Any:
 
 
 def _rows(session: Session, request: Request, _body: Any) -> Response:
-    rows = session.rows(_query(request), _reviewer(request.query_params))
+    rows = session.rows(_query(session, request.query_params), _reviewer(request.query_params))
     return Response(rows.astype("<u4").tobytes(), media_type="application/octet-stream")
 
 
@@ -177,7 +177,8 @@ def _limits_counts(session: Session, request: Request, _body: Any) -> Any:
 
 
 def _limits_curve(session: Session, request: Request, _body: Any) -> Any:
-    return limits.limits_curve(session, request.path_params["field"], request.query_params)
+    given = dict(request.query_params)
+    return limits.limits_curve(session, given.pop("gate", ""), given)
 
 
 # What is written
@@ -195,8 +196,7 @@ def _say_all(session: Session, _request: Request, body: Mapping[str, Any]) -> An
     query, expected = body.get("query"), body.get("expected")
     if not isinstance(query, dict) or type(expected) is not int:
         raise UsageError("query is an object, expected a whole number")
-    parsed = Query.parse({str(name): str(value) for name, value in query.items()})
-    return session.say_all(_reviewer(body), parsed, expected, str(body.get("decision")))
+    return session.say_all(_reviewer(body), _query(session, query), expected, str(body.get("decision")))
 
 
 def _undo(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:

@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 JUDGES = ("p_composite",)
-"""Columns that hold a judge's score."""
+"""The column of the score; each of several judges has one of its own beside it (:attr:`Columns.judges`)."""
 MEASURED = ("fmse", "structure", "clipped", "drift")
 """Columns that hold what the gates measure."""
 SHIFT = ("shift_r", "shift_g", "shift_b")
@@ -51,7 +51,8 @@ class Columns:
     and ``twin`` (distance of the mean colour shift to that of the nearest other candidate of the pair, 8-bit units).
     ``starts`` (P + 1,) says where the rows of each pair begin. ``same_photo`` marks pairs (P,) whose photo and mask
     another pair has too, pixel for pixel. ``place`` is a row's number in its file.
-    ``whole`` is False while parts of the run are still to be read.
+    ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``. ``whole`` is False while
+    parts of the run are still to be read.
     """
 
     pair_ids: Sequence[str]
@@ -69,6 +70,7 @@ class Columns:
     gate: npt.NDArray[np.int16]
     selected: Bools
     values: dict[str, Floats]
+    judges: Sequence[str] = ()
     whole: bool = True
 
     @property
@@ -96,10 +98,19 @@ class Columns:
         """The pair ids (P,) as Arrow text."""
         return pa.array(self.pair_ids, pa.string())
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that can be filtered and sorted by: :data:`NUMBERS`, and the scores of several judges."""
+        return (*NUMBERS, *(f"p_{name}" for name in self.judges))
+
+    def judged(self, rows: slice = slice(None)) -> list[tuple[str, Floats]]:
+        """Return the name and the scores of each of several judges."""
+        return [(name, self.values[f"p_{name}"][rows]) for name in self.judges]
+
     @cached_property
     def extents(self) -> dict[str, list[float] | None]:
-        """The least and greatest known value of each of :data:`NUMBERS`, None where none is known."""
-        known = {name: self.values[name][np.isfinite(self.values[name])] for name in NUMBERS}
+        """The least and greatest known value of each of :attr:`numbers`, None where none is known."""
+        known = {name: self.values[name][np.isfinite(self.values[name])] for name in self.numbers}
         return {name: [float(each.min()), float(each.max())] if len(each) else None for name, each in known.items()}
 
     def rows_of(self, pair: int) -> range:
@@ -133,7 +144,9 @@ class Columns:
         gates = [GateValues(c, f, s, d, (red, green, blue)) for c, f, s, d, red, green, blue in measured]
         drawn = zip(self.k[rows].tolist(), self.seed[rows].tolist(), strict=True)
         candidates = [Candidate(self.pair_ids[pair], k, seed) for k, seed in drawn]
-        return list(map(Scored, candidates, self.values[JUDGES[0]][rows].tolist(), gates, names))
+        of_judge = [[(name, score) for score in scores.tolist()] for name, scores in self.judged(rows)]
+        judged = list(zip(*of_judge, strict=True)) or [()] * len(candidates)
+        return list(map(Scored, candidates, self.values[JUDGES[0]][rows].tolist(), gates, names, judged))
 
 
 def read_columns_of(run: Run, parts: int | None = None) -> Columns:
@@ -150,7 +163,7 @@ def read_columns_of(run: Run, parts: int | None = None) -> Columns:
     read = [part for part in read if part.pair_ids]
     if not read:
         raise UsageError(f"'{run.folder}' holds no candidate yet: let its synthesize command make some first")
-    return _joined(read, count == len(run.parts))
+    return _joined(read, run.judges, count == len(run.parts))
 
 
 class _Part(NamedTuple):
@@ -164,11 +177,11 @@ class _Part(NamedTuple):
 
 
 def _read_part(run: Run, part: int) -> _Part:
-    path = run.parts[part]
+    path, judged = run.parts[part], [name for name in run.judge_columns_of(part) if name.startswith("p_")]
     try:
-        table = read_light(path, (*_READ, *DIGEST_COLUMNS))
+        table = read_light(path, (*_READ, *judged, *DIGEST_COLUMNS))
     except UsageError:  # a run of an older version has no digests
-        table = read_light(path, _READ)
+        table = read_light(path, (*_READ, *judged))
     codes, pair_ids = _numbered(table["pair_id"])
     place = np.argsort(codes, kind="stable").astype(np.int32)
     if (np.diff(codes) < 0).any():  # a pair's rows lie apart
@@ -182,6 +195,8 @@ def _read_part(run: Run, part: int) -> _Part:
     of_pair |= {"part": np.full(len(pair_ids), part, np.int32), "subset": subset, "digest": _digests(firsts)}
     of_row = {name: table[name].to_numpy().astype(kind) for name, kind in _KINDS.items()}
     of_row |= {name: _floats(table[name]) for name in (*JUDGES, *MEASURED, *SHIFT, "fg_ratio")}
+    unknown = np.full(table.num_rows, np.nan)  # of a judge whose scoring was stopped half-way
+    of_row |= {f"p_{name}": _floats(table[f"p_{name}"]) if f"p_{name}" in judged else unknown for name in run.judges}
     return _Part(
         pair_ids, counts, of_pair, {**of_row, "gate": gate, "place": place}, {"subset": subsets, "gate": gates}
     )
@@ -207,14 +222,15 @@ def _digests(firsts: pa.Table) -> npt.NDArray[np.int64]:
     return np.array([stable_seed(*pair) if all(pair) else 0 for pair in both], np.int64)
 
 
-def _joined(parts: Sequence[_Part], whole: bool) -> Columns:
+def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Columns:
     counts = np.concatenate([part.counts for part in parts])
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     of_pair = {name: np.concatenate([part.of_pair[name] for part in parts]) for name in parts[0].of_pair}
     of_row = {name: np.concatenate([part.of_row[name] for part in parts]) for name in parts[0].of_row}
     subset, subsets = _renumbered([(part.of_pair["subset"], part.texts["subset"]) for part in parts])
     gate, gates = _renumbered([(part.of_row["gate"], part.texts["gate"]) for part in parts], first="")
-    values = {name: of_row[name] for name in (*JUDGES, *MEASURED, *SHIFT, "fg_ratio")}
+    names = (*JUDGES, *MEASURED, *SHIFT, "fg_ratio", *(f"p_{name}" for name in judges))
+    values = {name: of_row[name] for name in names}
     passed = np.where(gate == 0, values[JUDGES[0]], np.nan)
     values["margin"] = np.repeat(margins_of(passed, starts), counts)
     values["twin"] = _nearest(np.stack([values[name] for name in SHIFT], axis=1), starts)
@@ -235,6 +251,7 @@ def _joined(parts: Sequence[_Part], whole: bool) -> Columns:
         gate=gate,
         selected=of_row["selected"],
         values=values,
+        judges=tuple(judges),
         whole=whole,
     )
 

@@ -22,6 +22,7 @@ from harmonygen.runs.read import Run
 from harmonygen.runs.review_log import UNMARKED, Key, Mark, agreed, grouped, log_files, reviewer_name
 from harmonygen.runs.review_writer import LogWriter
 from harmonygen.settings import Rule
+from harmonygen.synthesis.combine import ONE_JUDGE, Combining, combining_of
 from harmonygen.synthesis.select import select
 
 Codes = npt.NDArray[np.uint8]
@@ -47,12 +48,14 @@ class Applied:
     count: int
     seed: int
     decisions: Mapping[Key, Decision] = field(default_factory=dict)
+    combining: Combining = ONE_JUDGE
 
     @classmethod
     def of(cls, run: Run) -> Applied:
         """Read it from a run."""
         held = run.selection
-        return cls(held["rule"], int(held["count"]), int(held["seed"]), run.decisions)
+        combining = combining_of(held) if run.judges else ONE_JUDGE
+        return cls(held["rule"], int(held["count"]), int(held["seed"]), run.decisions, combining)
 
 
 class Desk:
@@ -133,7 +136,8 @@ class Desk:
             return
         of_k = zip(columns.k[rows].tolist(), codes.tolist(), strict=True)
         made: dict[int, Any] = {k: DECISIONS[code] for k, code in of_k if code}
-        outcomes = select(columns.scored(pair), applied.rule, applied.count, applied.seed, made)
+        scored = columns.scored(pair)
+        outcomes = select(scored, applied.rule, applied.count, applied.seed, made, applied.combining)
         chosen = np.array([isinstance(outcome, Selected) for outcome in outcomes])
         own.standing[rows.start : rows.stop] = chosen | (codes != UNDECIDED)
 

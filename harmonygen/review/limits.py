@@ -10,29 +10,25 @@ from typing import Any
 from harmonygen.errors import UsageError
 from harmonygen.review import thresholds
 from harmonygen.review.session import Session
-from harmonygen.review.thresholds import LIMIT_OF, LIMITS, Counts, passing
+from harmonygen.review.thresholds import Bounds, Counts, passing
 from harmonygen.runs.review_log import REVIEW
 from harmonygen.storage.shards import make_folder, write_bytes
-from harmonygen.synthesis.settings import GateSettings
 
 RECIPE = "thresholds.toml"
 
 
 def limits_facts(session: Session) -> dict[str, Any]:
     """Return the limits in force, and what each is."""
-    held = gates_of(session, {})
-    columns = session.columns
+    held, columns = bounds_of(session, {}), session.columns
     return {
         "limits": [
             {
-                "field": limit.field,
-                "column": limit.column,
-                "side": limit.side,
+                **asdict(limit),
                 "about": limit.about,
-                "value": getattr(held, limit.field),
+                "value": held.value(limit),
                 "extent": columns.extents[limit.column],
             }
-            for limit in LIMITS
+            for limit in held.limits(columns.judges)
         ],
         "candidates": columns.rows,
         "pairs": columns.pairs,
@@ -41,47 +37,49 @@ def limits_facts(session: Session) -> dict[str, Any]:
     }
 
 
-def gates_of(session: Session, given: Mapping[str, str]) -> GateSettings:
-    """Return the gates of the run's selection, with those that were given as text.
+def bounds_of(session: Session, given: Mapping[str, str]) -> Bounds:
+    """Return the limits of the run's selection, with those that were given as text.
 
     Raises:
         UsageError: an unknown limit, or one out of its range.
     """
-    return thresholds.gates_from(given, session.run.selection["gates"])
+    return thresholds.bounds_from(given, thresholds.bounds_in_force(session.run.selection, session.run.judges))
 
 
-def counted(session: Session, gates: GateSettings) -> Counts:
-    """Count what `select` would select of the run by these gates, with the decisions that count."""
+def counted(session: Session, bounds: Bounds) -> Counts:
+    """Count what `select` would select of the run by these limits, with the decisions that count."""
     with session.lock:
         columns, (accepted, rejected) = session.columns, session.desk.counting()
-        passed = passing(columns, gates).all_but()
+        passed = passing(columns, bounds).all_but()
         return thresholds.count_selected(columns, passed, accepted, rejected, session.desk.applied.count)
 
 
 def limits_counts(session: Session, given: Mapping[str, str]) -> dict[str, Any]:
     """Return what a selection by these limits would come to."""
-    return asdict(counted(session, gates_of(session, given)))
+    return asdict(counted(session, bounds_of(session, given)))
 
 
-def limits_curve(session: Session, field: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return one limit's curve and examples, the others held.
+def limits_curve(session: Session, gate: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the curve and the examples of one limit, named by its gate, the others held.
 
     Raises:
         UsageError: no such limit, or one out of its range.
     """
-    if field not in LIMIT_OF:
-        raise UsageError(f"there is no limit {field!r}: give {', '.join(LIMIT_OF)}")
-    columns, limit, gates = session.columns, LIMIT_OF[field], gates_of(session, given)
-    found = thresholds.examples(columns, limit, gates)
-    values = columns.values[limit.column]
-    shown = {
-        side: [
-            {"row": row, "id": columns.key_of(row)[0], "k": columns.key_of(row)[1], "value": float(values[row])}
-            for row in rows
-        ]
-        for side, rows in found.items()
+    columns, bounds = session.columns, bounds_of(session, given)
+    known = {limit.gate: limit for limit in bounds.limits(columns.judges)}
+    if gate not in known:
+        raise UsageError(f"there is no gate {gate!r}: give {', '.join(known)}")
+    limit, values = known[gate], columns.values[known[gate].column]
+    found = thresholds.examples(columns, limit, bounds)
+    return {
+        **thresholds.curve(columns, limit, bounds),
+        **{side: [_example(session, row, float(values[row])) for row in rows] for side, rows in found.items()},
     }
-    return {**thresholds.curve(columns, limit, gates), **shown}
+
+
+def _example(session: Session, row: int, value: float) -> dict[str, Any]:
+    pair_id, k = session.columns.key_of(row)
+    return {"row": row, "id": pair_id, "k": k, "value": value}
 
 
 def write_recipe(session: Session, given: Mapping[str, str]) -> dict[str, Any]:
@@ -93,8 +91,9 @@ def write_recipe(session: Session, given: Mapping[str, str]) -> dict[str, Any]:
     """
     if not session.columns.whole:
         raise UsageError("the run is still being read: wait a moment")
-    gates, desk = gates_of(session, given), session.desk
+    bounds, applied = bounds_of(session, given), session.desk.applied
     path = make_folder(session.run.folder / REVIEW) / RECIPE
-    write_bytes(path, thresholds.recipe_text(desk.applied.rule, desk.applied.count, gates).encode())
+    recipe = thresholds.recipe_text(applied.rule, applied.count, bounds, session.columns.judges)
+    write_bytes(path, recipe.encode())
     command = shlex.join(["harmonygen", "select", str(session.run.folder), "--recipe", str(path)])
-    return {"path": str(path), "command": command, **asdict(counted(session, gates))}
+    return {"path": str(path), "command": command, **asdict(counted(session, bounds))}

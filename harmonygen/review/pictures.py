@@ -27,6 +27,8 @@ _KEPT = 96 * 2**20  # bytes of encoded pictures in memory
 _AT_ONCE = 48 * 2**20  # decoded bytes of a pair's candidates up to which all of them are read when one is asked for
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _OUTLINE = 512  # pixels
+_COLOUR_NOTES = ("icc_profile", "gamma", "chromaticity", "srgb", "transparency")
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Pictures:
         self._kept: OrderedDict[object, Sent] = OrderedDict()
         self._size, self._lock = 0, threading.Lock()
         self._sources = lru_cache(maxsize=64)(run.pair_sources)
+        self._outlines = lru_cache(maxsize=1024)(self._outline)
 
     def get(self, kind: Kind, columns: Columns, row: int, height: int | None = None) -> Sent:
         """Return a candidate, or the photo or mask of its pair: as large as it is, or shrunk to ``height`` pixels.
@@ -70,7 +73,9 @@ class Pictures:
         Raises:
             InputError: it cannot be read, or is no mask.
         """
-        source = self._source("mask", columns, pair)
+        return self._outlines(self._source("mask", columns, pair))
+
+    def _outline(self, source: CellSource) -> SmallMask:
         return small_mask(self._read(source), str(source), _OUTLINE)
 
     def _made(self, kind: Kind, columns: Columns, row: int, height: int | None) -> Sent:
@@ -147,6 +152,10 @@ def _as_stored(encoded: bytes, name: str) -> Sent:
 
 def _photo(encoded: bytes, name: str) -> Sent:
     """Return a photo with the values that it holds: no browser is to apply its profile or orientation once more."""
+    opened = open_checked(encoded, name)
+    told = any(name in opened.info for name in _COLOUR_NOTES) or opened.getexif().get(_ORIENTATION, 1) != 1
+    if opened.format in _TYPES and opened.mode in ("L", "RGB") and not told:
+        return Sent(encoded, _TYPES[opened.format])
     return Sent(encode(decode(encoded, name, as_stored=True).image_u8), "image/png")
 
 

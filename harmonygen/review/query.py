@@ -7,7 +7,7 @@ Every field of a :class:`Query` is a parameter of the address under the same nam
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast, get_args
 
@@ -29,7 +29,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "decided": get_args(Decided),
     "duplicates": get_args(Duplicates),
 }
-_BOUNDS = {f"{name}_{end}": (name, end) for name in NUMBERS for end in ("min", "max")}
 
 
 @dataclass(frozen=True)
@@ -54,25 +53,28 @@ class Query:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, given: Mapping[str, str]) -> Query:
+    def parse(cls, given: Mapping[str, str], numbers: Sequence[str] = NUMBERS) -> Query:
         """Read a query from an address's parameters; those of the page's other parts are to be left out.
+
+        ``numbers`` are the columns that may be bounded and sorted by.
 
         Raises:
             UsageError: an unknown parameter or value, all of them at once.
         """
         plain = [each.name for each in fields(cls) if each.name != "bounds"]
+        limits = {f"{name}_{end}": (name, end) for name in numbers for end in ("min", "max")}
         faults = [
-            f"unknown parameter {name!r}{nearest(name, [*plain, *_BOUNDS])}"
+            f"unknown parameter {name!r}{nearest(name, [*plain, *limits])}"
             for name in given
-            if name not in plain and name not in _BOUNDS
+            if name not in plain and name not in limits
         ]
         for name, choices in _CHOICES.items():
             if given.get(name, choices[0]) not in choices:
                 faults.append(f"{name} is {given[name]!r}: give {', '.join(choices)}")
-        if given.get("sort", "run").removeprefix("-") not in ("run", *NUMBERS):
-            faults.append(f"sort is {given['sort']!r}: give run, {', '.join(NUMBERS)}")
+        if given.get("sort", "run").removeprefix("-") not in ("run", *numbers):
+            faults.append(f"sort is {given['sort']!r}: give run, {', '.join(numbers)}")
         bounds: dict[str, tuple[float, float]] = {}
-        for name, (column, end) in _BOUNDS.items():
+        for name, (column, end) in limits.items():
             if name in given:
                 low, high = bounds.get(column, (-math.inf, math.inf))
                 value = _number(given[name])

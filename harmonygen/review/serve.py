@@ -71,6 +71,7 @@ def door_of(session: Session, port: int, used: Callable[[str], None]) -> Guarded
 def _load(session: Session, say: Say) -> None:
     session.asked.wait(_PATIENCE)  # the first page goes before the reading of all files
     try:
+        session.pictures.outline(session.columns, 0)  # what it needs takes half a second to import
         session.load()
     except HarmonygenError as error:
         say(f"error: {error}")
@@ -98,5 +99,5 @@ def server_of(door: GuardedApp) -> uvicorn.Server:
     import uvicorn
 
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False}
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "proxy_headers": False}
     return uvicorn.Server(uvicorn.Config(door, lifespan="off", ws="none", timeout_graceful_shutdown=2, **quiet))

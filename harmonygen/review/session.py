@@ -19,7 +19,7 @@ import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.review.agreement import agreements
 from harmonygen.review.column_store import columns_of, stored_columns
-from harmonygen.review.columns import NUMBERS, SHIFT, Bools, Columns, read_columns_of
+from harmonygen.review.columns import SHIFT, Bools, Columns, read_columns_of
 from harmonygen.review.ledger import Desk
 from harmonygen.review.pictures import Pictures
 from harmonygen.review.query import Query, mask_of, order_of
@@ -28,7 +28,7 @@ from harmonygen.runs.read import SELECTION, Run, look_inside
 
 MOST_ROWS = 2000
 """Most rows that an answer lists one by one; of more it says how many."""
-_FIRST_FILES = 1
+_FIRST_FILES, _FEW_FILES = 1, 40  # a run of few files is read at once
 
 
 class Session:
@@ -42,7 +42,8 @@ class Session:
         """
         self.run = look_inside(folder)
         self._stamp = self._selection_stamp()
-        self.columns = stored_columns(self.run) or read_columns_of(self.run, _FIRST_FILES)
+        first = _FIRST_FILES if len(self.run.parts) > _FEW_FILES else None
+        self.columns = stored_columns(self.run) or read_columns_of(self.run, first)
         self.desk = Desk(self.run, self.columns)
         self.pictures = Pictures(self.run)
         self.version = 0
@@ -184,7 +185,7 @@ class Session:
             "tags": own["tags"],
             "comment": own["comment"],
             "others": said,
-            **{name: _number(columns.values[name][row]) for name in (*NUMBERS, *SHIFT)},
+            **{name: _number(columns.values[name][row]) for name in (*columns.numbers, *SHIFT)},
         }
 
     def agreement(self) -> list[dict[str, Any]]:

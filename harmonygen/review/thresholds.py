@@ -8,8 +8,8 @@ accepted, and were not rejected.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import GateValues
 from harmonygen.review.columns import JUDGES, SHIFT, Bools, Columns, Floats
 from harmonygen.settings import resolve
+from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining, combining_of
 from harmonygen.synthesis.gates import gate_checks
 from harmonygen.synthesis.select import is_score
 from harmonygen.synthesis.settings import GateSettings, SelectSettings
@@ -40,7 +41,8 @@ class Limit:
     @property
     def about(self) -> str:
         """What the limit is, in the settings' words."""
-        return str(GateSettings.model_fields[self.field].description).removeprefix("Gate: ")
+        kind = GateSettings if self.field in GateSettings.model_fields else SelectSettings
+        return str(kind.model_fields[self.field].description).removeprefix("Gate: ")
 
 
 LIMITS = (
@@ -51,17 +53,48 @@ LIMITS = (
     Limit("max_clipped", "clipped", "clipped", "max"),
     Limit("max_drift", "drift", "drift", "max"),
 )
-LIMIT_OF = {limit.field: limit for limit in LIMITS}
+MIN_SCORE = "min_score"
+"""The field that bounds what a judge gives who may refuse a candidate alone."""
 
 
-def gates_from(given: Mapping[str, str], held: Mapping[str, Any]) -> GateSettings:
-    """Return the gates that are held, with those that were given as text.
+@dataclass(frozen=True)
+class Bounds:
+    """All limits of a selection: those of the gates, and how several judges are combined."""
+
+    gates: GateSettings
+    combining: Combining = ONE_JUDGE
+
+    def value(self, limit: Limit) -> float:
+        """Return the value of a limit."""
+        return float(self.combining.min_score if limit.field == MIN_SCORE else getattr(self.gates, limit.field))
+
+    def limits(self, judges: Sequence[str]) -> list[Limit]:
+        """Return the limits there are: those of the gates, and of each judge who may refuse a candidate alone."""
+        asked = [name for name, _ in self.combining.refusals([(name, 0.0) for name in judges])]
+        return [*LIMITS, *(Limit(MIN_SCORE, f"{VETO}{name}", f"p_{name}", "min") for name in asked)]
+
+
+def bounds_in_force(selection: Mapping[str, Any], judges: Sequence[str]) -> Bounds:
+    """Return the limits of a run's selection, which several ``judges`` may have scored.
+
+    Raises:
+        UsageError: it has limits that this version does not know.
+    """
+    gates = resolve(SelectSettings, options={"gates": selection["gates"]}).gates
+    return Bounds(gates, combining_of(selection) if judges else ONE_JUDGE)
+
+
+def bounds_from(given: Mapping[str, str], held: Bounds) -> Bounds:
+    """Return the limits that are held, with those that were given as text.
 
     Raises:
         UsageError: an unknown limit, or one out of its range.
     """
     numbers = {name: _number(name, text) for name, text in given.items()}
-    return resolve(SelectSettings, options={"gates": {**held, **numbers}}).gates
+    least = numbers.pop(MIN_SCORE, held.combining.min_score)
+    options = {"gates": {**held.gates.model_dump(), **numbers}, MIN_SCORE: least}
+    settings = resolve(SelectSettings, options=options)
+    return Bounds(settings.gates, replace(held.combining, min_score=least))
 
 
 def _number(name: str, text: str) -> float:
@@ -84,8 +117,8 @@ class Passing:
         return np.asarray(np.logical_and.reduce(kept))
 
 
-def passing(columns: Columns, gates: GateSettings) -> Passing:
-    """Return which rows keep which gates."""
+def passing(columns: Columns, bounds: Bounds) -> Passing:
+    """Return which rows keep which gates, those of judges who may refuse a candidate alone among them."""
     values: dict[str, Any] = columns.values
     measured = GateValues(
         values["clipped"],
@@ -96,7 +129,9 @@ def passing(columns: Columns, gates: GateSettings) -> Passing:
     )
     scores = columns.values[JUDGES[0]]
     with np.errstate(invalid="ignore"):
-        kept = {name: np.asarray(each) for name, each in gate_checks(measured, scores, gates)}
+        kept = {name: np.asarray(each) for name, each in gate_checks(measured, scores, bounds.gates)}
+        refused = bounds.combining.refusals(columns.judged())
+        kept |= {f"{VETO}{name}": np.logical_not(each) for name, each in refused}
         return Passing(kept, np.logical_and(is_score(scores), ~columns.is_duplicate()))
 
 
@@ -117,11 +152,11 @@ def count_selected(columns: Columns, passed: Bools, accepted: Bools, rejected: B
     return Counts(int(passed.sum()), int(taken.sum()), int((taken > 0).sum()))
 
 
-def curve(columns: Columns, limit: Limit, gates: GateSettings) -> dict[str, Any]:
+def curve(columns: Columns, limit: Limit, bounds: Bounds) -> dict[str, Any]:
     """Return how many candidates pass at each value of one limit, the others held: ``x`` ascending, and counts."""
-    values = np.sort(columns.values[limit.column][passing(columns, gates).all_but(limit.gate)])
+    values = np.sort(columns.values[limit.column][passing(columns, bounds).all_but(limit.gate)])
     values = values[np.isfinite(values)]
-    own = float(getattr(gates, limit.field))
+    own = bounds.value(limit)
     grid = np.unique(np.concatenate([_grid(values), [own]]))
     if limit.side == "min":
         counts = len(values) - np.searchsorted(values, grid, side="left")
@@ -138,12 +173,12 @@ def _grid(values: Floats) -> Floats:
     return np.concatenate([even, np.quantile(values, np.linspace(0, 1, _POINTS // 2))])
 
 
-def examples(columns: Columns, limit: Limit, gates: GateSettings) -> dict[str, list[int]]:
+def examples(columns: Columns, limit: Limit, bounds: Bounds) -> dict[str, list[int]]:
     """Return the rows nearest to a limit that fail no other gate: ``inside``, which pass it, and ``outside``."""
-    found = passing(columns, gates)
+    found = passing(columns, bounds)
     values, others = columns.values[limit.column], found.all_but(limit.gate)
     others = others & np.isfinite(values)
-    kept, own = found.kept[limit.gate], float(getattr(gates, limit.field))
+    kept, own = found.kept[limit.gate], bounds.value(limit)
     return {
         "inside": _nearest_to(own, values, others & kept),
         "outside": _nearest_to(own, values, others & ~kept),
@@ -160,14 +195,15 @@ def _nearest_to(value: float, values: Floats, among: Bools) -> list[int]:
     return [int(row) for row in rows[np.argsort(distance, kind="stable")][:EXAMPLES]]
 
 
-def recipe_text(rule: str, count: int, gates: GateSettings) -> str:
-    """Return a recipe of `select` that selects by these gates; numbers are read back as they are.
+def recipe_text(rule: str, count: int, bounds: Bounds, judges: Sequence[str] = ()) -> str:
+    """Return a recipe of `select` that selects by these limits; numbers are read back as they are.
 
-    >>> print(recipe_text("random", 2, GateSettings(min_fmse=1e-05)).splitlines()[4])
+    >>> print(recipe_text("random", 2, Bounds(GateSettings(min_fmse=1e-05))).splitlines()[4])
     min_fmse = 1e-05
     """
-    lines = [f'rule = "{rule}"', f"count = {count}", "[gates]"]
-    for name, value in gates.model_dump().items():
+    combined = [f'combine = "{bounds.combining.how}"', f"{MIN_SCORE} = {bounds.combining.min_score!r}"]
+    lines = [f'rule = "{rule}"', f"count = {count}", *(combined if judges else []), "[gates]"]
+    for name, value in bounds.gates.model_dump().items():
         if not math.isfinite(value):
             raise UsageError(f"{name} is {value}: give a number")
         lines.append(f"{name} = {float(value)!r}")

@@ -12,13 +12,13 @@ from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
 from harmonygen.records import GateValues
 from harmonygen.review.columns import JUDGES
-from harmonygen.review.thresholds import LIMITS, Limit
+from harmonygen.review.thresholds import Bounds, Limit, bounds_in_force
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run, look_inside
 from harmonygen.runs.review_log import Mark, ReviewLogs
 from harmonygen.runs.tables import read_light
+from harmonygen.synthesis.combine import VETO
 from harmonygen.synthesis.gates import gate_checks
-from harmonygen.synthesis.settings import GateSettings
 
 _PAIR = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio", "source", "mask_source")
 _MADE_BY = ("generator", "model_digest", "params_digest")
@@ -53,7 +53,8 @@ class Origin:
     candidates: Sequence[Mapping[str, Any]]
     said: Mapping[int, Mapping[str, Mark]]
     agreed: Mapping[int, str]
-    gates: GateSettings
+    bounds: Bounds
+    judges: Sequence[str] = ()
 
     def candidate(self, k: int) -> Mapping[str, Any]:
         """Return what is known of candidate ``k``.
@@ -73,8 +74,11 @@ class Origin:
         score = made[JUDGES[0]]
         clipped, fmse, structure, drift = (float(made[name]) for name in ("clipped", "fmse", "structure", "drift"))
         values = GateValues(clipped, fmse, structure, drift)
-        kept = dict(gate_checks(values, float("nan") if score is None else score, self.gates))
-        return [_reading(limit, made, getattr(self.gates, limit.field), bool(kept[limit.gate])) for limit in LIMITS]
+        kept = dict(gate_checks(values, float("nan") if score is None else score, self.bounds.gates))
+        refused = self.bounds.combining.refusals([(name, made[f"p_{name}"]) for name in self.judges])
+        kept |= {f"{VETO}{name}": not each for name, each in refused}
+        limits = self.bounds.limits(self.judges)
+        return [_reading(limit, made, self.bounds.value(limit), bool(kept[limit.gate])) for limit in limits]
 
     def as_json(self, k: int | None = None) -> dict[str, Any]:
         """Return everything as JSON has it, of all candidates or of one."""
@@ -118,11 +122,12 @@ def explain(folder: Path, pair_id: str, k: int | None = None) -> Origin:
         str(run.folder),
         {name: value for name, value in pair.items() if name != "scores"},
         _made_by(run, part),
-        {name: run.selection[name] for name in ("rule", "count", "seed", "classifier_digest")},
+        {name: value for name, value in run.selection.items() if name not in ("gates", "decisions")},
         json.loads(pair["scores"]),
         _said(run, pair_id),
         {own: decision for (name, own), decision in run.decisions.items() if name == pair_id},
-        GateSettings.model_validate(run.selection["gates"]),
+        bounds_in_force(run.selection, run.judges),
+        run.judges,
     )
     if k is not None:
         origin.candidate(k)

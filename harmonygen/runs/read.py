@@ -241,7 +241,7 @@ class Run:
 
     def part_rows(self, part: int) -> pa.Table:
         """Return the rows of one shard, as :meth:`rows` returns those of all."""
-        table = read_light(self.parts[part], (*_LIGHT, *self._judge_columns(part)))
+        table = read_light(self.parts[part], (*_LIGHT, *self.judge_columns_of(part)))
         keys = zip(table["pair_id"].to_pylist(), table["k"].to_pylist(), strict=True)
         review = [str(self.decisions.get(key, "")) for key in keys]
         usable = [is_usable(*both) for both in zip(table["gate"].to_pylist(), review, strict=True)]
@@ -256,7 +256,7 @@ class Run:
             table = table.append_column(name, column)
         return table
 
-    def _judge_columns(self, part: int) -> list[str]:
+    def judge_columns_of(self, part: int) -> list[str]:
         """Return the columns of several judges that a shard has: all of them, unless a scoring is half done."""
         wanted = judge_columns(self.judges)
         return [name for name in open_parquet(self.parts[part]).schema_arrow.names if name in wanted] if wanted else []

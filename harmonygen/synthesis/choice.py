@@ -14,7 +14,7 @@ from harmonygen.runs.job_folder import digest_of
 from harmonygen.runs.read import JUDGES, Run
 from harmonygen.settings import Combine, Rule
 from harmonygen.settings import asked as asked_of
-from harmonygen.synthesis.combine import ONE_JUDGE, Combining
+from harmonygen.synthesis.combine import ONE_JUDGE, Combining, combining_of
 from harmonygen.synthesis.panel import Panel
 from harmonygen.synthesis.select import keep_count
 from harmonygen.synthesis.settings import GateSettings
@@ -111,6 +111,6 @@ def _changed(held: dict[str, Any], gates: GateSettings | None) -> GateSettings:
 
 
 def _combining(held: Mapping[str, Any], asked: Asked) -> Combining:
-    how = asked.combine or held.get("combine", ONE_JUDGE.how)
-    least = asked.min_score if asked.min_score is not None else float(held.get("min_score", ONE_JUDGE.min_score))
-    return Combining(how, least)
+    last = combining_of(held)
+    least = asked.min_score if asked.min_score is not None else last.min_score
+    return Combining(asked.combine or last.how, least)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +31,19 @@ class Combining:
 
     def gated(self, item: Scored) -> Scored:
         """Return an item, as one that failed the gate of a judge which refuses it: of several, the strictest."""
-        asked = {"all-above": item.judged, "veto": item.judged[1:]}.get(self.how, ())
-        refusing = [(score, name) for name, score in asked if score < self.min_score]
+        scores = dict(item.judged)
+        refusing = [(scores[name], name) for name, refused in self.refusals(item.judged) if refused]
         if not refusing or item.failed_gate:
             return item
         return replace(item, failed_gate=f"{VETO}{min(refusing)[1]}")
+
+    def refusals(self, judged: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Return the judges that may refuse a candidate alone, and whether each does.
+
+        Scores are numbers, or arrays of one shape; the answers are of that shape.
+        """
+        asked = {"all-above": judged, "veto": judged[1:]}.get(self.how, ())
+        return [(name, score < self.min_score) for name, score in asked]
 
     def keys(self, items: Sequence[Scored]) -> list[float]:
         """Return what a rule ranks each candidate by, in [0, 1]; of one judge it is the score."""
@@ -48,6 +57,11 @@ class Combining:
 
 
 ONE_JUDGE = Combining()
+
+
+def combining_of(held: Mapping[str, Any]) -> Combining:
+    """Return how a selection, as a plan or ``selection.json`` has it, combines judges."""
+    return Combining(held.get("combine", ONE_JUDGE.how), float(held.get("min_score", ONE_JUDGE.min_score)))
 
 
 def _standing(scores: np.ndarray) -> np.ndarray:

@@ -105,7 +105,7 @@ def test_a_form_of_another_page_is_no_json(served):
         "/api/pairs?rows=0,x&reviewer=ana",
         "/api/pairs?rows=-1&reviewer=ana",
         "/api/outline/999999",
-        "/api/limits/curve/..",
+        "/api/limits/curve?gate=..",
         "/api/run?reviewer=../../x",
         "/decisions.json?of=../x",
         "/api/rows?reviewer=ana&sort=__class__",

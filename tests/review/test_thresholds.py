@@ -12,9 +12,9 @@ import pytest
 from harmonygen.errors import UsageError
 from harmonygen.records import GateValues
 from harmonygen.review.columns import SHIFT, read_columns_of
-from harmonygen.review.limits import counted, gates_of, limits_curve, write_recipe
+from harmonygen.review.limits import bounds_of, counted, limits_curve, write_recipe
 from harmonygen.review.session import Session
-from harmonygen.review.thresholds import EXAMPLES, LIMITS, gates_from, passing, recipe_text
+from harmonygen.review.thresholds import EXAMPLES, LIMITS, Bounds, bounds_from, passing, recipe_text
 from harmonygen.runs.read import Run
 from harmonygen.settings import resolve
 from harmonygen.synthesis import reselect as module
@@ -51,14 +51,14 @@ def test_select_with_the_recipe_gives_the_count_of_the_page(seed, run: Path, mon
     assert result.unfilled == session.columns.pairs - said["pairs"]
     session.renew()
     assert np.count_nonzero(~session.columns.failed()) == said["passed"]
-    assert gates_of(session, {}) == settings.gates
+    assert bounds_of(session, {}).gates == settings.gates
 
 
 def test_the_gates_on_columns_are_the_gates_on_candidates(made_run: Path):
     columns = read_columns_of(Run.look(made_run))
     for seed in range(10):
-        gates = gates_from(random_limits(seed, columns), {})
-        found = passing(columns, gates).all_but()
+        bounds = bounds_from(random_limits(seed, columns), Bounds(GateSettings()))
+        gates, found = bounds.gates, passing(columns, bounds).all_but()
         for row in range(0, columns.rows, 3):
             measured = [float(columns.values[name][row]) for name in ("clipped", "fmse", "structure", "drift", *SHIFT)]
             values = GateValues(*measured[:4], (measured[4], measured[5], measured[6]))
@@ -80,7 +80,7 @@ def test_a_limit_stands_for_each_gate_and_field():
 def test_a_curve_counts_what_passes_at_each_value(limit, made_run: Path):
     session = Session(made_run)
     session.load()
-    drawn = limits_curve(session, limit.field, {})
+    drawn = limits_curve(session, limit.gate, {})
     assert drawn["x"] == sorted(drawn["x"])
     for x, count in list(zip(drawn["x"], drawn["count"], strict=True))[::17]:
         if limit.column == "drift" or (limit.column != "fmse" and not -1 <= x <= 1):
@@ -89,27 +89,27 @@ def test_a_curve_counts_what_passes_at_each_value(limit, made_run: Path):
 
 
 def counted_passed(session: Session, given: dict[str, str]) -> int:
-    return counted(session, gates_of(session, given)).passed
+    return counted(session, bounds_of(session, given)).passed
 
 
 def test_examples_lie_on_the_two_sides_of_a_limit_nearest_first(made_run: Path):
     session = Session(made_run)
     session.load()
     given = {"min_fmse": "500"}
-    drawn = limits_curve(session, "min_fmse", given)
+    drawn = limits_curve(session, "fmse-low", given)
     inside, outside = ([each["value"] for each in drawn[side]] for side in ("inside", "outside"))
     assert (len(inside), len(outside)) == (EXAMPLES, EXAMPLES)
     assert inside == sorted(inside)
     assert min(inside) >= 500 > max(outside)
     assert outside == sorted(outside, reverse=True)
     columns = session.columns
-    others = passing(columns, gates_of(session, given)).all_but("fmse-low")
+    others = passing(columns, bounds_of(session, given)).all_but("fmse-low")
     assert sorted(columns.values["fmse"][others & (columns.values["fmse"] >= 500)])[:EXAMPLES] == inside
 
 
 def test_a_recipe_gives_back_its_numbers_and_refuses_what_is_none(tmp_path: Path, made_run: Path):
     gates = GateSettings(min_fmse=1e-05, max_fmse=123456.789, min_structure=0.1 + 0.2, min_p_composite=1 / 3)
-    (tmp_path / "r.toml").write_text(recipe_text("diverse", 3, gates))
+    (tmp_path / "r.toml").write_text(recipe_text("diverse", 3, Bounds(gates)))
     settings = resolve(SelectSettings, str(tmp_path / "r.toml"))
     assert (settings.rule, settings.count, settings.gates) == ("diverse", 3, gates)
     session = Session(made_run)
@@ -119,4 +119,4 @@ def test_a_recipe_gives_back_its_numbers_and_refuses_what_is_none(tmp_path: Path
         ({"max_cliped": "1"}, "max_clipped"),
     ):
         with pytest.raises(UsageError, match=said):
-            gates_of(session, given)
+            bounds_of(session, given)

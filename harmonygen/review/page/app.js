@@ -192,6 +192,7 @@ const doing = {
   next: () => inTurn(() => go(after(current))), previous: () => inTurn(() => go(before(current))),
   import: () => byId("file").click(), export: () => show("people"),
   "accept-all": () => decideAll("accept"), "reject-all": () => decideAll("reject"), reset: filters.reset,
+  fold: () => button("fold").setAttribute("aria-expanded", byId("filters").classList.toggle("open")),
   "zoom-in": () => stage.zoomBy(1.5), "zoom-out": () => stage.zoomBy(1 / 1.5), "zoom-own": stage.zoomOwn,
 };
 for (const [name, act] of Object.entries(doing)) button(name).addEventListener("click", act);

@@ -8,7 +8,7 @@ const NAMES = {
   fg_ratio: "foreground ratio", margin: "margin of the two best scores", twin: "colour distance to the nearest in its pair",
 };
 const TIES = 0.01;
-export const nameOf = column => NAMES[column] || column;
+export const nameOf = column => NAMES[column] || column.replace(/^p_/, "score of ");
 export const field = name => form.elements.namedItem(name);
 let changed = () => {};
 

@@ -40,13 +40,13 @@ const drawCurve = card => {
   card.slider.setAttribute("aria-valuetext", `${value}`);
 };
 const tiles = (list, rows, word) => list.replaceChildren(...(rows.length ? rows.map(each => {
-  const real = picture("real", each.row, 96), made = picture("candidate", each.row, 96), image = make("img", { src: made, alt: `${each.id}, candidate ${each.k}`, loading: "lazy" });
+  const real = picture("real", each.row, 96), made = picture("candidate", each.row, 96), image = make("img", { src: made, alt: `${each.id}, candidate ${each.k}`, loading: "lazy", fetchpriority: "low" });
   const link = make("a", { href: `/?${new URLSearchParams({ reviewer: state.reviewer, scope: "all", pair: each.id, k: each.k })}`, target: "_blank", rel: "noopener", title: `${each.id}, candidate ${each.k}: hold the pointer on it for the photo` }, image, make("span", {}, figure(each.value)));
   for (const [kind, source] of [["pointerenter", real], ["pointerleave", made], ["focus", real], ["blur", made]]) link.addEventListener(kind, () => { image.src = source; });
   return link;
 }) : [make("span", { className: "legend" }, `No candidate lies just ${word}.`)]));
 const load = async card => {
-  card.drawn = await get(`/api/limits/curve/${card.limit.field}?${query()}`);
+  card.drawn = await get(`/api/limits/curve?gate=${encodeURIComponent(card.limit.gate)}&${query()}`);
   drawCurve(card);
   tiles(card.inside9, card.drawn.inside, "inside");
   tiles(card.outside9, card.drawn.outside, "outside");
@@ -70,7 +70,7 @@ const follow = async () => {
 const set = (card, value) => {
   if (!Number.isFinite(value)) return;
   values.set(card.limit.field, within(card.limit, value));
-  drawCurve(card);
+  for (const each of cards.values()) if (each.limit.field === card.limit.field) drawCurve(each);
   follow().catch(error => { byId("used").textContent = error.message; });
 };
 const cardOf = limit => {
@@ -109,7 +109,7 @@ export const showLimits = async () => {
   sums = facts;
   for (const limit of facts.limits) if (!values.has(limit.field)) values.set(limit.field, limit.value);
   cards.clear();
-  for (const limit of facts.limits) cards.set(limit.field, cardOf(limit));
+  for (const limit of facts.limits) cards.set(limit.gate, cardOf(limit));
   page.replaceChildren(
     make("div", { className: "bar" },
       make("div", {}, make("p", { id: "sums", "aria-live": "polite" }), make("p", { id: "change", className: "legend" })),
@@ -118,6 +118,6 @@ export const showLimits = async () => {
       make("p", { id: "used", role: "status" })),
     make("div", { className: "limits" }, ...[...cards.values()].map(card => card.node)));
   showSums();
-  await follow();
-  await Promise.all([...cards.values()].map(load));
+  if ([...cards.values()].some(card => values.get(card.limit.field) !== card.limit.value)) await follow();
+  else await Promise.all([...cards.values()].map(load));
 };

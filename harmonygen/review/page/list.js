@@ -14,7 +14,7 @@ const measure = () => {
 };
 const cell = row => {
   const node = make("div", { className: "cell", id: `cell-${row}`, role: "option" },
-    make("span", { className: "im" }, make("img", { alt: "", decoding: "async" })),
+    make("span", { className: "im" }, make("img", { alt: "", decoding: "async", fetchpriority: "low" })),
     make("span", { className: "mark", "aria-hidden": "true" }), make("span", { className: "score" }));
   node.dataset.row = row;
   return node;

@@ -9,7 +9,7 @@ export const DECISIONS = ["", "accept", "reject"];
 
 const asked = async (path, options) => {
   let answer;
-  try { answer = await fetch(path, options); } catch (error) { throw new Error("the server does not answer: is it still running?"); }
+  try { answer = await fetch(path, { priority: "high", ...options }); } catch (error) { throw new Error("the server does not answer: is it still running?"); }
   if (answer.ok) return answer;
   let text = await answer.text();
   try { text = JSON.parse(text).error; } catch (error) { /* plain text */ }

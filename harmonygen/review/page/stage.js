@@ -71,7 +71,7 @@ const trace = async () => {
 export const ahead = next => {
   if (!next) return;
   const height = Math.max(next.of.width, next.of.height) > LARGE ? Math.ceil(LARGE * next.of.height / Math.max(next.of.width, next.of.height)) : 0;
-  for (const address of [picture("candidate", next.row, height), picture("real", next.of.candidates[0].row, height)]) new Image().src = address;
+  for (const address of [picture("candidate", next.row, height), picture("real", next.of.candidates[0].row, height)]) { const image = new Image(); image.fetchPriority = "low"; image.src = address; }
 };
 
 const strip = choose => {
@@ -79,10 +79,10 @@ const strip = choose => {
   byId("strip-title").textContent = `${made.of.candidates.length} candidates of this pair, by number key`;
   tiles.replaceChildren(...made.of.candidates.map(each => {
     const code = state.codes[each.row] || 0;
-    const image = make("img", { alt: "", decoding: "async", src: picture("candidate", each.row, 96) });
-    const node = make("button", { type: "button", className: `tile ${["", "accept", "reject"][code]}${each === made ? " current" : ""}${each.selected ? " selected" : ""}` },
+    const image = make("img", { alt: "", decoding: "async", fetchpriority: "low", src: picture("candidate", each.row, 96) });
+    const node = make("button", { type: "button", className: `tile ${["", "accept", "reject"][code]}${each === made ? " current" : ""}${each.selected ? " selected" : ""}${each.gate ? " gated" : ""}`, title: each.gate ? `refused by gate ${each.gate}` : "" },
       make("span", { className: "im" }, image), make("span", { className: "mark", "aria-hidden": "true" }, ["", "✓", "✗"][code]),
-      make("span", { className: "c" }, `${each.k} · ${figure(each.p_composite)}${each.gate ? ` ${each.gate}` : ""}`));
+      make("span", { className: "c" }, `${each.k} · ${figure(each.p_composite)}`));
     node.setAttribute("aria-label", told(each));
     node.addEventListener("click", () => choose(each.row));
     node.querySelector(".im").style.setProperty("--a", made.of.width / made.of.height || 1);
