@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,20 @@ _AWAITED = """window.__answer = undefined; window.__asked = true;
 _ANSWER = "window.__answer ? JSON.stringify(window.__answer) : window.__asked ? '' : 'gone'"
 
 
+def _read(lines: queue.Queue[str]) -> None:
+    """Put each line of the standard input into a queue, and "" at its end."""
+    for line in sys.stdin:
+        lines.put(line)
+    lines.put("")
+
+
+def _next(lines: queue.Queue[str], wait: Callable[[int], None]) -> str:
+    """Return the next command; events are handled until there is one."""
+    while lines.empty():
+        wait(1)
+    return lines.get()
+
+
 def _serve(width: int, height: int) -> None:
     from PySide6.QtCore import QEventLoop, QTimer, QUrl
     from PySide6.QtWebEngineWidgets import QWebEngineView
@@ -136,7 +153,9 @@ def _serve(width: int, height: int) -> None:
         loop.exec()
         view.loadFinished.disconnect(loop.quit)
 
-    for line in sys.stdin:
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    while line := _next(lines, wait):  # the page goes on while no command comes
         command = json.loads(line)
         answer: Any = None
         if "open" in command:

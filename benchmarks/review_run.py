@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,9 @@ def _share(job: tuple[Path, int, int, str, int, int]) -> None:
 
 
 def make_run(folder: Path, pairs: int, k: int, processes: int = 2, stem: str = "photo-") -> Path:
-    """Write the run, or what is missing of it."""
+    """Write the run, or what is missing of it; one that is summed up is left as it is."""
+    if (folder / "summary.json").is_file():
+        return folder
     for name in ("candidates", "pairs"):
         shards.make_folder(folder / name)
     _, plan = planned(folder, pairs, k, stem)
@@ -109,11 +111,10 @@ def make_run(folder: Path, pairs: int, k: int, processes: int = 2, stem: str = "
     if processes == 1:
         _share(jobs[0])
     else:
-        with Pool(processes) as pool:
+        with get_context("spawn").Pool(processes) as pool:
             pool.map(_share, jobs)
-    if not (folder / "summary.json").is_file():
-        counts = count_scores(list(Run.look(folder).scores()))
-        shards.write_json(folder / "summary.json", {"generator": "gains", **counts})
+    counts = count_scores(list(Run.look(folder).scores()))
+    shards.write_json(folder / "summary.json", {"generator": "gains", **counts})
     return folder
 
 

@@ -70,8 +70,9 @@ def door_of(session: Session, port: int, used: Callable[[str], None]) -> Guarded
 
 def _load(session: Session, say: Say) -> None:
     session.asked.wait(_PATIENCE)  # the first page goes before the reading of all files
-    try:
+    with suppress(HarmonygenError):
         session.pictures.outline(session.columns, 0)  # what it needs takes half a second to import
+    try:
         session.load()
     except HarmonygenError as error:
         say(f"error: {error}")

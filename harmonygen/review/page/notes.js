@@ -41,7 +41,7 @@ export const showPeople = async () => {
   const link = make("input", { type: "text", readOnly: true, hidden: true, "aria-label": "Link for another browser", className: "link" });
   const share = make("button", { type: "button", onclick: async () => { link.value = (await post("/api/link", {})).link; link.hidden = false; link.select(); } }, "Link for another browser");
   const files = state.facts.reviewers.map(name => make("li", {}, make("a", { href: `/decisions.json?of=${encodeURIComponent(name)}`, download: "decisions.json" }, `decisions.json of ${name} alone`)));
-  page.replaceChildren(
+  page.replaceChildren(...[
     make("h2", {}, "Reviewers"),
     make("p", {}, "Each reviewer has a name of their own in the page's address (reviewer=ana). A decision counts where all who decided a candidate agree; where they do not, none counts: the filter “disputed” shows these."),
     make("form", { className: "row", onsubmit: event => { event.preventDefault(); const to = new URL(location); to.searchParams.set("reviewer", event.target.elements.name.value); location.assign(to); } },
@@ -49,9 +49,11 @@ export const showPeople = async () => {
     make("h2", {}, "Agreement"),
     found.length ? table(["reviewers", "both decided", "both accepted", "both rejected", "disagree", "agree", "Cohen’s kappa [95 % interval]"], rows)
       : make("p", {}, "There is no second reviewer yet."),
+    found.length ? make("p", { className: "legend" }, "Measured by simulation, the interval holds the truth in 93 to 95 % of cases from 100 candidates on, and in 85 to 94 % at 30.") : null,
     make("h2", {}, "Files"),
     make("p", {}, "Decisions are in the run’s folder as they are made, and harmonygen select, augment and build-human-harmony find them there. These files are for other machines and programs."),
     make("ul", {}, make("li", {}, make("a", { href: "/decisions.json", download: "decisions.json" }, "decisions.json: what counts, for select --decisions")),
       make("li", {}, make("a", { href: "/decisions.csv", download: "decisions.csv" }, "decisions.csv: all reviewers, with tags and comments")), ...files),
-    make("p", { className: "row" }, share, link));
+    make("p", { className: "row" }, share, link),
+  ].filter(Boolean));
 };
