@@ -118,7 +118,7 @@ class Harmonizer:
     ) -> Harmonizer:
         """Load ``starter`` (``parametric`` alone) or a checkpoint folder, whose method is found out if not given.
 
-        A plug-in is named by ``method`` or in place of the folder, with ``settings`` of its own (docs/plugins).
+        ``method``, or the place of the folder, can name a plug-in; ``settings`` are the plug-in's own (docs/plugins).
 
         Raises:
             UsageError: ``zero-shot``, which runs in `harmonygen harmonize` alone.

@@ -1,6 +1,6 @@
 """An ONNX file of image and mask as generator, judge or harmonizer, run by ONNX Runtime.
 
-Inputs are told apart by their channels and names: an image (1, 3, H, W), a mask (1, 1, H, W), and for a generator what
+Inputs are recognised by their channels and names: an image (1, 3, H, W), a mask (1, 1, H, W), and for a generator what
 makes candidates differ: ``noise`` of any fixed or free shape, filled from the seed, or ``seed``, one integer. The
 output is an image (1, 3, H, W), or a judge's P(composite), one number or (1, 1).
 """

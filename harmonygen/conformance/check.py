@@ -76,7 +76,7 @@ def doors_of(spec: str, kind: str | None) -> list[Door]:
     """Return the doors that a plug-in is at: all that know its name, or the one that its parameters show.
 
     Raises:
-        UsageError: no door knows it, or it cannot be told which one it is for.
+        UsageError: no door knows it, or several doors could be meant.
     """
     if kind:
         return [door for door in DOORS if door.kind == kind]

@@ -135,7 +135,7 @@ class CandidateSettings(JudgeSettings):
     detail: DetailChoice = "transfer"
     decoded: Decoded = setting("foreground", "What the decoder's finer layers compute: the part that is kept, or all.")
     compile: bool = setting(
-        False, "Compile the UNet with torch, for each size anew; sides are multiples of 8 latent cells."
+        False, "Compile the UNet with torch, once for each size; sides are multiples of 8 latent cells."
     )
     max_side: int | None = setting(
         None, "Longest side of photos and composites, in pixels.", unset="the photo's own", ge=32, le=4 * MAX_SIDE
