@@ -2,7 +2,7 @@
 
     python benchmarks/trainer_export.py [--rows 1000] [--side 512] [--seconds 60] [--only ai-toolkit,webdataset]
 
-A synthetic finished run of real photos (scikit-image), ten candidates per pair. Core seconds are the user and system time
+A synthetic finished run of real photos (scikit-image), ten candidates per pair. Core seconds are user and system time
 of the export. Exit code 1 if an export takes longer than asked.
 """
 
