@@ -7,7 +7,7 @@ Rows are candidates in the order of the files; the rows of a pair lie together. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from harmonygen.errors import UsageError
 from harmonygen.records import Candidate, GateValues, Scored
+from harmonygen.review.photo_copies import PhotoCopies
+from harmonygen.review.spread import margins_of, nearest_twins
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run
 from harmonygen.runs.tables import read_light
@@ -34,12 +36,11 @@ JUDGES = ("p_composite",)
 MEASURED = ("fmse", "structure", "clipped", "drift")
 """Columns that hold what the gates measure."""
 SHIFT = ("shift_r", "shift_g", "shift_b")
-NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin")
+NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin", *SHIFT)
 """Columns that can be filtered and sorted by; see :class:`Columns`."""
 _KINDS: dict[str, Any] = {"k": np.int32, "seed": np.int64, "selected": np.bool_}
 _READ = ("pair_id", "subset", "width", "height", "gate", "fg_ratio", *_KINDS, *JUDGES, *MEASURED, *SHIFT)
 _GATE_VALUES = ("clipped", "fmse", "structure", "drift")  # in the order of GateValues
-_CHUNK = 4096  # pairs whose candidates are compared with each other at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class Columns:
     ``starts`` (P + 1,) says where the rows of each pair begin. ``same_photo`` marks pairs (P,) whose photo and mask
     another pair has too, pixel for pixel. ``place`` is a row's number in its file.
     ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``. ``whole`` is False while
-    parts of the run are still to be read.
+    parts of the run are still to be read. ``measured`` are columns that were measured for the review, and ``copies``
+    says which photos are one (:mod:`harmonygen.review.measured`); None: nobody looked.
     """
 
     pair_ids: Sequence[str]
@@ -72,6 +74,8 @@ class Columns:
     values: dict[str, Floats]
     judges: Sequence[str] = ()
     whole: bool = True
+    measured: Sequence[str] = ()
+    copies: PhotoCopies | None = None
 
     @property
     def rows(self) -> int:
@@ -100,8 +104,8 @@ class Columns:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The columns that can be filtered and sorted by: :data:`NUMBERS`, and the scores of several judges."""
-        return (*NUMBERS, *(f"p_{name}" for name in self.judges))
+        """The columns to filter and sort by: :data:`NUMBERS`, the scores of several judges, and what was measured."""
+        return (*NUMBERS, *(f"p_{name}" for name in self.judges), *self.measured)
 
     def judged(self, rows: slice = slice(None)) -> list[tuple[str, Floats]]:
         """Return the name and the scores of each of several judges."""
@@ -233,7 +237,7 @@ def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Colum
     values = {name: of_row[name] for name in names}
     passed = np.where(gate == 0, values[JUDGES[0]], np.nan)
     values["margin"] = np.repeat(margins_of(passed, starts), counts)
-    values["twin"] = _nearest(np.stack([values[name] for name in SHIFT], axis=1), starts)
+    values["twin"] = nearest_twins(np.stack([values[name] for name in SHIFT], axis=1), starts)
     _, digests, times = np.unique(of_pair["digest"], return_inverse=True, return_counts=True)
     return Columns(
         pair_ids=[pair_id for part in parts for pair_id in part.pair_ids],
@@ -265,36 +269,3 @@ def _renumbered(
     place = {text: number for number, text in enumerate(texts)}
     codes = [np.array([place[text] for text in own], np.int16)[of] for of, own in parts]
     return np.concatenate(codes), texts
-
-
-def _matrices(starts: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield pairs with equally many candidates, some at a time: their numbers (M,) and their rows (M, K)."""
-    counts = np.diff(starts)
-    for size in np.unique(counts):
-        pairs = np.flatnonzero(counts == size).astype(np.int32)
-        for begin in range(0, len(pairs), _CHUNK):
-            some = pairs[begin : begin + _CHUNK]
-            yield some, starts[some][:, None] + np.arange(size, dtype=np.int32)
-
-
-def margins_of(scores: Floats, starts: Ints) -> Floats:
-    """Return each pair's best score minus its second best (P,), of scores (N,) that are not NaN; else NaN."""
-    found = np.full(len(starts) - 1, np.nan)
-    for pairs, rows in _matrices(starts):
-        if rows.shape[1] > 1:
-            ordered = np.sort(np.nan_to_num(scores[rows], nan=-np.inf), axis=1)
-            with np.errstate(invalid="ignore"):
-                gap = ordered[:, -1] - ordered[:, -2]
-            found[pairs] = np.where(np.isfinite(gap), gap, np.nan)
-    return found
-
-
-def _nearest(points: Floats, starts: Ints) -> Floats:
-    """Return each row's distance to the nearest other row of its pair (N,), NaN where there is none."""
-    found = np.full(len(points), np.nan)
-    for _, rows in _matrices(starts):
-        if rows.shape[1] > 1:
-            apart = np.linalg.norm(points[rows][:, :, None] - points[rows][:, None], axis=3)
-            apart[:, np.arange(rows.shape[1]), np.arange(rows.shape[1])] = np.inf
-            found[rows] = apart.min(axis=2)
-    return np.where(np.isfinite(found), found, np.nan)
