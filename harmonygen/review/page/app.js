@@ -82,8 +82,9 @@ const nothing = () => {
 let drawn = 0;
 const refill = async wanted => {
   if (!await loadOrder()) return;
-  await showOrder(wanted);
+  nothing();
   await map.follow();
+  await showOrder(wanted);
   document.documentElement.dataset.drawn = ++drawn;
 };
 const showOrder = async wanted => {

@@ -13,7 +13,7 @@ const KINDS = {
 };
 const chosen = { x: "", y: "", colour: "decision", view: "middle" };
 const axes = new Map();
-let facts = null, version = "", plot = null, pinned = -1, hovered = -1, timer = 0, polling = 0, open = () => {}, shown = null;
+let facts = null, version = "", plot = null, pinned = -1, hovered = -1, timer = 0, polling = 0, open = () => {}, shown = -1;
 
 export const onOpen = act => { open = act; };
 export const remembered = query => { for (const [name, value] of Object.entries(chosen)) if (value && !(name === "colour" && value === "decision") && !(name === "view" && value === "middle")) query.set(`map_${name}`, value); };
@@ -100,7 +100,6 @@ const draw = async () => {
     sums.outside ? `${count(sums.outside)} lie outside this view` : "", sums.unknown ? `${count(sums.unknown)} have no value here` : ""].filter(Boolean).join("; ");
   byId("map-said").textContent = `${said}.`;
   plot.canvas.setAttribute("aria-label", `Map of the candidates: ${wanted.xName} across, ${wanted.yName} upwards. ${said}. The fields below the map filter by numbers.`);
-  byId("map-clear").hidden = !lasso;
   fillBounds();
   document.documentElement.dataset.map = (performance.now() - began).toFixed(0);
 };
@@ -170,12 +169,13 @@ const balance = () => {
   byId("map-balance").replaceChildren(
     make("h2", {}, "What the selection lacks"),
     make("p", {}, !selected ? "Nothing is selected." : lacking.length ? `Too few foregrounds of ratio ${lacking.map(each => each.name).join(" and ")}: under half of iHarmony4’s share.` : "Each bin of foreground ratio has at least half of iHarmony4’s share."),
+    make("p", { className: "keys" }, make("span", { className: "key" }, make("span", { className: "dot own" }), "this run’s selection"), make("span", { className: "key" }, make("span", { className: "dot published" }), "iHarmony4")),
     make("div", { className: "bins" }, ...bins.map(each => make("div", { className: `bin${each.lacks ? " lacks" : ""}` },
       make("p", { className: "strong-line" }, `foreground ratio ${each.name}${each.lacks ? ": too few" : ""}`),
       make("div", { className: "bars" }, bar(each.share, "own"), bar(each.published, "published")),
       make("p", { className: "legend" }, `${count(each.count)} selected, ${percent(each.share)}; iHarmony4 ${percent(each.published)}; Human Harmony ${percent(each.human_harmony)}`),
       only({ fg_ratio_min: each.low, fg_ratio_max: each.high }, "Show candidates of this bin")))),
-    make("table", {}, make("caption", { className: "legend" }, "Mean fMSE: how strong the changes are"), make("thead", {}, make("tr", {}, ...["subset", "selected", "this run", "iHarmony4"].map(each => make("th", { scope: "col" }, each)))),
+    make("table", {}, make("caption", {}, "Mean fMSE: how strong the changes are"), make("thead", {}, make("tr", {}, ...["subset", "selected", "this run", "iHarmony4"].map(each => make("th", { scope: "col" }, each)))),
       make("tbody", {}, ...changes.map(each => make("tr", {}, make("td", {}, each.subset), make("td", { className: "number" }, count(each.count)), make("td", { className: "number" }, figure(each.fmse, 0)), make("td", { className: "number" }, figure(each.published, 0)))))),
     make("p", { className: "legend" }, `${source} Of the change, means alone are published, so no bin of it can be said to lack. This run’s figures are taken at its pictures’ own size.`));
 };
@@ -207,8 +207,7 @@ const build = () => {
   plot ||= makePlot({ onLasso: setLasso, onPoint: point, onPick: pick });
   page.replaceChildren(
     make("div", { className: "map-tools", role: "group", "aria-label": "What the map shows" }, pickOf("x", "Across", columns), pickOf("y", "Upwards", columns),
-      pickOf("colour", "Colour", [["decision", "decision"], ...facts.flags.map(each => [each, each]), ...columns]), pickOf("view", "Range", Object.entries(VIEWS)),
-      make("button", { type: "button", id: "map-clear", onclick: () => filters.setAll({ lasso: "" }) }, "Clear lasso")),
+      pickOf("colour", "Colour", [["decision", "decision"], ...facts.flags.map(each => [each, each]), ...columns]), pickOf("view", "Range", Object.entries(VIEWS))),
     make("div", { className: "map-desk" }, make("div", { className: "map-left" }, plot.node, make("p", { id: "map-legend", className: "keys" }), make("p", { id: "map-said", "aria-live": "polite" }),
       make("div", { className: "map-bounds", role: "group", "aria-label": "Filter by numbers" }, boundsOf("x"), boundsOf("y"))), make("div", { className: "map-card", id: "map-card" })),
     make("div", { className: "map-more" }, make("section", { id: "map-balance" }), make("section", {}, make("div", { id: "map-duplicates" }), make("h2", {}, "Measure"), make("div", { id: "map-measure" }))));
@@ -225,6 +224,10 @@ export const showMap = async () => {
   measurements();
   await draw();
 };
-export const follow = () => facts && !byId("map").hidden ? draw() : null;
+export const follow = async () => {
+  if (!facts || byId("map").hidden) return;
+  await draw();
+  if (shown >= 0) await card(shown);
+};
 new ResizeObserver(() => { if (facts && plot && !byId("map").hidden) draw().catch(() => {}); }).observe(byId("map"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { const again = follow(); if (again) again.catch(() => {}); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { follow().catch(() => {}); });

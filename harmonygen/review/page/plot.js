@@ -46,6 +46,7 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
   const over = svg("svg", { class: "over", "aria-hidden": "true" });
   const node = make("div", { className: "plot-box" }, canvas, over);
   const context = canvas.getContext("2d");
+  const trace = svg("polyline", { class: "lasso" });
   let drawn = null, wide = 0, tall = 0, sharp = 1, top = new Int32Array(0), path = null;
 
   const inner = () => [wide - MARGIN.left - MARGIN.right, tall - MARGIN.top - MARGIN.bottom];
@@ -94,7 +95,8 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
     for (let pixel = 0; pixel < count.length; pixel++) if (count[pixel] > most) most = count[pixel];
     const image = context.createImageData(across, down), bytes = new Uint32Array(image.data.buffer), full = Math.log1p(Math.min(most, 12));
     for (let pixel = 0; pixel < count.length; pixel++) if (count[pixel]) {
-      const alpha = Math.round(255 * Math.min(1, 0.45 + 0.55 * Math.log1p(count[pixel]) / full));
+      const least = shade[pixel] === palette[palette.length - 1] ? 0.4 : 0.65;
+      const alpha = Math.round(255 * Math.min(1, least + (1 - least) * Math.log1p(count[pixel]) / full));
       bytes[pixel] = (shade[pixel] & 0xffffff | alpha << 24) >>> 0;
     }
     context.putImageData(image, 0, 0);
@@ -102,11 +104,11 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
   };
   const frame = () => {
     const [w, h] = inner(), bottom = MARGIN.top + h, parts = [];
-    for (const [at, text] of ticks(drawn.x, drawn.xView, Math.max(3, w / 90))) {
+    for (const [at, text] of ticks(drawn.x, drawn.xView, Math.max(5, w / 90))) {
       const [left] = place([at, drawn.yView[0]]);
       parts.push(svg("line", { x1: left, x2: left, y1: MARGIN.top, y2: bottom, class: text === "0" || /^0\.0*$/.test(text) ? "zero" : "grid" }), svg("text", { x: left, y: bottom + 14, class: "across" }, text));
     }
-    for (const [at, text] of ticks(drawn.y, drawn.yView, Math.max(3, h / 60))) {
+    for (const [at, text] of ticks(drawn.y, drawn.yView, Math.max(4, h / 60))) {
       const [, down] = place([drawn.xView[0], at]);
       parts.push(svg("line", { x1: MARGIN.left, x2: MARGIN.left + w, y1: down, y2: down, class: text === "0" || /^0\.0*$/.test(text) ? "zero" : "grid" }), svg("text", { x: MARGIN.left - 6, y: down + 4, class: "down" }, text));
     }
@@ -115,8 +117,8 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
     const clip = svg("clipPath", { id: "plot-clip" });
     clip.append(svg("rect", { x: MARGIN.left, y: MARGIN.top, width: w, height: h }));
     const inside = svg("g", { "clip-path": "url(#plot-clip)" });
-    if (drawn.lasso && !path) inside.append(svg("polygon", { points: drawn.lasso.map(each => place(each).map(value => value.toFixed(1)).join(",")).join(" "), class: "lasso" }));
-    if (path) inside.append(svg("polyline", { points: path.map(each => each.join(",")).join(" "), class: "lasso" }));
+    if (drawn.lasso) inside.append(svg("polygon", { points: drawn.lasso.map(each => place(each).map(value => value.toFixed(1)).join(",")).join(" "), class: "lasso" }));
+    inside.append(trace);
     const at = drawn.pinned;
     if (at !== undefined && at >= 0 && drawn.x.steps[at] !== UNKNOWN && drawn.y.steps[at] !== UNKNOWN) {
       const [left, down] = place([valueAt(drawn.x, at), valueAt(drawn.y, at)]);
@@ -124,6 +126,7 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
     }
     over.replaceChildren(clip, ...parts, inside);
   };
+  const traced = () => trace.setAttribute("points", path ? path.map(each => each.join(",")).join(" ") : "");
   const near = (left, down) => {
     const x = Math.round(left * sharp), y = Math.round(down * sharp), reach = Math.round(NEAR * sharp);
     for (let ring = 0; ring <= reach; ring++) for (let a = -ring; a <= ring; a++) for (let b = -ring; b <= ring; b++) {
@@ -147,17 +150,18 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
     const at = where(event);
     if (!path) return onPoint(near(...at));
     const last = path[path.length - 1];
-    if (Math.hypot(at[0] - last[0], at[1] - last[1]) >= 2) { path.push(at); frame(); }
+    if (Math.hypot(at[0] - last[0], at[1] - last[1]) >= 2) { path.push(at); traced(); }
   });
   canvas.addEventListener("pointerup", event => {
     if (!path) return;
     const done = path, small = spread() < LEAST_DRAG;
     path = null;
+    traced();
     if (small) return onPick(near(...where(event)));
     const corners = simplified([...done, done[0]], drawn.mostPoints).slice(0, -1);
-    if (corners.length >= 3) onLasso(corners.map(unplace)); else frame();
+    if (corners.length >= 3) onLasso(corners.map(unplace));
   });
-  canvas.addEventListener("pointercancel", () => { path = null; if (drawn) frame(); });
+  canvas.addEventListener("pointercancel", () => { path = null; traced(); });
   canvas.addEventListener("pointerleave", () => { if (!path) onPoint(-1); });
   return {
     node, canvas,
