@@ -38,7 +38,7 @@ def page_sentences(path: Path) -> Iterator[str]:
 
 
 def split(text: str) -> list[str]:
-    """Split text into sentences.
+    r"""Split text into sentences.
 
     >>> split("One is here. Two, too:\\n`a` and more.")
     ['One is here.', 'Two, too:', '`a` and more.']

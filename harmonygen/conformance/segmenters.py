@@ -16,13 +16,9 @@ from harmonygen.conformance.cases import frozen
 from harmonygen.conformance.seen import Look, Seen, equal_within
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.photo import Photo
-from harmonygen.segmentation.foreground import Foreground, choose_foreground
 from harmonygen.segmentation.segmented import Segmented
 from harmonygen.segmentation.segmenters import NamedSegmenter
-from harmonygen.segmentation.settings import ForegroundRules
 
-_RULES = ForegroundRules(keep="all", min_fg=0, max_fg=1)
-"""Everything that is found counts, so that no rule of `masks` hides a difference."""
 _NOTHING = "nothing was found in these photos: name photos that it is made for with --data"
 _PLAIN = 128
 """Grey level of the photo in which there is nothing to find."""
@@ -79,7 +75,9 @@ class SegmenterSuite:
         shares = [float(mask.mean()) for mask in self.masks]
         if not any(shares):
             return Seen(None, _NOTHING)
-        return Seen(any(0 < share < 1 for share in shares), f"{', '.join(f'{share:.0%}' for share in shares)} of a photo")
+        return Seen(
+            any(0 < share < 1 for share in shares), f"{', '.join(f'{share:.0%}' for share in shares)} of a photo"
+        )
 
     def _again(self) -> Seen:
         return _equal([_mask(self.segmenter(self.photos[0].image_u8), self.photos[0].image_u8)], self.masks[:1])
@@ -136,10 +134,9 @@ class SegmenterSuite:
 
 
 def _mask(found: Segmented, image_u8: ImageU8) -> Mask:
-    """Return the mask (H, W) that `masks` would write for a photo, without cuts by size."""
-    shape = image_u8.shape[0], image_u8.shape[1]
-    chosen = choose_foreground(found, shape, _RULES)
-    return chosen.mask if isinstance(chosen, Foreground) else np.zeros(shape, dtype=bool)
+    """Return all that was found in a photo as one mask (H, W): no rule of `masks` hides a difference."""
+    mask: Mask = found.masks(image_u8.shape[0], image_u8.shape[1]).any(axis=0)
+    return mask
 
 
 def _fault(found: Segmented) -> str:
