@@ -1,4 +1,4 @@
-"""`harmonygen check-plugin`: whether a generator, judge or harmonizer keeps its contract."""
+"""`harmonygen check-plugin`: whether a generator, judge, harmonizer or segmenter keeps its contract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Plugin = Annotated[
 
 @command(CheckPluginSettings)
 def check_plugin(typed: Typed[CheckPluginSettings], plugin: Plugin = None) -> None:
-    """Check that a generator, judge or harmonizer keeps its contract, on a few photos.
+    """Check that a generator, judge, harmonizer or segmenter keeps its contract, on a few photos.
 
     Example: `harmonygen check-plugin color-jitter --k 8`
 

@@ -18,7 +18,7 @@ from harmonygen.settings import (
     setting,
 )
 
-Kind = Literal["generator", "judge", "harmonizer"]
+Kind = Literal["generator", "judge", "harmonizer", "segmenter"]
 
 
 class CheckPluginSettings(ReadSettings):

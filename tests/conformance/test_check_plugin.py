@@ -5,17 +5,22 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from harmonygen.conformance.check import check_plugin, doors_of, known_plugins
+from harmonygen.conformance.seen import run_checks
+from harmonygen.conformance.segmenters import SegmenterSuite
 from harmonygen.conformance.settings import CheckPluginSettings
 from harmonygen.errors import UsageError
 from harmonygen.models.denoiser import Denoiser
 from harmonygen.models.harmony_vae import HarmonyVAE
 from harmonygen.plugins.doors import DOORS
+from harmonygen.segmentation.segmented import Segmented
 from harmonygen_cli.main import run
 
 MODULE = """
@@ -149,6 +154,62 @@ class HarmonizerSmall(Kept):
     def __call__(self, photo, seed, draws):
         return photo.low_u8 // 2
 
+class SegmenterFine(Kept):
+    def __call__(self, image):
+        return image[..., 2] / 255
+
+class SegmenterLayers(Kept):
+    def __call__(self, image):
+        return np.stack([image[..., 0] > 99, image[..., 2] > 99])
+
+class SegmenterRandom(Kept):
+    def __call__(self, image):
+        return np.random.default_rng().uniform(size=image.shape[:2])
+
+class SegmenterCarried(Kept):
+    def __call__(self, image):
+        before, self.last = self.last, image.sum()
+        return image[..., 0 if before in (None, self.last) else 2] / 255
+
+class SegmenterLoaded(Loaded):
+    def __call__(self, image):
+        return image[..., self.number % 2] / 255
+
+class SegmenterBlind(Kept):
+    def __call__(self, image):
+        return np.indices(image.shape[:2])[0] < 40
+
+class SegmenterWhole(Kept):
+    def __call__(self, image):
+        return np.ones(image.shape[:2])
+
+class SegmenterLoud(Kept):
+    def __call__(self, image):
+        return image[..., 0] / 100
+
+class SegmenterSmallInt(Kept):
+    def __call__(self, image):
+        return (image[..., 0] > 99).astype(np.uint8)
+
+class SegmenterNaN(Kept):
+    def __call__(self, image):
+        return np.where(image[..., 0] > 99, np.nan, 0)
+
+class SegmenterFlat(Kept):
+    def __call__(self, image):
+        red = image[..., 0].astype(float)
+        with np.errstate(invalid="ignore"):
+            return (red - red.min()) / (red.max() - red.min())
+
+class SegmenterLarge(Kept):
+    def __call__(self, image):
+        return image[..., 2] / 255 if len(image) != 67 else image[..., 2].astype(int)
+
+class SegmenterWrites(Kept):
+    def __call__(self, image):
+        image[:] = 0
+        return image[..., 0] / 255
+
 def make(kind: str = "generator"):
     return Fine()
 """
@@ -163,6 +224,9 @@ def module(tmp_path, monkeypatch):
     importlib.invalidate_caches()
 
 
+NAMES_OF_FINE = ["Fine", "JudgeFine", "HarmonizerFine", "HarmonizerSmall", "SegmenterFine", "SegmenterLayers"]
+
+
 def check(plugin, **changes):
     return check_plugin(CheckPluginSettings(plugin=plugin, device="cpu", **{"max_side": 128, "k": 3, **changes}))
 
@@ -171,7 +235,7 @@ def failing(plugin, **changes):
     return {verdict.check for verdict in check(plugin, **changes).failed}
 
 
-@pytest.mark.parametrize("name", ["Fine", "JudgeFine", "HarmonizerFine", "HarmonizerSmall"])
+@pytest.mark.parametrize("name", NAMES_OF_FINE)
 def test_a_plug_in_that_keeps_its_contract_passes(name):
     found = check(f"checked_module:{name}")
     assert found.failed == []
@@ -202,6 +266,17 @@ def test_a_plug_in_that_keeps_its_contract_passes(name):
         ("HarmonizerCarried", "order of composites does not matter"),
         ("HarmonizerLarge", "an odd small size"),
         ("HarmonizerDrawless", "takes a number of draws"),
+        ("SegmenterRandom", "same photo, same mask"),
+        ("SegmenterCarried", "order of photos does not matter"),
+        ("SegmenterLoaded", "loaded again, the same"),
+        ("SegmenterBlind", "the photo is looked at"),
+        ("SegmenterWhole", "masks: foreground and background"),
+        ("SegmenterLoud", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterSmallInt", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterNaN", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterFlat", "a photo of one grey"),
+        ("SegmenterLarge", "an odd small size"),
+        ("SegmenterWrites", "maps: (N, h, w), 0 to 1, finite"),
     ],
 )
 def test_each_fault_fails_the_check_that_is_for_it(name, fails):
@@ -227,6 +302,37 @@ def harmony_forward(tiny_forward: Path, tmp_path: Path) -> Path:
     return tmp_path / "plus"
 
 
+@pytest.fixture(scope="session")
+def lraspp_weights(tmp_path_factory):
+    """Settings of LR-ASPP with random weights: it rates person over all other classes somewhere in most photos."""
+    from safetensors.torch import save_file
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("lraspp") / "lraspp.safetensors"
+    save_file(get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None).state_dict(), path)
+    return {"weights": str(path)}
+
+
+@pytest.fixture(scope="session")
+def onnx_map(tmp_path_factory):
+    """Settings of a network in an ONNX file: the mean of the three planes, as logits."""
+    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("ReduceMean", ["photo"], ["map"], axes=[1], keepdims=1)]
+    sides = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, 64, 64]) for name, n in (("photo", 3), ("map", 1))
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "map", sides[:1], sides[1:]), opset_imports=[helper.make_opsetid("", 13)]
+    )
+    model.ir_version = 8
+    path = tmp_path_factory.mktemp("onnx") / "map.onnx"
+    onnx.save(model, path)
+    return {"file": str(path)}
+
+
 TOY = Path(__file__).resolve().parents[1] / "assets" / "toy-sd"
 WORDS = {"foreground": "object, bright", "background": "dark, night"}
 SHORT = {"iterations": 1, "inversion_steps": 2, "refine_inner": 0, "null_inner": 1}
@@ -242,7 +348,12 @@ BUILT_IN = [
     ("harmonizer", "diffharmony", "tiny_forward", {}),
     ("harmonizer", "diffharmony++", "harmony_forward", {}),
     ("harmonizer", "zero-shot", TOY, WORDS | SHORT),
+    ("segmenter", "selfie", None, {}),
+    ("segmenter", "lraspp", None, "lraspp_weights"),
+    ("segmenter", "onnx", None, "onnx_map"),
 ]
+BY_WEIGHTS = {("segmenter", "deeplabv3"), ("segmenter", "maskrcnn")}
+"""As ``lraspp``, by weights of the user's that are too large to be drawn at random in every test."""
 
 
 @pytest.mark.parametrize(
@@ -251,8 +362,46 @@ BUILT_IN = [
 def test_every_built_in_passes(request, kind, name, model, settings):
     folder = request.getfixturevalue(model) if isinstance(model, str) else model or "starter"
     photos = 1 if name == "zero-shot" else 2  # seconds a picture
+    settings = request.getfixturevalue(settings) if isinstance(settings, str) else settings
     found = check(name, kind=kind, model=str(folder), settings=settings, photos=photos)
     assert found.failed == []
+
+
+@dataclass
+class Unguarded:
+    """A segmenter without the guard of others' plug-ins, as our own are: what the guard refuses can come from it."""
+
+    layers: np.ndarray
+    writes: bool = False
+    digest: str = "x"
+
+    def __call__(self, image_u8):
+        image_u8[0, 0, 0] ^= self.writes
+        return Segmented(self.layers, True)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "fails"),
+    [
+        (Unguarded(np.full((1, 4, 4), 2, np.float32)), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((4, 4), np.float32)), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((1, 4, 4))), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((1, 4, 4), np.float32), writes=True), "what it is given stays as it was"),
+    ],
+)
+def test_faults_of_a_segmenter_of_our_own_are_found(make_photo, segmenter, fails):
+    photo = make_photo()
+    photo = replace(photo, image_u8=photo.image_u8.copy())
+    suite = SegmenterSuite(segmenter, lambda: segmenter, [photo], make_photo(height=67, width=101))
+    assert fails in {verdict.check for verdict in run_checks("segmenter", suite.checks()) if verdict.state == "failed"}
+
+
+def test_where_a_segmenter_finds_nothing_there_is_no_verdict_on_its_masks(photo_folder):
+    for path in photo_folder.glob("*/astronaut.png"):
+        path.unlink()
+    found = {verdict.check: verdict for verdict in check("selfie", data=str(photo_folder)).verdicts}
+    assert found["masks: foreground and background"].state == "figure"
+    assert "--data" in found["the photo is looked at"].found
 
 
 @pytest.mark.parametrize(("kind", "name"), [("generator", "diffusion"), ("judge", "classifier")])
@@ -261,7 +410,7 @@ def test_the_starter_passes(kind, name):
 
 
 def test_the_list_above_is_whole():
-    assert {(kind, name) for kind, name, *_ in BUILT_IN} == {
+    assert {(kind, name) for kind, name, *_ in BUILT_IN} | BY_WEIGHTS == {
         (door.kind, name) for door in DOORS for name in door.own
     }  # adapters need a model of the user's: tests/adapters
     assert [(each["kind"], each["name"]) for each in known_plugins() if each["package"] == "harmonygen"] == [
@@ -279,6 +428,8 @@ def test_the_list_above_is_whole():
         ("lut", ["generator"]),
         ("checked_module:JudgeFine", ["judge"]),
         ("checked_module:HarmonizerFine", ["harmonizer"]),
+        ("checked_module:SegmenterFine", ["segmenter"]),
+        ("networks/isnet.onnx", ["segmenter"]),
     ],
 )
 def test_a_plug_in_is_checked_at_every_door_that_it_is_at(plugin, kinds):
