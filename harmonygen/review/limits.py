@@ -41,7 +41,7 @@ def limits_facts(session: Session, given: Mapping[str, str]) -> dict[str, Any]:
         "whole": columns.whole,
         "combines": get_args(Combine) if columns.judges else (),
         **judged,
-        **limits_counts(session, {}),
+        "in_force": limits_counts(session, {}),
     }
 
 

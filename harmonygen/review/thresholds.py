@@ -44,7 +44,8 @@ class Limit:
     def about(self) -> str:
         """What the limit is, in the settings' words."""
         kind = GateSettings if self.field in GateSettings.model_fields else SelectSettings
-        return str(kind.model_fields[self.field].description).removeprefix("Gate: ")
+        words = str(kind.model_fields[self.field].description).removeprefix("Gate: ")
+        return words[:1].upper() + words[1:]
 
 
 LIMITS = (

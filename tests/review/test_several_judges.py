@@ -124,6 +124,7 @@ def test_judges_can_be_combined_in_another_way_on_the_page(judged: Path):
     facts = limits_facts(session, {"combine": "all-above"})
     assert [each["gate"] for each in facts["limits"]][-3:] == ["judge:red", "judge:green", "judge:blue"]
     assert (facts["combine"], facts["combine_in_force"]) == ("all-above", "veto")
+    assert (facts["pairs"], facts["candidates"]) == (40, 240)
     assert len(limits_facts(session, {"combine": "mean"})["limits"]) == len(facts["limits"]) - 3
     said = write_recipe(session, given)
     settings = resolve(SelectSettings, said["path"])

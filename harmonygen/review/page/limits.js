@@ -59,7 +59,7 @@ const MEANS = {
 const combine = () => {
   const choice = make("select", { onchange: event => { values.set("combine", event.target.value); again(); } }, ...facts.combines.map(value => make("option", { value }, `${value}: ${MEANS[value]}`)));
   choice.value = facts.combine;
-  return make("label", { className: "pick" }, make("span", { className: "legend" }, `Judges ${state.facts.judges.join(", ")}`), choice);
+  return make("label", { className: "pick combine" }, make("span", { className: "legend" }, `Judges ${state.facts.judges.join(", ")}`), choice);
 };
 const again = () => showLimits().catch(error => { byId("used").textContent = error.message; });
 const allInForce = () => {
@@ -70,7 +70,7 @@ const allInForce = () => {
 const showSums = () => {
   const now = `${count(sums.selected)} selected, in ${count(sums.pairs)} of ${count(facts.pairs)} pairs; ${count(sums.passed)} of ${count(facts.candidates)} candidates pass`;
   byId("sums").replaceChildren(make("span", { className: "strong" }, count(sums.selected)), now.slice(count(sums.selected).length));
-  const before = sums.selected - facts.selected;
+  const before = sums.selected - facts.in_force.selected;
   byId("change").textContent = before ? `${before > 0 ? "+" : "−"}${count(Math.abs(before))} selected against the limits in force` : "as the limits in force";
   byId("used").textContent = "";
 };
@@ -123,7 +123,7 @@ export const showLimits = async () => {
   const page = byId("limits");
   const how = values.get("combine");
   facts = await get(`/api/limits?${new URLSearchParams(how ? { combine: how } : {})}`);
-  sums = facts;
+  sums = facts.in_force;
   if (facts.combines.length) values.set("combine", facts.combine);
   for (const limit of facts.limits) if (!values.has(limit.field)) values.set(limit.field, limit.value);
   cards.clear();
