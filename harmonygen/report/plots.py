@@ -167,5 +167,5 @@ def _axes(frame: Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
             f'<text class="tick" x="{x}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{part / 5:.1f}</text>'
         )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{label}</text>')
+    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(label)}</text>')
     return "".join(parts)

@@ -60,7 +60,7 @@ def _keep(run: Run, columns: Columns, stamp: str) -> None:
     held: dict[str, Any] = {each.name: getattr(columns, each.name) for each in fields(columns)}
     arrays: dict[str, Any] = {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
     arrays |= {f"values.{name}": value for name, value in columns.values.items()}
-    texts = {name: list(held[name]) for name in ("pair_ids", "subsets", "gates", "judges")}
+    texts = {name: list(held[name]) for name in ("pair_ids", "subsets", "gates", "deciders", "judges")}
     head = json.dumps({"of": stamp, "texts": texts}).encode()
     content = io.BytesIO()
     arrays[_HEAD] = np.frombuffer(head, np.uint8)

@@ -7,7 +7,7 @@ Rows are candidates in the order of the files; the rows of a pair lie together. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,14 +19,13 @@ import pyarrow as pa
 
 from harmonygen.errors import UsageError
 from harmonygen.records import Candidate, GateValues, Scored
+from harmonygen.review.within_pair import Floats, Ints, margins_of, nearest_of
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run
-from harmonygen.runs.tables import read_light
+from harmonygen.runs.tables import DECIDED_BY, read_light
 from harmonygen.seeds import stable_seed
 from harmonygen.synthesis.gates import DUPLICATE
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 JUDGES = ("p_composite",)
@@ -39,7 +38,6 @@ NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin")
 _KINDS: dict[str, Any] = {"k": np.int32, "seed": np.int64, "selected": np.bool_}
 _READ = ("pair_id", "subset", "width", "height", "gate", "fg_ratio", *_KINDS, *JUDGES, *MEASURED, *SHIFT)
 _GATE_VALUES = ("clipped", "fmse", "structure", "drift")  # in the order of GateValues
-_CHUNK = 4096  # pairs whose candidates are compared with each other at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +49,9 @@ class Columns:
     and ``twin`` (distance of the mean colour shift to that of the nearest other candidate of the pair, 8-bit units).
     ``starts`` (P + 1,) says where the rows of each pair begin. ``same_photo`` marks pairs (P,) whose photo and mask
     another pair has too, pixel for pixel. ``place`` is a row's number in its file.
-    ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``. ``whole`` is False while
-    parts of the run are still to be read.
+    ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``; ``decider`` (N,) is
+    the place in ``deciders`` of those who decided about a row. ``whole`` is False while parts of the run are still to
+    be read.
     """
 
     pair_ids: Sequence[str]
@@ -70,6 +69,8 @@ class Columns:
     gate: npt.NDArray[np.int16]
     selected: Bools
     values: dict[str, Floats]
+    deciders: Sequence[str]
+    decider: npt.NDArray[np.int16]
     judges: Sequence[str] = ()
     whole: bool = True
 
@@ -177,7 +178,7 @@ class _Part(NamedTuple):
 
 
 def _read_part(run: Run, part: int) -> _Part:
-    path, judged = run.parts[part], [name for name in run.judge_columns_of(part) if name.startswith("p_")]
+    path, judged = run.parts[part], run.judge_columns_of(part)
     try:
         table = read_light(path, (*_READ, *judged, *DIGEST_COLUMNS))
     except UsageError:  # a run of an older version has no digests
@@ -191,15 +192,16 @@ def _read_part(run: Run, part: int) -> _Part:
     firsts = table.take(starts)
     subset, subsets = _numbered(firsts["subset"])
     gate, gates = _numbered(table["gate"])
+    none = pa.chunked_array([pa.array([""] * table.num_rows)])
+    decider, deciders = _numbered(table[DECIDED_BY] if DECIDED_BY in table.column_names else none)
     of_pair = {name: firsts[name].fill_null(0).to_numpy().astype(np.int32) for name in ("width", "height")}
     of_pair |= {"part": np.full(len(pair_ids), part, np.int32), "subset": subset, "digest": _digests(firsts)}
     of_row = {name: table[name].to_numpy().astype(kind) for name, kind in _KINDS.items()}
     of_row |= {name: _floats(table[name]) for name in (*JUDGES, *MEASURED, *SHIFT, "fg_ratio")}
     unknown = np.full(table.num_rows, np.nan)  # of a judge whose scoring was stopped half-way
     of_row |= {f"p_{name}": _floats(table[f"p_{name}"]) if f"p_{name}" in judged else unknown for name in run.judges}
-    return _Part(
-        pair_ids, counts, of_pair, {**of_row, "gate": gate, "place": place}, {"subset": subsets, "gate": gates}
-    )
+    of_row |= {"gate": gate, "place": place, "decider": decider}
+    return _Part(pair_ids, counts, of_pair, of_row, {"subset": subsets, "gate": gates, "decider": deciders})
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int16], list[str]]:
@@ -229,11 +231,12 @@ def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Colum
     of_row = {name: np.concatenate([part.of_row[name] for part in parts]) for name in parts[0].of_row}
     subset, subsets = _renumbered([(part.of_pair["subset"], part.texts["subset"]) for part in parts])
     gate, gates = _renumbered([(part.of_row["gate"], part.texts["gate"]) for part in parts], first="")
+    decider, deciders = _renumbered([(part.of_row["decider"], part.texts["decider"]) for part in parts], first="")
     names = (*JUDGES, *MEASURED, *SHIFT, "fg_ratio", *(f"p_{name}" for name in judges))
     values = {name: of_row[name] for name in names}
     passed = np.where(gate == 0, values[JUDGES[0]], np.nan)
     values["margin"] = np.repeat(margins_of(passed, starts), counts)
-    values["twin"] = _nearest(np.stack([values[name] for name in SHIFT], axis=1), starts)
+    values["twin"] = nearest_of(np.stack([values[name] for name in SHIFT], axis=1), starts)
     _, digests, times = np.unique(of_pair["digest"], return_inverse=True, return_counts=True)
     return Columns(
         pair_ids=[pair_id for part in parts for pair_id in part.pair_ids],
@@ -251,6 +254,8 @@ def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Colum
         gate=gate,
         selected=of_row["selected"],
         values=values,
+        deciders=deciders,
+        decider=decider,
         judges=tuple(judges),
         whole=whole,
     )
@@ -265,36 +270,3 @@ def _renumbered(
     place = {text: number for number, text in enumerate(texts)}
     codes = [np.array([place[text] for text in own], np.int16)[of] for of, own in parts]
     return np.concatenate(codes), texts
-
-
-def _matrices(starts: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield pairs with equally many candidates, some at a time: their numbers (M,) and their rows (M, K)."""
-    counts = np.diff(starts)
-    for size in np.unique(counts):
-        pairs = np.flatnonzero(counts == size).astype(np.int32)
-        for begin in range(0, len(pairs), _CHUNK):
-            some = pairs[begin : begin + _CHUNK]
-            yield some, starts[some][:, None] + np.arange(size, dtype=np.int32)
-
-
-def margins_of(scores: Floats, starts: Ints) -> Floats:
-    """Return each pair's best score minus its second best (P,), of scores (N,) that are not NaN; else NaN."""
-    found = np.full(len(starts) - 1, np.nan)
-    for pairs, rows in _matrices(starts):
-        if rows.shape[1] > 1:
-            ordered = np.sort(np.nan_to_num(scores[rows], nan=-np.inf), axis=1)
-            with np.errstate(invalid="ignore"):
-                gap = ordered[:, -1] - ordered[:, -2]
-            found[pairs] = np.where(np.isfinite(gap), gap, np.nan)
-    return found
-
-
-def _nearest(points: Floats, starts: Ints) -> Floats:
-    """Return each row's distance to the nearest other row of its pair (N,), NaN where there is none."""
-    found = np.full(len(points), np.nan)
-    for _, rows in _matrices(starts):
-        if rows.shape[1] > 1:
-            apart = np.linalg.norm(points[rows][:, :, None] - points[rows][:, None], axis=3)
-            apart[:, np.arange(rows.shape[1]), np.arange(rows.shape[1])] = np.inf
-            found[rows] = apart.min(axis=2)
-    return np.where(np.isfinite(found), found, np.nan)
