@@ -226,6 +226,13 @@ def weights_digest(folder: Path) -> str:
     return digest_of_bytes(_named_digests(folder))
 
 
+def digest_of_model(name: str, config: Any) -> str:
+    """Return the weights' digest of a model that was loaded from a folder, or the name and commit of one of the Hub."""
+    if Path(name).is_dir():
+        return weights_digest(Path(name))
+    return f"{name}@{getattr(config, '_commit_hash', None) or ''}"
+
+
 def _named_digests(folder: Path) -> Iterator[bytes]:
     """Yield the name and the SHA-256 of each weight and config file."""
     for path in sorted(folder.rglob("*")):
