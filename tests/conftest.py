@@ -236,9 +236,11 @@ def tree() -> Callable[[Path], dict[str, tuple[int, bytes]]]:
 
 @pytest.fixture
 def small_megapixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let QwenImageEdit work at 64 x 64 pixels' area instead of a megapixel, which takes seconds."""
+    """Let QwenImageEdit work at the area of 192 x 192 pixels instead of a megapixel, which takes seconds."""
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 
-    for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
-        whole = module.calculate_dimensions
-        monkeypatch.setattr(module, "calculate_dimensions", lambda _, ratio, whole=whole: whole(64 * 64, ratio))
+    def sides(_: int, ratio: float) -> tuple[int, int]:
+        return round(192 * ratio**0.5 / 16) * 16, round(192 / ratio**0.5 / 16) * 16
+
+    monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *given: (*sides(*given), None))
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "calculate_dimensions", sides)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from harmonygen.adapters.pipeline_frame import Frame, frame_of, guidance_of, is_stretched, own_resolution
 from harmonygen.errors import CheckpointError, InputError, UsageError, told
-from harmonygen.models.checkpoints import digest_of_model
+from harmonygen.models.checkpoints import digest_of_model, load_without_bars
 from harmonygen.models.device import Device
 from harmonygen.pictures.images import resize
 from harmonygen.pictures.masks import resize_mask
@@ -124,9 +124,12 @@ def load_pipeline(model: str, device: Device, call: Call) -> PicturePipeline:
         UsageError: steps and strength leave no step to take.
     """
     from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+    from diffusers.utils import deprecation_utils
 
+    load_without_bars()
+    dtype = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"  # its old name warns
     try:
-        pipeline = DiffusionPipeline.from_pretrained(model, torch_dtype=device.dtype, use_safetensors=True)
+        pipeline = DiffusionPipeline.from_pretrained(model, **{dtype: device.dtype}, use_safetensors=True)
         if "image" not in inspect.signature(pipeline.__call__).parameters:
             pipeline = AutoPipelineForImage2Image.from_pipe(pipeline)
     except (OSError, ValueError, KeyError, ImportError, AttributeError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -231,6 +231,17 @@ def digest_of_model(name: str, config: Any) -> str:
     if Path(name).is_dir():
         return weights_digest(Path(name))
     return f"{name}@{getattr(config, '_commit_hash', None) or ''}"
+
+
+def load_without_bars() -> None:
+    """Turn off the progress bars of diffusers and transformers: they stand amid ours, and are there with --quiet too."""
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    with suppress(ImportError):
+        from transformers.utils import logging as of_transformers
+
+        of_transformers.disable_progress_bar()
 
 
 def _named_digests(folder: Path) -> Iterator[bytes]:

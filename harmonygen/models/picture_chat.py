@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from harmonygen.errors import CheckpointError, UsageError, told
-from harmonygen.models.checkpoints import digest_of_model
+from harmonygen.models.checkpoints import digest_of_model, load_without_bars
 from harmonygen.pictures.images import ImageU8, Mask
 
 MAX_SIDE = 768  # pixels of the pictures shown
@@ -45,6 +45,7 @@ class PictureChat:
                 f"asking the model '{model}' needs the package transformers (4.51 or newer): "
                 "pip install 'harmonygen[sd]'"
             ) from error
+        load_without_bars()
         try:
             processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
             loaded = AutoModelForImageTextToText.from_pretrained(model, trust_remote_code=False, use_safetensors=True)

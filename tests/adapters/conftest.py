@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.small_adapters import STABLE_DIFFUSION
+from tests.fakes.small_adapters import ANOTHER, STABLE_DIFFUSION
 from tests.fakes.small_editors import EDITORS
 from tests.fakes.small_stable_diffusion import narrow_stable_diffusion
+
+MARKED = [pytest.param(name, marks=[pytest.mark.long] if name in ANOTHER else []) for name in EDITORS]
 
 
 @pytest.fixture(scope="session", params=list(STABLE_DIFFUSION))
@@ -26,7 +28,7 @@ def plain_pipeline(tiny_sd: Path) -> Path:
     return tiny_sd
 
 
-@pytest.fixture(scope="session", params=list(EDITORS))
+@pytest.fixture(scope="session", params=MARKED)
 def editor_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small editing pipeline, one after another of each class: do not write into it."""
     return EDITORS[request.param](tmp_path_factory.mktemp("editors") / request.param)

@@ -23,7 +23,7 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 time.sleep(60)
 """
 DIES = "import sys; sys.exit('no memory left')"
-WRONG_SIZE = TOOL.replace("image * light)", "image[::2] * light)")
+WRONG_SIZE = TOOL.replace("image.point", "image.reduce(2).point")
 WRITES_NOTHING = "pass"
 NO_NUMBERS = "import pathlib, sys; (pathlib.Path(sys.argv[-1]) / 'scores.json').write_text('[\"a\"]')"
 

@@ -17,8 +17,10 @@ from harmonygen.errors import InputError
 from harmonygen.models.device import Device
 from harmonygen.plugins.guard import GuardedHarmonizer
 from harmonygen.records import Candidate
+from tests.fakes.small_adapters import ANOTHER
 from tests.fakes.small_editors import EDITORS
 
+MARKED = [pytest.param(name, marks=[pytest.mark.long] if name in ANOTHER else []) for name in EDITORS]
 CPU = Device.pick("cpu")
 FACTOR = 8  # of the autoencoders
 EXACT = 3 * FACTOR**2  # channels of a latent that keeps every pixel
@@ -104,7 +106,7 @@ def harmonizer_that_copies(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("name", EDITORS)
+@pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize(("height", "width"), [(216, 384), (300, 200)])
 def test_an_answer_lies_on_its_picture(name, height, width, harmonizer_that_copies, make_photo):
     """A model that returns what it sees gives the photo back: no stretch, shift or crop is left in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 
 import pytest
@@ -24,14 +25,20 @@ ADAPTERS = small_adapters()
 GUARDS = {"generator": GuardedGenerator, "judge": GuardedJudge, "harmonizer": GuardedHarmonizer}
 
 
-def killed_at(guard, calls, work) -> int:
-    """Do ``work`` in a child that kills itself when the plug-in is called once more than ``calls`` times."""
+def killed_at(guard, calls, out, pattern, work) -> int:
+    """Do ``work`` in a child that kills itself when the plug-in is called once more than ``calls`` times.
+
+    It waits until a file like ``pattern`` is there: what is written is written behind the model.
+    """
     child = os.fork()
     if child == 0:
         plain, left = guard.__call__, iter(range(calls))
 
         def dying(self, *given, **more):
             if next(left, None) is None:
+                until = time.monotonic() + 20
+                while not list(out.rglob(pattern)) and time.monotonic() < until:
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGKILL)
             return plain(self, *given, **more)
 
@@ -43,25 +50,37 @@ def killed_at(guard, calls, work) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def of_kind(kind):
-    return pytest.mark.parametrize("adapter", [each for each in ADAPTERS if each.kind == kind], ids=str)
+def at_doors(*kinds):
+    marked = [
+        pytest.param(each, id=str(each), marks=[pytest.mark.long] if each.is_another else [])
+        for each in ADAPTERS
+        if each.kind in kinds
+    ]
+    return pytest.mark.parametrize("adapter", marked)
 
 
 def run_settings(adapter, folder, settings_of):
     how = adapter.write(folder)
     if adapter.kind == "judge":
-        given = {"judge": (adapter.plugin,), "judge_settings": {column_name(adapter.plugin): how}}
+        given = {
+            "classifier": "starter",
+            "judge": (adapter.plugin,),
+            "judge_settings": {column_name(adapter.plugin): how},
+        }
     else:
         given = {"generator": adapter.plugin, "generator_settings": how}
     return partial(settings_of, **given, k=2, limit=3, shard_size=1)
 
 
-@pytest.mark.parametrize("adapter", [each for each in ADAPTERS if each.kind != "harmonizer"], ids=str)
+@at_doors("generator", "judge")
 def test_a_run_killed_and_repeated_has_the_same_rows(adapter, settings_of, rows_of, tmp_path, small_megapixel):
     settings = run_settings(adapter, tmp_path / "model", settings_of)
     straight, killed = settings(out=tmp_path / "straight"), settings(out=tmp_path / "killed")
     assert synthesize(straight).summary["kept"] == 6
-    assert killed_at(GUARDS[adapter.kind], 2, lambda: synthesize(killed)) == -signal.SIGKILL
+    assert (
+        killed_at(GUARDS[adapter.kind], 2, killed.out, "candidates/part-*", lambda: synthesize(killed))
+        == -signal.SIGKILL
+    )
     assert len(list((killed.out / "candidates").glob("part-*.parquet"))) in (1, 2)
     assert not (killed.out / "summary.json").exists()
     assert synthesize(killed).shards_run in (1, 2)
@@ -70,7 +89,7 @@ def test_a_run_killed_and_repeated_has_the_same_rows(adapter, settings_of, rows_
     assert synthesize(killed).shards_run == 0
 
 
-@of_kind("harmonizer")
+@at_doors("harmonizer")
 def test_a_harmonization_killed_and_repeated_has_the_same_pictures(adapter, finished_run, tmp_path, small_megapixel):
     how = adapter.write(tmp_path / "model")
 
@@ -88,7 +107,10 @@ def test_a_harmonization_killed_and_repeated_has_the_same_pictures(adapter, fini
         return {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*.png")}
 
     assert harmonize(settings("straight")).made == 3
-    assert killed_at(GuardedHarmonizer, 2, lambda: harmonize(settings("killed"))) == -signal.SIGKILL
+    assert (
+        killed_at(GuardedHarmonizer, 2, tmp_path / "killed", "*.png", lambda: harmonize(settings("killed")))
+        == -signal.SIGKILL
+    )
     assert 1 <= len(pictures("killed")) <= 2
     there = len(pictures("killed"))
     again = harmonize(settings("killed"))

@@ -222,7 +222,13 @@ def test_every_built_in_passes(own, tmp_path):
     assert check(own.plugin, kind=own.kind, **own.checked(tmp_path / "model")).failed == []
 
 
-@pytest.mark.parametrize("adapter", small_adapters(), ids=str)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param(each, id=str(each), marks=[pytest.mark.long] if each.is_another else [])
+        for each in small_adapters()
+    ],
+)
 def test_every_adapter_passes(adapter, tmp_path, small_megapixel):
     how = adapter.write(tmp_path / "model")
     assert check(adapter.plugin, kind=adapter.kind, settings=how, photos=1, k=2).failed == []

@@ -128,6 +128,7 @@ def narrow_stable_diffusion(
     torch.manual_seed(seed)
     widths = (8, 16, 32, 32)
     unet = UNet2DConditionModel(
+        sample_size=64,
         in_channels=in_channels,
         block_out_channels=widths,
         cross_attention_dim=8,
