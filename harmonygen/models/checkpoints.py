@@ -234,7 +234,7 @@ def digest_of_model(name: str, config: Any) -> str:
 
 
 def load_without_bars() -> None:
-    """Turn off the progress bars of diffusers and transformers: they stand amid ours, and are there with --quiet too."""
+    """Turn off the progress bars of diffusers and transformers: they stand amid ours, and with --quiet too."""
     from diffusers.utils import logging
 
     logging.disable_progress_bar()

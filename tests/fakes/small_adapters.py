@@ -27,7 +27,7 @@ else:
     for number, seed in enumerate(job["seeds"]):
         drawn = random.Random(seed)
         light = [drawn.uniform(0.5, 1) for _ in range(3)]
-        image.point([int(level * each) for each in light for level in range(256)]).save(folder / "out" / f"{number}.png")
+        image.point([int(level * each) for each in light for level in range(256)]).save(folder / f"out/{number}.png")
 """
 """A command that darkens pictures by their seeds and judges them by the brightness of their foreground."""
 SIZE = 64  # short side that the small models work at
