@@ -6,22 +6,22 @@ import importlib
 import json
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-import torch
 
 from harmonygen.conformance.check import check_plugin, doors_of, known_plugins
 from harmonygen.conformance.seen import run_checks
 from harmonygen.conformance.segmenters import SegmenterSuite
 from harmonygen.conformance.settings import CheckPluginSettings
 from harmonygen.errors import UsageError
-from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.harmony_vae import HarmonyVAE
-from harmonygen.plugins.doors import DOORS
+from harmonygen.plugins import doors
+from harmonygen.plugins.doors import DOORS, JUDGES
 from harmonygen.segmentation.segmented import Segmented
 from harmonygen_cli.main import run
+from tests.fakes.small_adapters import small_adapters
+from tests.fakes.small_own import OWN
 
 MODULE = """
 import itertools
@@ -292,81 +292,22 @@ def test_after_a_plug_in_that_makes_nothing_the_rest_is_skipped():
 # What comes with harmonygen
 
 
-@pytest.fixture
-def harmony_forward(tiny_forward: Path, tmp_path: Path) -> Path:
-    """The tiny forward model with a Harmony-VAE."""
-    model = Denoiser.from_pretrained(tiny_forward, "forward")
-    vae = HarmonyVAE.from_autoencoder(model.vae, direction="forward")
-    whole = Denoiser(model.unet, vae, model.scheduler, model.null_embedding, model.spec)
-    whole.save_pretrained(tmp_path / "plus", torch.float32)
-    return tmp_path / "plus"
-
-
-@pytest.fixture(scope="session")
-def lraspp_weights(tmp_path_factory):
-    """Settings of LR-ASPP with random weights: it rates person over all other classes somewhere in most photos."""
-    from safetensors.torch import save_file
-    from torchvision.models import get_model
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("lraspp") / "lraspp.safetensors"
-    save_file(get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None).state_dict(), path)
-    return {"weights": str(path)}
-
-
-@pytest.fixture(scope="session")
-def onnx_map(tmp_path_factory):
-    """Settings of a network in an ONNX file: the mean of the three planes, as logits."""
-    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    from onnx import TensorProto, helper
-
-    nodes = [helper.make_node("ReduceMean", ["photo"], ["map"], axes=[1], keepdims=1)]
-    sides = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, 64, 64]) for name, n in (("photo", 3), ("map", 1))
-    ]
-    model = helper.make_model(
-        helper.make_graph(nodes, "map", sides[:1], sides[1:]), opset_imports=[helper.make_opsetid("", 13)]
-    )
-    model.ir_version = 8
-    path = tmp_path_factory.mktemp("onnx") / "map.onnx"
-    onnx.save(model, path)
-    return {"file": str(path)}
-
-
-TOY = Path(__file__).resolve().parents[1] / "assets" / "toy-sd"
-WORDS = {"foreground": "object, bright", "background": "dark, night"}
-SHORT = {"iterations": 1, "inversion_steps": 2, "refine_inner": 0, "null_inner": 1}
-BUILT_IN = [
-    ("generator", "diffusion", "tiny_inverse", {}),
-    ("generator", "parametric", "tiny_parametric_inverse", {}),
-    ("generator", "color-transfer", None, {}),
-    ("generator", "color-jitter", None, {}),
-    ("generator", "lut", None, {}),
-    ("judge", "classifier", "tiny_classifier", {}),
-    ("harmonizer", "parametric", None, {}),
-    ("harmonizer", "direct", "tiny_direct", {}),
-    ("harmonizer", "diffharmony", "tiny_forward", {}),
-    ("harmonizer", "diffharmony++", "harmony_forward", {}),
-    ("harmonizer", "zero-shot", TOY, WORDS | SHORT),
-    ("segmenter", "selfie", None, {}),
-    ("segmenter", "lraspp", None, "lraspp_weights"),
-    ("segmenter", "onnx", None, "onnx_map"),
-]
 BY_WEIGHTS = {("segmenter", "deeplabv3"), ("segmenter", "maskrcnn")}
 """As ``lraspp``, by weights of the user's that are too large to be drawn at random in every test."""
 
 
+@pytest.mark.parametrize("own", OWN, ids=str)
+def test_every_built_in_passes(own, tmp_path):
+    assert check(own.plugin, kind=own.kind, **own.checked(tmp_path / "model")).failed == []
+
+
 @pytest.mark.parametrize(
-    ("kind", "name", "model", "settings"), BUILT_IN, ids=[f"{each[0]}-{each[1]}" for each in BUILT_IN]
+    "adapter",
+    [
+        pytest.param(each, id=str(each), marks=[pytest.mark.long] if each.is_another else [])
+        for each in small_adapters()
+    ],
 )
-def test_every_built_in_passes(request, kind, name, model, settings):
-    folder = request.getfixturevalue(model) if isinstance(model, str) else model or "starter"
-    photos = 1 if name == "zero-shot" else 2  # seconds a picture
-    settings = request.getfixturevalue(settings) if isinstance(settings, str) else settings
-    found = check(name, kind=kind, model=str(folder), settings=settings, photos=photos)
-    assert found.failed == []
-
-
 @dataclass
 class Unguarded:
     """A segmenter without the guard of others' plug-ins, as our own are: what the guard refuses can come from it."""
@@ -409,10 +350,12 @@ def test_the_starter_passes(kind, name):
     assert check(name, kind=kind, resolution=64, photos=1).failed == []
 
 
-def test_the_list_above_is_whole():
-    assert {(kind, name) for kind, name, *_ in BUILT_IN} | BY_WEIGHTS == {
+def test_the_lists_above_are_whole():
+    every = {(door.kind, name) for door in DOORS for name in door.built_in}
+    assert {(each.kind, each.plugin) for each in OWN} | BY_WEIGHTS == {
         (door.kind, name) for door in DOORS for name in door.own
-    }  # adapters need a model of the user's: tests/adapters
+    }
+    assert {(each.kind, each.plugin) for each in (*OWN, *small_adapters())} | BY_WEIGHTS == every
     assert [(each["kind"], each["name"]) for each in known_plugins() if each["package"] == "harmonygen"] == [
         (door.kind, name) for door in DOORS for name in door.built_in
     ]
@@ -458,3 +401,21 @@ def test_the_verb_prints_a_table_and_ends_with_1_if_a_check_fails(capsys):
     assert run(["check-plugin", "--json"]) == 0
     assert {"kind": "generator", "name": "lut"}.items() <= json.loads(capsys.readouterr().out)["plugins"][4].items()
     assert run(["check-plugin", "lutt", "--json"]) == 2
+
+
+def test_all_that_need_no_model_of_ones_own_are_checked_in_one_table(capsys):
+    assert run(["check-plugin", "--all", "--kind", "judge", "--max-side", "64", "--photos", "1", "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)["plugins"]
+    assert [each["name"] for each in told] == list(JUDGES.built_in)
+    assert [bool(each["verdicts"]) for each in told] == [True, False, False, False]
+    assert "needs settings.model" in told[1]["left_out"]
+    assert "9 of 9" in printed.err
+    assert run(["check-plugin", "lut", "--all", "--json"]) == 2
+
+
+def test_a_package_whose_plug_in_cannot_be_built_fails_in_the_table(monkeypatch, capsys):
+    point = EntryPoint("broken", "checked_module:Nowhere", JUDGES.group)
+    monkeypatch.setattr(doors, "_offered", lambda group: {"broken": [point]} if group == JUDGES.group else {})
+    assert run(["check-plugin", "--all", "--kind", "judge", "--max-side", "64", "--photos", "1", "--json"]) == 1
+    assert "has no 'Nowhere'" in json.loads(capsys.readouterr().out)["plugins"][-1]["verdicts"][0]["found"]
