@@ -19,10 +19,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DATA = "{data}"  # stands for --data
+BARE = ["--data", DATA, "--models", "starter", "starter-fast", "--runtimes", "torch", "onnx", "openvino"]
 RAY = ["--workers", "2", "--", "--allow-outside", "--data", DATA]
 QUICK: dict[str, list[str]] = {
     "plain_procedure": ["--data", DATA, "--limit", "4", "--k", "4"],
-    "bare_model": ["--data", DATA, "--limit", "4", "--k", "4"],
+    "bare_model": [*BARE, "--limit", "4", "--k", "4"],
     "share_of_peak": ["--data", DATA, "--limit", "2", "--k", "4"],
     "workers": ["--data", DATA, "--limit", "4", "--k", "4"],
     "ray_engine": [*RAY, "--limit", "4", "--k", "4", "--shard-size", "2"],
@@ -39,7 +40,7 @@ QUICK: dict[str, list[str]] = {
 }
 FULL: dict[str, list[str]] = {
     "plain_procedure": ["--data", DATA],
-    "bare_model": ["--data", DATA],
+    "bare_model": [*BARE, "--limit", "20", "--rounds", "2"],
     "share_of_peak": ["--data", DATA, "--limit", "10"],
     "workers": ["--data", DATA],
     "ray_engine": [*RAY, "--limit", "40", "--k", "10", "--resolution", "256"],

@@ -27,7 +27,10 @@ EXPONENTS: tuple[tuple[int, int, int], ...] = (
 """The powers of red, green and blue of each monomial: the constant, then degree 1, 2 and 3."""
 TERMS = len(EXPONENTS)
 RIDGE = 1e-4
-_STRIP_PIXELS = 1 << 15  # 20 terms of 4 bytes each: 2.6 MB, which stays in a processor's cache
+_STRIP_PIXELS = 1 << 12
+"""20 terms of 4 bytes each: 0.3 MB, which stay in a core's cache. 3 x 20 x 4,096 products are few enough (2^18) that
+OpenBLAS computes them in the calling thread: its pool serves one caller at a time, and image threads would wait for it.
+"""
 
 # Each monomial from degree 2 on is an earlier one times one colour: (the earlier one's place, the colour).
 _STEPS = tuple(
