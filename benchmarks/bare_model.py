@@ -189,8 +189,8 @@ def main() -> int:
 
     print(
         f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.dtype}, "
-        f"{options.device}, {options.threads} threads, one worker, {options.rounds} rounds; load {os.getloadavg()[0]:.1f} "
-        "before\n"
+        f"{options.device}, {options.threads} threads, one worker, {options.rounds} rounds; "
+        f"load {os.getloadavg()[0]:.1f} before\n"
     )
     print("| what | bare calls, s | shards, s | whole call, s | candidates/s | share of shards | share of the call |")
     print(f"|---|{'---:|' * 6}")

@@ -4,11 +4,12 @@
     python benchmarks/gpu_session.py --widths 0.1 --sizes 64 --k 3 --compiler eager         # dry, on a CPU
 
 It builds nothing, reads nothing and needs no network: weights are random, bf16 on a GPU. Parts, in the order of their
-worth: the machine and its matrix peak; operations and limits (REFERENCE section 12); candidates/s beside the limits; one
-step of the UNet by memory layout, compiled, and replayed as CUDA graphs; batches of the UNet and of the decoders apart;
-sizes compiled for. A part that fails says so and the next one runs; none is begun after --minutes.
+worth: the machine and its matrix peak; operations and limits (REFERENCE section 12); candidates/s beside the limits; a
+step of the UNet by memory layout, compiled, and replayed as a CUDA graph; batches of the UNet and of the decoders
+apart; what is compiled for several sizes. A part that fails says so and the next one runs; none is begun after
+--minutes, so that with the last one it ends within ten.
 
-Packages beside torch: see `--needs`, which prints those that the script imports.
+The packages that it imports beside torch are printed by `--needs`: what the machine lacks travels as wheels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from importlib.metadata import packages_distributions
 from typing import Any
 
 import torch
-from full_size import build, candidates, matrix_peak, memory, timed
+from full_size import build, candidates, matrix_peak, memory, synchronize, timed
 from limits import WAYS, Parts, counts, name_of
 from papers_cost import TERA
 from torch import nn
@@ -59,6 +60,13 @@ class Session:
     def seconds(self, work: Callable[[], object]) -> float:
         """Return seconds a call."""
         return timed(work, self.device, _REPEATS)
+
+    def first(self, work: Callable[[], object]) -> float:
+        """Return the seconds of one call."""
+        began = time.perf_counter()
+        work()
+        synchronize(self.device)
+        return time.perf_counter() - began
 
     def cells(self, model: Denoiser, side: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return an input of the UNet for pictures of ``side`` pixels, and a timestep."""
@@ -104,7 +112,7 @@ def layouts(session: Session) -> None:
     for name, net in ways(model, session.options.compiler):
         for side in session.options.sizes:
             given = session.cells(model, side, session.options.k)
-            first, seconds = timed(partial(net, *given), session.device, 0), session.seconds(partial(net, *given))
+            first, seconds = session.first(partial(net, *given)), session.seconds(partial(net, *given))
             share = session.counted[side, False].step * session.options.k / seconds / session.peak
             cells = [f"{first:.1f}", f"{1000 * seconds:.2f}", f"{usual.setdefault(side, seconds) / seconds:.2f}"]
             held = isinstance(net, Replayed) and net.held[tuple(each.shape for each in given)] is net.net
