@@ -72,7 +72,8 @@ def record_graph(net: Network, inputs: tuple[Tensor, ...]) -> Network:
         RuntimeError: it does what a graph cannot hold, or memory runs out.
     """
     held = [each.clone() for each in inputs]
-    beside: Any = torch.cuda.Stream()
+    new_stream: Any = torch.cuda.Stream
+    beside = new_stream()
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
         for _ in range(_WARM_CALLS):  # compilers and libraries choose their kernels now: a recording may not

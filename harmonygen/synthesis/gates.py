@@ -52,7 +52,8 @@ class GateMeter:
 
 
 def _at_ends(values_u8: ImageU8) -> npt.NDArray[np.bool_]:
-    return (values_u8 == 0) | (values_u8 == 255)
+    ends: npt.NDArray[np.bool_] = (values_u8 == 0) | (values_u8 == 255)
+    return ends
 
 
 DUPLICATE = "duplicate"
