@@ -77,7 +77,7 @@ def run_scorer(scorer: ClassifierScorer, runtime: Runtime) -> None:
     lighter = torch.linspace(-0.3, 0.3, CANDIDATES)[:, None, None, None]
     pictures = (picture / 2 + 0.5 + lighter * mask).clamp(0, 1)
     path = exported(NetworkPart("classifier", scorer.model, (pictures[:2], masks[:2]), (0,)), scorer.digest)
-    own = replace(runtime, dtype=torch.float32, each_size=runtime.name == "openvino")
+    own = replace(runtime, dtype=torch.float32, each_size=False)  # a judge is hardly faster for one size
     network = _opened(path, own)
 
     def compare() -> Agreement:

@@ -107,16 +107,21 @@ def _open_openvino(path: Path, runtime: Runtime) -> Network:
     whole = core.read_model(path)
     made: dict[tuple[tuple[int, ...], ...], Any] = {}
 
+    def make(sizes: tuple[tuple[int, ...], ...]) -> Any:
+        model = whole.clone()
+        if sizes:
+            model.reshape({port: list(size) for port, size in zip(model.inputs, sizes, strict=True)})
+        while len(made) >= _SIZES_KEPT:
+            made.pop(next(iter(made)))
+        made[sizes] = core.compile_model(model, "CPU", options).create_infer_request()
+        return made[sizes]
+
     def request(inputs: _Arrays) -> Any:
         sizes = tuple(each.shape for each in inputs) if runtime.each_size else ()
-        if sizes not in made:
-            model = whole.clone()
-            if runtime.each_size:
-                model.reshape({port: list(size) for port, size in zip(model.inputs, sizes, strict=True)})
-            while len(made) >= _SIZES_KEPT:
-                made.pop(next(iter(made)))
-            made[sizes] = core.compile_model(model, "CPU", options).create_infer_request()
-        return made[sizes]
+        return made.get(sizes) or make(sizes)
+
+    if not runtime.each_size:
+        make(())
 
     def run(*inputs: Tensor) -> Tensor:
         arrays = _arrays(inputs)
