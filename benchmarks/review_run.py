@@ -84,6 +84,11 @@ def planned(folder: Path, pairs: int, k: int, stem: str = "photo-") -> tuple[Sha
         Pair(f"{stem}{number:05d}", f"{stem}{number:05d}", "1", *files[number % PHOTOS], subset=subsets[number % 4])
         for number in range(pairs)
     ]
+    return planned_of(folder, made, k)
+
+
+def planned_of(folder: Path, made: Sequence[Pair], k: int) -> tuple[ShardContext, Plan]:
+    """Return the plan of a run of these pairs, and what its shards need."""
     settings = SynthesizeSettings(out=folder, k=k, generator="lut")
     plan = make_plan(settings, made, "folders", folder, Gains.digest, Drawn.digest)
     columns = run_columns(settings, Gains.digest, plan.params_digest)
@@ -103,16 +108,35 @@ def make_run(folder: Path, pairs: int, k: int, processes: int = 2, stem: str = "
     """Write the run, or what is missing of it; one that is summed up is left as it is."""
     if (folder / "summary.json").is_file():
         return folder
-    for name in ("candidates", "pairs"):
-        shards.make_folder(folder / name)
     _, plan = planned(folder, pairs, k, stem)
-    shards.write_json(folder / "plan.json", plan.job.to_json())
+    begin_run(folder, plan)
     jobs = [(folder, pairs, k, stem, index, processes) for index in range(processes)]
     if processes == 1:
         _share(jobs[0])
     else:
         with get_context("spawn").Pool(processes) as pool:
             pool.map(_share, jobs)
+    return sum_up_run(folder)
+
+
+def make_run_of(folder: Path, made: Sequence[Pair], k: int) -> Path:
+    """Write a run of these pairs in this process."""
+    context, plan = planned_of(folder, made, k)
+    begin_run(folder, plan)
+    for shard in plan.shards:
+        run_shard(context, shard, folder)
+    return sum_up_run(folder)
+
+
+def begin_run(folder: Path, plan: Plan) -> None:
+    """Make a run's folders, and write its plan."""
+    for name in ("candidates", "pairs"):
+        shards.make_folder(folder / name)
+    shards.write_json(folder / "plan.json", plan.job.to_json())
+
+
+def sum_up_run(folder: Path) -> Path:
+    """Write a run's summary, and return its folder."""
     counts = count_scores(list(Run.look(folder).scores()))
     shards.write_json(folder / "summary.json", {"generator": "gains", **counts})
     return folder

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.color import rgb2lab
 
 from harmonygen.evaluation.bootstrap import Interval, medians, shares
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.structure import StructureMeter
 from harmonygen.recolor.cubic import apply_cubic, fit_cubic
 from harmonygen.recolor.foreground import check_foreground
+from harmonygen.recolor.lab_shift import lab_shift, to_lab
 
 Floats = npt.NDArray[np.float64]
 MANY_CLIPPED = 0.05
@@ -69,15 +69,13 @@ def measure_change(
     check_foreground(real_u8, mask)
     check_foreground(composite_u8, mask, "composite")
     real, composite = real_u8[mask], composite_u8[mask]
-    lab_real, lab_composite = (rgb2lab(pixels / 255.0) for pixels in (real, composite))
-    shift = (lab_composite - lab_real).mean(axis=0)
-    spread = [max(float(lab[:, 0].std()), 1e-3) for lab in (lab_real, lab_composite)]
+    shift = lab_shift(to_lab(real), to_lab(composite))
     return Change(
         float(((composite.astype(np.float64) - real) ** 2).mean()),
         (structure or StructureMeter(real_u8, mask))(composite_u8),
-        abs(float(shift[0])),
-        float(np.hypot(shift[1], shift[2])),
-        abs(float(np.log2(spread[1] / spread[0]))),
+        abs(shift.lightness),
+        shift.chroma,
+        abs(shift.contrast),
         *left_over(real / 255.0, composite / 255.0),
         newly_clipped(real, composite),
     )

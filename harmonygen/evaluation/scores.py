@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from harmonygen.data.published import BINS, bin_of
 from harmonygen.evaluation.metrics import decibels, lab_bias, squared_error, ssim_map, ssim_of_map
 from harmonygen.evaluation.protocols import Target
 from harmonygen.pictures.images import ImageU8
@@ -128,18 +128,3 @@ def finite(value: float) -> float | None:
     (None, 1.5)
     """
     return value if math.isfinite(value) else None
-
-
-EDGES = (0.05, 0.15)
-
-
-BINS = ("[0, .05)", "[.05, .15)", "[.15, 1]")
-
-
-def bin_of(fg_ratio: float) -> str:
-    """Return the bin that a foreground ratio in [0, 1] falls into; an edge belongs to the bin above it.
-
-    >>> bin_of(0.0), bin_of(0.05), bin_of(0.15), bin_of(1.0)
-    ('[0, .05)', '[.05, .15)', '[.15, 1]', '[.15, 1]')
-    """
-    return BINS[bisect_right(EDGES, fg_ratio)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harmonygen.evaluation.scores import BINS
+from harmonygen.data.published import BINS
 from harmonygen.evaluation.settings import PublishedRow
 
 PRINTED = {"psnr": "PSNR ↑", "mse": "MSE ↓", "fmse": "fMSE ↓"}

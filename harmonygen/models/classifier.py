@@ -8,7 +8,7 @@ outputs mean, the input size and the normalisation are stored with the weights.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,11 @@ class HarmonyResNet(nn.Module):
         """Leave only the linear head trainable: the papers' linear probe."""
         self.network.requires_grad_(False)
         self.network.fc.requires_grad_(True)
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the logits, of pooled features."""
+        return cast(nn.Linear, self.network.fc)
 
     @torch.no_grad()
     def calibrate(self, scale: float, shift: float) -> None:

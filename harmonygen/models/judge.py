@@ -88,12 +88,16 @@ class HarmonyJudge(nn.Module):
         """Leave the head and the blocks from number ``blocks`` on trainable; without a number the head alone."""
         self.trunk.freeze(len(self.trunk.blocks) if blocks is None else blocks)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the log-odds, of the head's hidden features."""
+        return cast(nn.Linear, self.head[-1])
+
     @torch.no_grad()
     def calibrate(self, scale: float, shift: float) -> None:
         """Fold a scale and a shift of the log-odds of P(composite) into the head."""
-        last = cast(nn.Linear, self.head[-1])
-        last.weight.mul_(scale)
-        last.bias.mul_(scale).add_(shift)
+        self.last.weight.mul_(scale)
+        self.last.bias.mul_(scale).add_(shift)
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> HarmonyJudge:

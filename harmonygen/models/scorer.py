@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from harmonygen.errors import CheckpointError
@@ -81,15 +82,32 @@ class ClassifierScorer:
     @torch.no_grad()
     def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
         """Return P(composite) of each composite."""
+        scores: list[float] = []
+        for images, masks in self._batches(composites, mask):
+            scores += self.probabilities(self.network(images, masks)).tolist()
+        return scores
+
+    @torch.no_grad()
+    def features(self, composites: Sequence[ImageU8], mask: Mask) -> npt.NDArray[np.float32]:
+        """Return what the model's last layer is given of each of N composites (N, F)."""
+        seen: list[torch.Tensor] = []
+        hook = self.model.last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0].float().cpu()))
+        try:
+            for images, masks in self._batches(composites, mask):
+                self.model(images, masks)
+        finally:
+            hook.remove()
+        return torch.cat(seen).numpy()
+
+    def _batches(self, composites: Sequence[ImageU8], mask: Mask) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield images (B, 3, side, side) in [0, 1] and masks (B, 1, side, side), a batch at a time."""
         side, enlarge = self.model.spec.input_size, self.model.spec.enlarge
         parameter = next(self.model.parameters())
         small = np.stack([resize(composite, side, side, enlarge) for composite in composites])
         images = torch.from_numpy(small).permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 255
         masks = torch.from_numpy(resize_mask(mask, side, side)).to(parameter.device, parameter.dtype)
-        scores: list[float] = []
         for chunk in torch.split(images, self.batch_size):
-            scores += self.probabilities(self.network(chunk, masks.expand(len(chunk), 1, -1, -1))).tolist()
-        return scores
+            yield chunk, masks.expand(len(chunk), 1, -1, -1)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return P(composite) (B,) of logits (B, 2)."""

@@ -15,14 +15,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from harmonygen.errors import HarmonygenError, InputError, StorageError, UsageError
-from harmonygen.review import exports, limits
+from harmonygen.review import exports, limits, overview
 from harmonygen.review.query import Query
 from harmonygen.review.session import Session
 from harmonygen.runs.review_log import reviewer_name
 
 Answer = Callable[[Session, Request, Any], Any]
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_STATIC = ("style.css", "net.js", "list.js", "stage.js", "filters.js", "notes.js", "limits.js", "app.js")
+_STATIC = (
+    "style.css",
+    "net.js",
+    "list.js",
+    "stage.js",
+    "filters.js",
+    "notes.js",
+    "limits.js",
+    "plot.js",
+    "map.js",
+    "app.js",
+)
 _MOST_PAIRS = 200
 _KEPT = "private, max-age=86400, immutable"
 _STATUS = {UsageError: 400, InputError: 404, StorageError: 507}
@@ -44,6 +55,9 @@ def make_app(session: Session, new_link: Callable[[], str]) -> Starlette:
         Route("/api/limits/counts", _get(session, _limits_counts)),
         Route("/api/limits/curve", _get(session, _limits_curve)),
         Route("/api/limits/use", _post(session, _limits_use), methods=["POST"]),
+        Route("/api/overview", _get(session, lambda session, _request, _body: overview.overview(session))),
+        Route("/api/axis/{name:str}", _get(session, _axis)),
+        Route("/api/measure", _post(session, _measure), methods=["POST"]),
         Route("/api/say", _post(session, _say), methods=["POST"]),
         Route("/api/say-all", _post(session, _say_all), methods=["POST"]),
         Route("/api/undo", _post(session, _undo), methods=["POST"]),
@@ -194,6 +208,11 @@ def _limits_curve(session: Session, request: Request, _body: Any) -> Any:
     return limits.limits_curve(session, given.pop("gate", ""), given)
 
 
+def _axis(session: Session, request: Request, _body: Any) -> Response:
+    content = overview.axis_bytes(session.columns, request.path_params["name"])
+    return Response(content, media_type="application/octet-stream")
+
+
 # What is written
 
 
@@ -218,6 +237,16 @@ def _undo(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
 
 def _import(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
     return session.take_file(_reviewer(body), str(body.get("content", "")).encode())
+
+
+def _measure(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:
+    if body.get("stop"):
+        session.measuring.stop()
+    else:
+        if not session.columns.whole:
+            raise UsageError("the run is still being read: wait a moment")
+        session.measuring.start(str(body.get("kind")))
+    return overview.overview(session)["measurements"]
 
 
 def _limits_use(session: Session, _request: Request, body: Mapping[str, Any]) -> Any:

@@ -6,9 +6,6 @@ and it is read no more. Losing it loses nothing.
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,29 +13,25 @@ from typing import Any
 import numpy as np
 
 import harmonygen
+from harmonygen.review.array_file import read_arrays, write_arrays
 from harmonygen.review.columns import Columns, read_columns_of
 from harmonygen.runs.job_folder import digest_of
 from harmonygen.runs.read import Run
 from harmonygen.runs.review_log import REVIEW
-from harmonygen.storage.shards import make_folder, write_bytes
+from harmonygen.storage.shards import make_folder
 
 NAME = ".columns.npz"
 _LEAST = 20_000  # rows from which on it is worth a file
-_HEAD = "head"
 
 
 def stored_columns(run: Run) -> Columns | None:
     """Return the columns that were kept of a run as it is, None if there are none."""
-    try:
-        with np.load(_path(run), allow_pickle=False) as held:
-            head = json.loads(bytes(held[_HEAD]))
-            if head["of"] != _stamp(run):
-                return None
-            arrays = {name: held[name] for name in held.files if name != _HEAD}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = read_arrays(_path(run), lambda head: head["of"] == _stamp(run))
+    if found is None:
         return None
+    head, arrays = found
     values = {name.removeprefix("values."): array for name, array in arrays.items() if name.startswith("values.")}
-    plain = {name: array for name, array in arrays.items() if not name.startswith("values.")}
+    plain: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith("values.")}
     return Columns(**plain, **head["texts"], values=values, whole=True)
 
 
@@ -61,12 +54,8 @@ def _keep(run: Run, columns: Columns, stamp: str) -> None:
     arrays: dict[str, Any] = {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
     arrays |= {f"values.{name}": value for name, value in columns.values.items()}
     texts = {name: list(held[name]) for name in ("pair_ids", "subsets", "gates", "deciders", "judges")}
-    head = json.dumps({"of": stamp, "texts": texts}).encode()
-    content = io.BytesIO()
-    arrays[_HEAD] = np.frombuffer(head, np.uint8)
-    np.savez(content, **arrays)
     make_folder(run.folder / REVIEW)
-    write_bytes(_path(run), content.getvalue())
+    write_arrays(_path(run), arrays, {"of": stamp, "texts": texts})
 
 
 def _path(run: Run) -> Path:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from harmonygen.errors import UsageError
 from harmonygen.records import Candidate, GateValues, Scored
+from harmonygen.review.photo_copies import PhotoCopies
 from harmonygen.review.within_pair import Floats, Ints, margins_of, nearest_of
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run
@@ -33,7 +34,7 @@ JUDGES = ("p_composite",)
 MEASURED = ("fmse", "structure", "clipped", "drift")
 """Columns that hold what the gates measure."""
 SHIFT = ("shift_r", "shift_g", "shift_b")
-NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin")
+NUMBERS = (*JUDGES, *MEASURED, "fg_ratio", "margin", "twin", *SHIFT)
 """Columns that can be filtered and sorted by; see :class:`Columns`."""
 _KINDS: dict[str, Any] = {"k": np.int32, "seed": np.int64, "selected": np.bool_}
 _READ = ("pair_id", "subset", "width", "height", "gate", "fg_ratio", *_KINDS, *JUDGES, *MEASURED, *SHIFT)
@@ -51,7 +52,8 @@ class Columns:
     another pair has too, pixel for pixel. ``place`` is a row's number in its file.
     ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``; ``decider`` (N,) is
     the place in ``deciders`` of those who decided about a row. ``whole`` is False while parts of the run are still to
-    be read.
+    be read. ``measured`` are columns that were measured for the review, and ``copies`` says which photos are one
+    (:mod:`harmonygen.review.measured`); None: nobody looked.
     """
 
     pair_ids: Sequence[str]
@@ -73,6 +75,8 @@ class Columns:
     decider: npt.NDArray[np.int16]
     judges: Sequence[str] = ()
     whole: bool = True
+    measured: Sequence[str] = ()
+    copies: PhotoCopies | None = None
 
     @property
     def rows(self) -> int:
@@ -101,8 +105,8 @@ class Columns:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The columns that can be filtered and sorted by: :data:`NUMBERS`, and the scores of several judges."""
-        return (*NUMBERS, *(f"p_{name}" for name in self.judges))
+        """The columns to filter and sort by: :data:`NUMBERS`, the scores of several judges, and what was measured."""
+        return (*NUMBERS, *(f"p_{name}" for name in self.judges), *self.measured)
 
     def judged(self, rows: slice = slice(None)) -> list[tuple[str, Floats]]:
         """Return the name and the scores of each of several judges."""

@@ -18,12 +18,14 @@ import pyarrow.compute as pc
 from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
 from harmonygen.review.columns import NUMBERS, Bools, Columns
+from harmonygen.review.lasso import Lasso
 from harmonygen.review.ledger import ACCEPTED, REJECTED, Desk
+from harmonygen.review.photo_copies import PhotoCopies
 from harmonygen.review.within_pair import Ints
 
 Scope = Literal["selected", "all"]
 Decided = Literal["any", "open", "done", "accept", "reject", "disputed", "noted"]
-Duplicates = Literal["any", "pixels", "photo", "none"]
+Duplicates = Literal["any", "pixels", "photo", "near", "again", "none"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "scope": get_args(Scope),
@@ -38,10 +40,11 @@ class Query:
 
     ``scope``: the candidates that stand to be selected (and those that are decided), or all. ``decided``: by this
     reviewer, ``disputed`` among reviewers, ``noted`` with a tag or comment. ``gate``: ``passed``, ``refused`` or the
-    name of a gate. ``judge``: who of several judges decided, as ``decided_by`` has it. ``duplicates``: the pixels of an
-    earlier candidate, or a photo and mask that another pair has too. ``find`` is a part of the pair's id. ``sort`` is
-    ``run`` or a column, with ``-`` in front for the largest first. ``bounds`` are inclusive limits by column, infinite
-    where open.
+    name of a gate. ``judge``: who of several judges decided, as ``decided_by`` has it.
+    ``duplicates``: ``pixels`` of an earlier candidate, ``photo`` and mask that another pair has too,
+    ``near`` for a photo that is in the run under several ids, ``again`` for all but the first of these.
+    ``find`` is a part of the pair's id. ``sort`` is ``run`` or a column, with ``-`` in front for the largest first.
+    ``lasso`` is a polygon on two columns. ``bounds`` are inclusive limits by column, infinite where open.
     """
 
     scope: Scope = "selected"
@@ -53,6 +56,7 @@ class Query:
     find: str = ""
     tag: str = ""
     sort: str = "run"
+    lasso: Lasso | None = None
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
@@ -83,9 +87,20 @@ class Query:
                 value = _number(given[name])
                 faults += [f"{name} is {given[name]!r}: give a number"] if math.isnan(value) else []
                 bounds[column] = (value, high) if end == "min" else (low, value)
+        lasso = _lasso(given.get("lasso", ""), numbers, faults)
         if faults:
             raise UsageError(listed(faults, between="; "))
-        return cls(**cast("dict[str, Any]", {name: given[name] for name in plain if name in given}), bounds=bounds)
+        texts = {name: given[name] for name in plain if name in given and name != "lasso"}
+        return cls(**cast("dict[str, Any]", texts), lasso=lasso, bounds=bounds)
+
+
+def _lasso(text: str, numbers: Sequence[str], faults: list[str]) -> Lasso | None:
+    """Read a lasso, if there is one; what is wrong with it is added to the faults."""
+    try:
+        return Lasso.parse(text, numbers) if text else None
+    except UsageError as error:
+        faults.append(str(error))
+        return None
 
 
 def _number(text: str) -> float:
@@ -102,10 +117,19 @@ def mask_of(query: Query, columns: Columns, desk: Desk, reviewer: str) -> Bools:
         values = columns.values[name]
         with np.errstate(invalid="ignore"):
             kept &= (values >= low) & (values <= high)
+    if query.duplicates in ("pixels", "none"):
+        kept &= columns.is_duplicate() == (query.duplicates == "pixels")
+    if query.lasso:
+        kept &= query.lasso.inside(columns.values)
     if query.gate:
         kept &= _gated(query.gate, columns)
     if query.judge:
         kept &= columns.decider == _place(query.judge, columns.deciders)
+    return kept & _of_pair(query, columns)[columns.pair] & _of_review(query, desk, reviewer)
+
+
+def _of_pair(query: Query, columns: Columns) -> Bools:
+    """Return which pairs (P,) a query lets through."""
     of_pair = np.ones(columns.pairs, dtype=bool)
     if query.subset:
         of_pair &= columns.subset == _place(query.subset, columns.subsets)
@@ -114,11 +138,16 @@ def mask_of(query: Query, columns: Columns, desk: Desk, reviewer: str) -> Bools:
         of_pair &= found.to_numpy(zero_copy_only=False)
     if query.duplicates == "photo":
         of_pair &= columns.same_photo
-    elif query.duplicates != "any":
-        kept &= columns.is_duplicate() == (query.duplicates == "pixels")
-    if not of_pair.all():
-        kept &= of_pair[columns.pair]
-    return kept & _of_review(query, desk, reviewer)
+    elif query.duplicates in ("near", "again"):
+        copies = _copies(columns)
+        of_pair &= np.greater(copies.group, 0) if query.duplicates == "near" else copies.again
+    return of_pair
+
+
+def _copies(columns: Columns) -> PhotoCopies:
+    if columns.copies is None:
+        raise UsageError("photos under several ids were not looked for: do so in the part Map, or by --measure copies")
+    return columns.copies
 
 
 def _gated(gate: str, columns: Columns) -> Bools:
@@ -147,10 +176,15 @@ def _of_review(query: Query, desk: Desk, reviewer: str) -> Bools:
 
 
 def order_of(query: Query, columns: Columns, kept: Bools) -> npt.NDArray[np.int32]:
-    """Return the rows of a mask in the query's order; equal ones as in the run, unknown values last."""
+    """Return the rows of a mask in the query's order; equal ones as in the run, unknown values last.
+
+    In the run's order, the pairs that share a photo lie together if they are asked for.
+    """
     rows: Ints = np.flatnonzero(kept).astype(np.int32)
     name = query.sort.removeprefix("-")
     if name == "run":
+        if query.duplicates in ("near", "again"):
+            rows = rows[np.argsort(_copies(columns).group[columns.pair[rows]], kind="stable")]
         return rows[::-1] if query.sort.startswith("-") else rows
     values = columns.values[name][rows]
     return rows[np.argsort(-values if query.sort.startswith("-") else values, kind="stable")]

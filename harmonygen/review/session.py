@@ -19,8 +19,10 @@ import harmonygen
 from harmonygen.errors import UsageError
 from harmonygen.review.agreement import agreements
 from harmonygen.review.column_store import columns_of, stored_columns
-from harmonygen.review.columns import SHIFT, Bools, Columns, read_columns_of
+from harmonygen.review.columns import Bools, Columns, read_columns_of
 from harmonygen.review.ledger import Desk
+from harmonygen.review.measured import with_measured
+from harmonygen.review.measuring import Measuring
 from harmonygen.review.pictures import Pictures
 from harmonygen.review.query import Query, mask_of, order_of
 from harmonygen.runs.decisions import parse_decisions, refuse_foreign
@@ -43,7 +45,9 @@ class Session:
         self.run = look_inside(folder)
         self._stamp = self._selection_stamp()
         first = _FIRST_FILES if len(self.run.parts) > _FEW_FILES else None
-        self.columns = stored_columns(self.run) or read_columns_of(self.run, first)
+        columns = stored_columns(self.run) or read_columns_of(self.run, first)
+        self.columns, self.measured = with_measured(self.run, columns)
+        self.measuring = Measuring(self.run.folder, self.take_measured)
         self.desk = Desk(self.run, self.columns)
         self.pictures = Pictures(self.run)
         self.version = 0
@@ -59,9 +63,16 @@ class Session:
             self._take(columns)
 
     def _take(self, columns: Columns) -> None:
-        self.columns = columns
-        self.desk.renew(self.run, columns)
+        self.columns, self.measured = with_measured(self.run, columns)
+        self.desk.renew(self.run, self.columns)
         self.version += 1
+
+    def take_measured(self) -> None:
+        """Take over what was measured since."""
+        with self.lock:
+            self.columns, self.measured = with_measured(self.run, self.columns)
+            self.desk.columns = self.columns
+            self.version += 1
 
     def _selection_stamp(self) -> tuple[int, int] | None:
         try:
@@ -122,6 +133,7 @@ class Session:
             "deciders": [name for name in columns.deciders if name],
             "numbers": columns.extents,
             "tags": self.desk.tags(),
+            "copies": None if columns.copies is None else [columns.copies.pairs, columns.copies.surplus],
             "notes": notes,
         }
 
@@ -169,10 +181,18 @@ class Session:
             "width": int(columns.width[number]),
             "height": int(columns.height[number]),
             "same_photo": bool(columns.same_photo[number]),
+            "like": self._like(number),
             "fg_ratio": _number(columns.values["fg_ratio"][rows.start]),
             "margin": _number(columns.values["margin"][rows.start]),
             "candidates": [self._candidate(row, reviewer) for row in rows],
         }
+
+    def _like(self, number: int) -> dict[str, str] | None:
+        """Return the pair that has a pair's photo under another id, and in words how the two differ."""
+        copies = self.columns.copies
+        if copies is None or not copies.group[number]:
+            return None
+        return {"id": self.columns.pair_ids[copies.like[number]], "kind": copies.kind_of(number)}
 
     def _candidate(self, row: int, reviewer: str) -> dict[str, Any]:
         columns = self.columns
@@ -188,7 +208,7 @@ class Session:
             "tags": own["tags"],
             "comment": own["comment"],
             "others": said,
-            **{name: _number(columns.values[name][row]) for name in (*columns.numbers, *SHIFT)},
+            **{name: _number(columns.values[name][row]) for name in columns.numbers},
         }
 
     def agreement(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmonygen.data.published import BINS, bin_of
 from harmonygen.errors import UsageError
 from harmonygen.evaluation.bootstrap import (
     crossed_interval,
@@ -24,7 +25,6 @@ from harmonygen.evaluation.bootstrap import (
     shares,
 )
 from harmonygen.evaluation.measured import HELD, held, told, told_of_few
-from harmonygen.evaluation.scores import BINS, bin_of
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 

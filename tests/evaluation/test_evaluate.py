@@ -17,13 +17,14 @@ from PIL import Image
 from skimage import data
 
 from harmonygen import metrics
+from harmonygen.data.published import bin_of
 from harmonygen.errors import HarmonygenError, InputError, UsageError
 from harmonygen.evaluation import parts as evaluate_parts
 from harmonygen.evaluation.cases import load_case, read_cases
 from harmonygen.evaluation.evaluate import evaluate
 from harmonygen.evaluation.predictors import Models
 from harmonygen.evaluation.protocols import ProtocolRules
-from harmonygen.evaluation.scores import COMPOSITE, bin_of
+from harmonygen.evaluation.scores import COMPOSITE
 from harmonygen.evaluation.settings import EvaluateSettings, MethodSpec
 from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.settings import HarmonizeSettings

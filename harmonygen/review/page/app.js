@@ -5,6 +5,7 @@ import * as stage from "/stage.js";
 import * as filters from "/filters.js";
 import * as notes from "/notes.js";
 import { showLimits } from "/limits.js";
+import * as map from "/map.js";
 
 let current = -1, tab = "review";
 const address = new URL(location).searchParams;
@@ -20,6 +21,7 @@ const remember = () => {
   if (view !== "two") query.set("view", view);
   if (mask !== "photo") query.set("mask", mask);
   if (tab !== "review") query.set("tab", tab);
+  if (tab === "map") map.remembered(query);
   history.replaceState(null, "", `/?${query}`);
 };
 // Candidates count when all are reviewed, else pairs: a pair whose candidate was rejected is open until one is accepted
@@ -92,6 +94,8 @@ const nothing = () => {
 let drawn = 0;
 const refill = async wanted => {
   if (!await loadOrder()) return;
+  nothing();
+  await map.follow();
   await showOrder(wanted);
   document.documentElement.dataset.drawn = ++drawn;
 };
@@ -190,13 +194,14 @@ const takeFile = file => inTurn(async () => {
   await refill(current);
 });
 const show = name => {
-  tab = ["review", "limits", "people"].includes(name) ? name : "review";
-  for (const each of ["review", "limits", "people"]) byId(each).hidden = each !== tab;
-  byId("filters").hidden = tab !== "review";
+  tab = ["review", "limits", "map", "people"].includes(name) ? name : "review";
+  for (const each of ["review", "limits", "map", "people"]) byId(each).hidden = each !== tab;
+  byId("filters").hidden = !["review", "map"].includes(tab);
   for (const each of document.querySelectorAll("[name=tab]")) each.setAttribute("aria-pressed", each.value === tab);
   remember();
   if (tab === "people") return inTurn(notes.showPeople);
   if (tab === "limits") return inTurn(showLimits);
+  if (tab === "map") return inTurn(map.showMap);
   return current >= 0 && queue.fill(current);
 };
 const doing = {
@@ -204,6 +209,7 @@ const doing = {
   next: () => inTurn(() => go(after(current))), previous: () => inTurn(() => go(before(current))),
   import: () => byId("file").click(), export: () => show("people"),
   "accept-all": () => decideAll("accept"), "reject-all": () => decideAll("reject"), reset: filters.reset,
+  "clear-lasso": () => filters.setAll({ lasso: "" }),
   fold: () => button("fold").setAttribute("aria-expanded", byId("filters").classList.toggle("open")),
   "zoom-in": () => stage.zoomBy(1.5), "zoom-out": () => stage.zoomBy(1 / 1.5), "zoom-own": stage.zoomOwn,
 };
@@ -255,6 +261,9 @@ document.addEventListener("drop", event => { event.preventDefault(); [...event.d
 byId("mask-choice").addEventListener("change", event => { stage.setMask(event.target.value); remember(); });
 byId("view-choice").addEventListener("change", event => { stage.setView(event.target.value); remember(); });
 queue.onChoose(row => inTurn(() => go(row)));
+map.onOpen(row => { show("review"); inTurn(() => go(row)); });
+map.onChange(remember);
+map.recall(address);
 
 // The rest of a large run, and another selection of it, come while the page is open.
 const follow = async () => {
@@ -270,6 +279,7 @@ const follow = async () => {
       await refill(current);
       if (named !== null) await go(named);
       if (tab === "limits") await showLimits();
+      if (tab === "map") await map.showMap();
     });
   } catch (error) { say(error.message, "bad"); }
   setTimeout(follow, state.facts.whole ? 5000 : 300);

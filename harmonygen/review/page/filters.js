@@ -1,11 +1,14 @@
 // Filters and order, as they stand in the page's address: every control is a parameter of the same name.
 import { state, byId, make, figure } from "/net.js";
 
-const form = byId("filters"), PLAIN = ["scope", "decided", "gate", "judge", "subset", "duplicates", "tag", "sort", "find"];
-const DEFAULTS = { scope: "selected", decided: "any", gate: "", judge: "", subset: "", duplicates: "any", tag: "", sort: "run", find: "" };
+const form = byId("filters"), PLAIN = ["scope", "decided", "gate", "judge", "subset", "duplicates", "tag", "sort", "find", "lasso"];
+const DEFAULTS = { scope: "selected", decided: "any", gate: "", judge: "", subset: "", duplicates: "any", tag: "", sort: "run", find: "", lasso: "" };
 const NAMES = {
   p_composite: "score", fmse: "fMSE", structure: "structure", clipped: "clipped", drift: "drift",
   fg_ratio: "foreground ratio", margin: "margin of the two best scores", twin: "colour distance to the nearest in its pair",
+  shift_r: "mean change of red", shift_g: "mean change of green", shift_b: "mean change of blue",
+  dl: "change of lightness L", da: "change of a, green to red", db: "change of b, blue to yellow", contrast: "change of contrast, log2",
+  judge_x: "judge’s first component", judge_y: "judge’s second component",
 };
 const TIES = 0.01;
 export const nameOf = column => NAMES[column] || column.replace(/^p_/, "score of ");
@@ -33,9 +36,9 @@ export const prepare = facts => {
   options("tag", facts.tags);
   byId("subset-pick").hidden = !facts.subsets.length;
   byId("judge-pick").hidden = !facts.judges.length;
+  if (facts.copies) options("duplicates", ["near", "again"], value => value === "near" ? "photo under several ids" : "the same photo again");
   const bounds = byId("bounds");
-  if (bounds.children.length) return;
-  bounds.append(...Object.entries(facts.numbers).map(([column, extent]) => bound(column, extent)));
+  bounds.append(...Object.entries(facts.numbers).filter(([column]) => !field(`${column}_min`)).map(([column, extent]) => bound(column, extent)));
   options("sort", ["-run"], () => "as in the run, last first");
   options("sort", Object.keys(facts.numbers).flatMap(column => [column, `-${column}`]),
     value => `${nameOf(value.replace(/^-/, ""))}, ${value.startsWith("-") ? "high" : "low"} first`);
@@ -57,6 +60,7 @@ export const write = query => {
 const told = () => {
   const set = [...byId("bounds").querySelectorAll("input")].filter(input => input.value !== "").length;
   byId("bounded").textContent = set ? `(${set} set)` : "";
+  byId("lassoed").hidden = !field("lasso").value;
 };
 const OWN = new Set([...PLAIN]);
 // Of an address, the part that is a filter.
@@ -73,4 +77,5 @@ export const start = act => {
   told();
 };
 export const choose = (name, value) => { field(name).value = value; changed(); };
+export const setAll = values => { for (const [name, value] of Object.entries(values)) field(name).value = value; changed(); };
 export const reset = () => { write(new URLSearchParams({ scope: field("scope").value })); changed(); };

@@ -17,6 +17,7 @@ const asked = async (path, options) => {
 };
 const withReviewer = more => new URLSearchParams({ ...Object.fromEntries(more || []), reviewer: state.reviewer });
 export const get = async path => (await asked(path)).json();
+export const getBytes = async path => (await asked(path)).arrayBuffer();
 export const post = async (path, body) => (await asked(path, {
   method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ reviewer: state.reviewer, ...body }),
 })).json();
