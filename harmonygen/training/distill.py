@@ -8,6 +8,7 @@ and its checkpoint states ``steps`` 1. Legend: B batch, C = 4 latent channels, h
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -134,7 +135,7 @@ class DistillTask:
             drawn = self.teach(shrunk(self.calibration, side), seeds)
             for place, each in enumerate((self._one_step(self.module, drawn), drawn["goal"])):
                 sizes[place] += (each**2 * drawn["cells"]).sum().cpu() / drawn["cells"].sum().cpu()
-        short = float(sizes[1] / sizes[0].clamp(min=1e-12)) ** 0.5
+        short = math.sqrt(float(sizes[1] / sizes[0].clamp(min=1e-12)))
         return scale * min(max(short, 1 / _MOST_SCALED), _MOST_SCALED)
 
     def export(self, folder: Path) -> None:
