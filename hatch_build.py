@@ -1,4 +1,4 @@
-"""Hatchling's hook for what the package says of itself: README as it is shown outside the repository, and its addresses.
+"""Hatchling's hook for what the package says of itself: README as shown outside the repository, and its addresses.
 
 Both come from ``repository`` in pyproject.toml's ``[tool.hatch.metadata.hooks.custom]``, which is empty until the
 repository has a public address.
