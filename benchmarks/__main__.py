@@ -19,15 +19,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DATA = "{data}"  # stands for --data
+BARE = ["--data", DATA, "--models", "starter", "starter-fast", "--runtimes", "torch", "onnx", "openvino"]
 RAY = ["--workers", "2", "--", "--allow-outside", "--data", DATA]
 QUICK: dict[str, list[str]] = {
     "plain_procedure": ["--data", DATA, "--limit", "4", "--k", "4"],
-    "bare_model": ["--data", DATA, "--limit", "4", "--k", "4"],
+    "bare_model": [*BARE, "--limit", "4", "--k", "4"],
     "share_of_peak": ["--data", DATA, "--limit", "2", "--k", "4"],
     "workers": ["--data", DATA, "--limit", "4", "--k", "4"],
     "ray_engine": [*RAY, "--limit", "4", "--k", "4", "--shard-size", "2"],
     "full_size": ["--widths", "0.1", "--sizes", "128", "--k", "4", "--train-batch", "2", "--train-steps", "2"],
     "limits": ["--measure", "--widths", "0.1", "--sizes", "128", "--k", "4"],
+    "gpu_session": ["--widths", "0.1", "--sizes", "64", "--k", "3", "--compiler", "eager"],
     "augment_scale": ["--composites", "6000"],
     "imaterialist_scale": ["--rows", "3330"],
     "evaluate_speed": ["--limit", "200"],
@@ -39,12 +41,13 @@ QUICK: dict[str, list[str]] = {
 }
 FULL: dict[str, list[str]] = {
     "plain_procedure": ["--data", DATA],
-    "bare_model": ["--data", DATA],
+    "bare_model": [*BARE, "--limit", "20", "--rounds", "2"],
     "share_of_peak": ["--data", DATA, "--limit", "10"],
     "workers": ["--data", DATA],
     "ray_engine": [*RAY, "--limit", "40", "--k", "10", "--resolution", "256"],
     "full_size": ["--widths", "0.15", "--sizes", "128", "256", "--train-batch", "4", "--train-steps", "5"],
     "limits": [],
+    "gpu_session": ["--widths", "0.1", "--sizes", "64", "--k", "3", "--compiler", "eager"],
     "augment_scale": [],
     "imaterialist_scale": ["--bare-every", "10"],
     "evaluate_speed": [],

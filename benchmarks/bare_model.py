@@ -1,24 +1,34 @@
 """What `synthesize` costs over its model calls alone.
 
     python benchmarks/bare_model.py --data photos.csv
-    python benchmarks/bare_model.py --data photos.csv --runtime openvino --model starter-fast --steps 1
+    python benchmarks/bare_model.py --data photos.csv --models starter starter-fast --runtimes torch onnx openvino
     python benchmarks/bare_model.py --data photos.csv --size sd15 --resolution 512 --device cuda --dtype bfloat16
 
-Bare: every photo's tensors lie ready; encode once, features once, K candidates denoised together and decoded, then K
-composites scored. No file is read or written, nothing is resized, transferred, measured or encoded. `synthesize`: the
-shards of the same pairs with the same weights, in the same process after it, from photo files to Parquet; what a
-command adds once (weights, plan, summary, report) is in the last row. The calls are those `synthesize` makes, so the
-share says what the rest costs, not how fast the calls are.
+Model calls are those of the networks: the encoder and the conditional features once for each photo, the UNet in every
+step, the decoder (of the K candidates, and of the photo where the model predicts a residual), and the judge. Bare:
+every photo's tensors lie ready, and these calls alone are made. No file is read or written, nothing is resized,
+transferred, measured or encoded. `synthesize`: the shards of the same pairs with the same weights, in the same process,
+from photo files to Parquet; what a command adds once (weights, plan, summary, report) is in the whole call. The calls
+are those `synthesize` makes, so the share says what the rest costs, not how fast the calls are.
+
+Each row is a process of its own. It takes turns, --rounds times: bare calls, `synthesize`, bare calls. Bare seconds are
+the means before and after, the share is the median over rounds. Without --steps, a model is sampled in the steps
+that it states.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from plain_procedure import make_weights
@@ -83,20 +93,22 @@ def settings_of(options: argparse.Namespace, folder: Path) -> Any:
         device=options.device,
         dtype=options.dtype,
         runtime=options.runtime,
+        allow_outside=True,
         **make_weights(folder, options.size, options.model),
     )
 
 
-def read_options(about: str | None) -> argparse.Namespace:
+def read_options(about: str | None, *more: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line that the benchmarks of `synthesize` share, and keep to its threads."""
     import torch
 
     parser = argparse.ArgumentParser(
         description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common()],
+        parents=[common(), *more],
         add_help=False,
     )
+    parser.set_defaults(steps=None)  # those that the model states
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     return options
@@ -116,29 +128,78 @@ def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
     return context, bare_calls(context, photos, settings.k)
 
 
-def main() -> int:
-    """Print the table."""
-    options = read_options(__doc__)
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return a row: seconds of the bare calls, of the shards and of the whole call, each over all rounds."""
     from harmonygen.synthesis.synthesize import synthesize
 
+    rounds: dict[str, list[float]] = {"bare": [], "shards": [], "whole": []}
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))
-        _, calls = warm_calls(settings)
-        bare = seconds_of(calls, options.device)
-        whole = seconds_of(lambda: synthesize(settings), options.device)
-        shards = shard_seconds(settings.out)
-        again = seconds_of(calls, options.device)
-    made = options.limit * options.k
-    mean = (bare + again) / 2
+        context, calls = warm_calls(settings)
+        before = seconds_of(calls, options.device)
+        for number in range(options.rounds):
+            again = settings.model_copy(update={"out": Path(folder) / f"run-{number}"})
+            rounds["whole"].append(seconds_of(lambda again=again: synthesize(again), options.device))
+            rounds["shards"].append(shard_seconds(again.out))
+            after = seconds_of(calls, options.device)
+            rounds["bare"].append((before + after) / 2)
+            before = after
+    return {**rounds, "steps": context.generator.draw.sampling.steps or context.generator.draw.model.spec.steps}
+
+
+def shares(row: dict[str, Any], of: str) -> list[float]:
+    """Return the bare calls' share of the ``shards`` or of the ``whole`` call, in each round."""
+    return [bare / all_of_it for bare, all_of_it in zip(row["bare"], row[of], strict=True)]
+
+
+def print_row(options: argparse.Namespace, model: str, runtime: str, row: dict[str, Any]) -> None:
+    """Print a row of the table."""
+    bare, shards, whole = (median(row[name]) for name in ("bare", "shards", "whole"))
+    cells = [f"{bare:.1f}", f"{shards:.1f}", f"{whole:.1f}", f"{options.limit * options.k / shards:.2f}"]
+    cells += [f"{median(shares(row, of)):.2f}" for of in ("shards", "whole")]
+    print(f"| {model}, {row['steps']} steps, {runtime} | {' | '.join(cells)} |", flush=True)
+
+
+def in_own_process(options: argparse.Namespace, model: str, runtime: str) -> dict[str, Any]:
+    """Measure a row in a process with ``options.threads`` threads."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--row", "--model", model, "--runtime", runtime]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
+    return answer
+
+
+def table_options() -> argparse.ArgumentParser:
+    """Return the options that choose the table's rows."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument("--models", nargs="+", help="checkpoints of --size starter; --model alone")
+    made.add_argument("--runtimes", nargs="+", help="of synthesize; --runtime alone")
+    made.add_argument("--rounds", type=int, default=1)
+    made.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
+def main() -> int:
+    """Print the table."""
+    options = read_options(__doc__, table_options())
+    if options.row:
+        print(json.dumps(measure(options)))
+        return 0
+    from harmonygen.models.installed import PACKAGES
+
     print(
-        f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.model}, "
-        f"{options.steps} steps, {options.dtype}, {options.device}, {options.runtime}, {options.threads} threads, one "
-        "worker\n"
+        f"{options.limit} pairs, K = {options.k}, {options.resolution} px square, {options.size}, {options.dtype}, "
+        f"{options.device}, {options.threads} threads, one worker, {options.rounds} rounds; "
+        f"load {os.getloadavg()[0]:.1f} before\n"
     )
-    print("| what | seconds | candidates/s | bare calls' share |\n|---|---:|---:|---:|")
-    print(f"| bare model calls (before {bare:.1f}, after {again:.1f}) | {mean:.1f} | {made / mean:.2f} | 1.00 |")
-    print(f"| synthesize, its shards | {shards:.1f} | {made / shards:.2f} | {mean / shards:.2f} |")
-    print(f"| synthesize, the whole call | {whole:.1f} | {made / whole:.2f} | {mean / whole:.2f} |")
+    print("| what | bare calls, s | shards, s | whole call, s | candidates/s | share of shards | share of the call |")
+    print(f"|---|{'---:|' * 6}")
+    for model in options.models or [options.model]:
+        for runtime in options.runtimes or [options.runtime]:
+            if runtime in PACKAGES and find_spec(PACKAGES[runtime]) is None:
+                print(f"| {model}, {runtime} | left out: {PACKAGES[runtime]} is not installed |", flush=True)
+                continue
+            print_row(options, model, runtime, in_own_process(options, model, runtime))
     return 0
 
 

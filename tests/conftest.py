@@ -18,6 +18,8 @@ from harmonygen.pictures.images import Decoded
 from harmonygen.pictures.photo import Photo, Sizing, size_photo
 from harmonygen.records import FileSource, Pair
 from harmonygen.synthesis.settings import SynthesizeSettings
+from tests.fakes import small_own
+from tests.fakes.small_stable_diffusion import narrow_stable_diffusion
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -77,87 +79,31 @@ def photo_folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised classifier folder (image + mask, 32 px)."""
-    import torch
-
-    from harmonygen.models.classifier import ClassifierSpec, HarmonyResNet
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("classifier")
-    HarmonyResNet(ClassifierSpec(depth="resnet10", in_channels=4, input_size=32)).save_pretrained(folder)
-    return folder
+    return small_own.classifier(tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.fixture(scope="session")
 def tiny_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised inverse checkpoint folder, target latent, 32 px, of the real diffusers classes."""
-    return _tiny_denoiser(tmp_path_factory.mktemp("inverse"), "inverse")
+    return small_own.inverse(tmp_path_factory.mktemp("inverse"))
 
 
 @pytest.fixture(scope="session")
 def tiny_forward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A forward checkpoint folder, otherwise as :func:`tiny_inverse`."""
-    return _tiny_denoiser(tmp_path_factory.mktemp("forward"), "forward")
-
-
-def _tiny_denoiser(folder: Path, direction: str) -> Path:
-    import torch
-    from diffusers import AutoencoderKL
-
-    from harmonygen.models.denoiser import Denoiser, DenoiserSpec, new_scheduler, small_unet
-
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 8, 8, 8),
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-    )
-    unet = small_unet(
-        {
-            "block_out_channels": (8, 16),
-            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-            "layers_per_block": 1,
-            "cross_attention_dim": 8,
-            "attention_head_dim": 2,
-            "norm_num_groups": 4,
-        }
-    )
-    spec = DenoiserSpec(direction=direction, resolution=32)
-    Denoiser(unet, vae, new_scheduler("epsilon"), torch.zeros(1, 1, 8), spec).save_pretrained(folder)
-    return folder
+    return small_own.forward(tmp_path_factory.mktemp("forward"))
 
 
 @pytest.fixture(scope="session")
 def tiny_direct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised direct harmonizer's folder, 32 px; its last convolution is random too."""
-    import torch
-
-    from harmonygen.models.refiner import RefinementUNet, RefinerSpec
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("direct")
-    sizes = {"widths": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
-    model = RefinementUNet(RefinerSpec(kind="direct", resolution=32, **sizes))
-    torch.nn.init.normal_(model.conv_out.weight, std=0.1)
-    model.save_pretrained(folder, dtype=torch.float32)
-    return folder
+    return small_own.direct(tmp_path_factory.mktemp("direct"))
 
 
 @pytest.fixture(scope="session")
 def tiny_parametric_inverse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised parametric inverse's folder, 32 px, whose prior is of random changes."""
-    import torch
-
-    from harmonygen.models.parametric_inverse import ParametricInverseNet, ParametricInverseSpec
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("parametric-inverse")
-    model = ParametricInverseNet(ParametricInverseSpec(resolution=32, components=6, gaussians=2))
-    model.set_prior(0.02 * torch.randn(40, 60))
-    model.save_pretrained(folder)
-    return folder
+    return small_own.parametric_inverse(tmp_path_factory.mktemp("parametric-inverse"))
 
 
 @pytest.fixture(scope="session")
@@ -183,55 +129,7 @@ def ellipse_fixture() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def make_stable_diffusion() -> Callable[..., Path]:
     """Write a Stable Diffusion 1.5 folder of the real classes, block for block, at a fortieth of its widths."""
-    return write_stable_diffusion
-
-
-def write_stable_diffusion(folder: Path, in_channels: int = 9, prediction_type: str = "epsilon", seed: int = 0) -> Path:
-    """Random weights; the tokenizer knows two words, enough for the empty prompt; sides are 77 tokens, 8 wide."""
-    import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    torch.manual_seed(seed)
-    UNet2DConditionModel(
-        in_channels=in_channels,
-        block_out_channels=(8, 16, 32, 32),
-        cross_attention_dim=8,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    ).save_pretrained(folder / "unet")
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 16, 32, 32),
-        layers_per_block=2,
-        norm_num_groups=4,
-    ).save_pretrained(folder / "vae")
-    PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type=prediction_type,
-        skip_prk_steps=True,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
-    text = CLIPTextConfig(
-        vocab_size=4,
-        hidden_size=8,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "vocab.json").write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2, "a</w>": 3}')
-    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
-    (tokenizer / "tokenizer_config.json").write_text('{"model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}')
-    return folder
+    return narrow_stable_diffusion
 
 
 @pytest.fixture(scope="session")
@@ -254,13 +152,13 @@ def leave_half_precision(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Stable Diffusion inpainting folder: do not write into it."""
-    return write_stable_diffusion(tmp_path_factory.mktemp("sd") / "inpainting")
+    return narrow_stable_diffusion(tmp_path_factory.mktemp("sd") / "inpainting")
 
 
 @pytest.fixture(scope="session")
 def tiny_sd_plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Stable Diffusion folder whose UNet takes 4 channels: do not write into it."""
-    return write_stable_diffusion(tmp_path_factory.mktemp("sd") / "plain", in_channels=4)
+    return narrow_stable_diffusion(tmp_path_factory.mktemp("sd") / "plain", in_channels=4)
 
 
 SOURCES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -334,3 +232,15 @@ def tree() -> Callable[[Path], dict[str, tuple[int, bytes]]]:
         return {str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     return read
+
+
+@pytest.fixture
+def small_megapixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let QwenImageEdit work at the area of 192 x 192 pixels instead of a megapixel, which takes seconds."""
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
+
+    def sides(_: int, ratio: float) -> tuple[int, int]:
+        return round(192 * ratio**0.5 / 16) * 16, round(192 / ratio**0.5 / 16) * 16
+
+    monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *given: (*sides(*given), None))
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "calculate_dimensions", sides)

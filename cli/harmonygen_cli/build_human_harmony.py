@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 _TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "dry_run", "finished_before", "summary")
 
 
-@command(HumanHarmonySettings, spellings={"data": ("--data", "--imaterialist")})
+@command(HumanHarmonySettings, spellings={"data": ("--data", "--imaterialist")}, alone={"person": "selfie"})
 def build_human_harmony(typed: Typed[HumanHarmonySettings], dry_run: DryRun = False) -> None:
     """Build a dataset of (photo, mask, composite) from segmented photos: K candidates each, the best chosen, split.
 
     Example: `harmonygen build-human-harmony --data imaterialist-2020 --k 10 --out human-harmony`
+
+    Photos of people without masks: `harmonygen build-human-harmony --data photos/ --person --out people`
 
     Classes of a COCO file: `harmonygen build-human-harmony --data instances.json --classes cat,dog --out pets`
 

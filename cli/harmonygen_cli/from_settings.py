@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from harmonygen_cli.options import Json, Overrides, Quiet, Recipe
 
 _PLAIN = {str: "TEXT", int: "N", float: "X", Path: "PATH", bool: None}
 """What an option can hold, and what stands for it in the help."""
+_NO_VALUE = re.compile(r"-|[a-z_][\w.]*=")
 
 
 @dataclass
@@ -48,7 +50,10 @@ class Typed(Generic[SettingsT]):
 
 @dataclass(frozen=True)
 class SettingOption:
-    """The option of one field; ``inside`` is the field whose nested settings hold it, if any do."""
+    """The option of one field; ``inside`` is the field whose nested settings hold it, if any do.
+
+    ``alone`` is the value that it has when it is typed without one, empty if it needs one.
+    """
 
     name: str
     about: FieldInfo
@@ -56,6 +61,7 @@ class SettingOption:
     default: str
     spellings: Sequence[str]
     commas: bool
+    alone: str = ""
 
     def parameter(self) -> inspect.Parameter:
         """Return the parameter that typer makes the option of.
@@ -73,7 +79,8 @@ class SettingOption:
     def help(self) -> str:
         """Return the field's help with its default."""
         several = " Repeat the option for several." if self.many() else ""
-        return f"{self.about.description}{several} [default: {self.default}]"
+        alone = f" Without a value: {self.alone}." if self.alone else ""
+        return f"{self.about.description}{several}{alone} [default: {self.default}]"
 
     def many(self) -> bool:
         """Tell whether the option is typed once for each value."""
@@ -111,6 +118,18 @@ class Command(Generic[SettingsT]):
         yield _parameter("json_output", Json, False)
         yield _parameter("quiet", Quiet, False)
 
+    def filled(self, arguments: Sequence[str]) -> list[str]:
+        """Return what was typed, with a value behind each option that stands alone where it may.
+
+        Another option or a ``key=value`` word behind it is not its value.
+        """
+        alone = {spelling: option.alone for option in self.options if option.alone for spelling in option.spellings}
+        behind = [*arguments[1:], "--"]
+        return [
+            f"{word}={alone[word]}" if word in alone and _NO_VALUE.match(following) else word
+            for word, following in zip(arguments, behind, strict=True)
+        ]
+
     def __call__(self, **given: Any) -> None:
         """Do what the command line says."""
         own = {name: given.pop(name) for name in self.own}
@@ -135,6 +154,7 @@ def command(
     commas: Sequence[str] = (),
     nested: Mapping[str, Sequence[str]] | None = None,
     without: Sequence[str] = (),
+    alone: Mapping[str, str] | None = None,
     variants: Mapping[str, type[Settings]] | None = None,
 ) -> Callable[[Callable[..., None]], Command[SettingsT]]:
     """Make a function a verb's command.
@@ -145,6 +165,7 @@ def command(
         commas: lists that are typed at once, with commas; other lists are typed by repeating the option.
         nested: fields of nested settings that are options too, by the field that holds these settings.
         without: fields that are no options.
+        alone: values of options that are typed without one, by field.
         variants: settings that may take the place of ``kind``; defaults of theirs that differ are shown by name.
     """
     spelled = spellings or {}
@@ -160,6 +181,7 @@ def command(
                 default + _differing(name, default, variants or {}),
                 spelled.get(name) or _spelled(name, about),
                 name in commas,
+                (alone or {}).get(name, ""),
             )
             for name, about, inside, default in _fields(kind, nested or {})
             if name not in taken

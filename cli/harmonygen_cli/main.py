@@ -39,7 +39,7 @@ VERBS = {
     "report": "Write an HTML page of a run or a dataset.",
     "train": "Train a model.",
     "import-weights": "Turn released weights into a checkpoint folder.",
-    "check-plugin": "Check a generator, judge or harmonizer.",
+    "check-plugin": "Check a plug-in: generator, judge, harmonizer or segmenter.",
     "recipes": "List, print, copy and check recipes.",
     "doctor": "Say what this machine can run, and why not.",
 }
@@ -77,7 +77,7 @@ def door(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help="Make, curate and measure training data for image harmonization.")(_of_all_verbs)
-    asked = next((argument for argument in arguments or _being_completed() if not argument.startswith("-")), "")
+    asked = _asked(arguments or _being_completed())
     if asked not in VERBS:
         for verb, summary in VERBS.items():
             app.command(verb, help=summary)(lambda: None)
@@ -86,6 +86,11 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     else:
         app.command(asked, epilog=_below_help(arguments))(getattr(module, asked.replace("-", "_")))
     return app
+
+
+def _asked(arguments: Sequence[str]) -> str:
+    """Return the verb among what was typed, empty if there is none."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _below_help(arguments: Sequence[str]) -> str | None:
@@ -125,11 +130,19 @@ def dashed(arguments: Sequence[str]) -> list[str]:
     return turned
 
 
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Return what was typed with dashes in options, and a value behind options that may be typed without one."""
+    typed, verb = dashed(arguments), _asked(arguments)
+    command = getattr(verb_module(verb), verb.replace("-", "_"), None) if verb in VERBS else None
+    return command.filled(typed) if hasattr(command, "filled") else typed
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing is raised."""
     try:
         with warnings_as_lines(quiet="--quiet" in arguments):
-            outcome: Any = door(arguments)(args=dashed(arguments), prog_name="harmonygen", standalone_mode=False)
+            app = door(arguments)
+            outcome: Any = app(args=spelled_out(arguments), prog_name="harmonygen", standalone_mode=False)
         if outcome == EXIT_INTERRUPTED:  # typer turns KeyboardInterrupt into this
             raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else 0

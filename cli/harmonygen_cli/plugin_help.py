@@ -6,11 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from harmonygen.errors import HarmonygenError
-from harmonygen.plugins.doors import GENERATORS, HARMONIZERS, JUDGES, Door
+from harmonygen.plugins.doors import GENERATORS, HARMONIZERS, JUDGES, SEGMENTERS, Door
 from harmonygen_cli.from_settings import shown_default
 
-_OPTIONS = {"--generator": GENERATORS, "--method": HARMONIZERS, "--judge": JUDGES, "--classifier": JUDGES}
-_KEYS = {GENERATORS.kind: "generator_settings", HARMONIZERS.kind: "method_settings"}
+_OPTIONS = {
+    "--generator": GENERATORS,
+    "--method": HARMONIZERS,
+    "--judge": JUDGES,
+    "--classifier": JUDGES,
+    "--segmenter": SEGMENTERS,
+}
+_KEYS = {
+    GENERATORS.kind: "generator_settings",
+    HARMONIZERS.kind: "method_settings",
+    SEGMENTERS.kind: "segmenter_settings",
+}
 _HELP = {"--help", "-h"}
 
 

@@ -65,25 +65,42 @@ def _tell_pair(reporter: Reporter, origin: Origin) -> None:
         ["generator", f"{made.get('generator', '')}, model {made.get('model', '')}"],
         ["digests of weights and settings", f"{made.get('model_digest', '')}, {made.get('params_digest', '')}"],
         ["run", f"seed {made.get('seed', '')}, plan {made['plan_digest']}, harmonygen {made['harmonygen']}"],
-        ["judge", f"{made.get('classifier', '')}, digest {origin.selection['classifier_digest']}"],
+        *_judges(origin),
         ["selection", f"{origin.selection['rule']}, {origin.selection['count']} per pair"],
     ]
     reporter.table(f"pair {pair['pair_id']}", ["", "what it is"], rows)
 
 
+def _judges(origin: Origin) -> list[list[str]]:
+    """Return the judge with its digest, or several and how they are combined."""
+    selection = origin.selection
+    if not origin.judges:
+        return [["judge", f"{origin.made_by.get('classifier', '')}, digest {selection['classifier_digest']}"]]
+    named = [[f"judge {name}", f"digest {digest}"] for name, digest in selection["judges"].items()]
+    combined = origin.bounds.combining
+    limit = (
+        f", least score {combined.min_score:g}" if combined.refusals([(name, 0.0) for name in origin.judges]) else ""
+    )
+    return [*named, ["judges are combined by", f"{combined.how}{limit}"]]
+
+
 def _tell_candidates(reporter: Reporter, origin: Origin) -> None:
+    from harmonygen.runs.tables import DECIDED_BY
+
     scores = [f"p_{name}" for name in origin.judges]
     rows: list[list[Any]] = [
         [
             each["k"],
             "selected" if each["selected"] else each["reason"].replace(f"rule:{origin.selection['rule']} ", ""),
-            *(_figure(each[name]) for name in ("p_composite", *scores, "fmse", "structure")),
+            *(_figure(each.get(name)) for name in ("p_composite", *scores, "fmse", "structure")),
+            *([each.get(DECIDED_BY, "")] if origin.judges else []),
             str(each["seed"]),
             _review(origin, each["k"]),
         ]
         for each in origin.candidates
     ]
-    columns = ["k", "outcome", "score", *origin.judges, "fMSE", "structure", "seed", "review"]
+    decided = ["decided by"] if origin.judges else []
+    columns = ["k", "outcome", "score", *origin.judges, "fMSE", "structure", *decided, "seed", "review"]
     reporter.table("candidates", columns, rows)
 
 

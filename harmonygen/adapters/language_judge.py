@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 
 from harmonygen.errors import CheckpointError, UsageError, told
-from harmonygen.harmonization.zeroshot.describe.vision_language import greyed, shown
-from harmonygen.models.checkpoints import weights_digest
 from harmonygen.models.device import Device
+from harmonygen.models.picture_chat import PictureChat
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.settings import setting
 
@@ -31,12 +30,10 @@ QUESTION = (
 class LanguageJudge:
     """Asks a model about each composite; a model in evaluation mode draws nothing at random."""
 
-    def __init__(
-        self, processor: Any, model: Any, digest: str, question: str, calibration: tuple[float, float]
-    ) -> None:
-        self._processor, self._model, self._question, self._calibration = processor, model, question, calibration
-        self._yes, self._no = self._tokens("yes"), self._tokens("no")
-        self.digest = digest
+    def __init__(self, chat: PictureChat, question: str, calibration: tuple[float, float]) -> None:
+        self._chat, self._question, self._calibration = chat, question, calibration
+        self._yes, self._no = self._answers()
+        self.digest = chat.digest
 
     def __call__(self, composites: Sequence[ImageU8], mask: Mask) -> list[float]:
         """Return P(composite) of each composite."""
@@ -48,30 +45,26 @@ class LanguageJudge:
     @torch.inference_mode()
     def margin(self, composite_u8: ImageU8, mask: Mask) -> float:
         """Return log P(yes) - log P(no) for a composite (H, W, 3) uint8 and its mask (H, W)."""
-        pictures = [shown(np.array(composite_u8)), shown(greyed(np.array(composite_u8), np.array(mask)))]
-        content: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
-        content.append({"type": "text", "text": self._question})
-        inputs = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(self._model.device, dtype=self._model.dtype)
-        logits = self._model(**inputs).logits[0, -1].float()
+        inputs = self._chat.inputs(composite_u8, mask, self._question)
+        logits = self._chat.model(**inputs).logits[0, -1].float()
         return float(torch.logsumexp(logits[self._yes], 0) - torch.logsumexp(logits[self._no], 0))
 
-    def _tokens(self, word: str) -> list[int]:
+    def _answers(self) -> tuple[list[int], list[int]]:
+        """Return the tokens that a yes and a no may begin with, without those that begin both (such as a space's)."""
+        yes, no = self._tokens("yes"), self._tokens("no")
+        for word, own in (("yes", yes - no), ("no", no - yes)):
+            if not own:
+                raise CheckpointError(
+                    f"the model's tokenizer does not know the word '{word}', which is the answer asked for"
+                )
+        return sorted(yes - no), sorted(no - yes)
+
+    def _tokens(self, word: str) -> set[int]:
         """Return the first tokens of the ways to write a word that are not the unknown token."""
-        tokenizer = self._processor.tokenizer
+        tokenizer = self._chat.processor.tokenizer
         ways = [word, word.capitalize(), word.upper(), f" {word}", f" {word.capitalize()}"]
         first = (tokenizer.encode(way, add_special_tokens=False)[:1] for way in ways)
-        found = sorted({token for tokens in first for token in tokens if token != tokenizer.unk_token_id})
-        if not found:
-            raise CheckpointError(
-                f"the model's tokenizer does not know the word '{word}', which is the answer asked for"
-            )
-        return found
+        return {token for tokens in first for token in tokens if token != tokenizer.unk_token_id}
 
 
 def make_language_judge(
@@ -89,25 +82,8 @@ def make_language_judge(
         UsageError: transformers is not installed, or the calibration cannot be read.
         CheckpointError: the model cannot be loaded, has no chat template, or does not know the answers.
     """
-    try:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-    except ImportError as error:
-        raise UsageError(
-            "a language model as judge needs the package transformers: pip install 'harmonygen[sd]'"
-        ) from error
-    try:
-        processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
-        loaded = AutoModelForImageTextToText.from_pretrained(model, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise CheckpointError(
-            f"'{model}' cannot be loaded as an image-text-to-text model ({told(error)}): name a folder or a Hub model "
-            "of that kind, with safetensors weights and its processor"
-        ) from error
-    if not getattr(processor, "chat_template", None):
-        raise CheckpointError(f"the processor of '{model}' has no chat template: use a model tuned to follow a chat")
-    digest = weights_digest(Path(model)) if Path(model).is_dir() else f"{model}@{loaded.config._commit_hash or ''}"
-    placed = loaded.to(device=device.name, dtype=device.dtype).eval()
-    return LanguageJudge(processor, placed, digest, question or QUESTION, read_calibration(calibration))
+    chat = PictureChat.load(model, device.name, device.dtype)
+    return LanguageJudge(chat, question or QUESTION, read_calibration(calibration))
 
 
 def read_calibration(path: Path | None) -> tuple[float, float]:

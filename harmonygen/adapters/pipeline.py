@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,9 +16,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from harmonygen.adapters.pipeline_frame import Frame, frame_of, guidance_of, is_stretched, own_resolution
 from harmonygen.errors import CheckpointError, InputError, UsageError, told
-from harmonygen.models.checkpoints import weights_digest
+from harmonygen.models.checkpoints import digest_of_model, load_without_bars
 from harmonygen.models.device import Device
+from harmonygen.pictures.images import resize
+from harmonygen.pictures.masks import resize_mask
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.seeds import numpy_rng
@@ -45,7 +47,16 @@ Model = Annotated[str, setting(..., "Folder of a diffusers pipeline, or its name
 Steps = Annotated[int, setting(..., "Number of sampling steps.", ge=1, le=1000)]
 Strength = Annotated[float, setting(..., "Share of the steps that change the picture, for pipelines with strength.")]
 Guidance = Annotated[float | None, setting(..., "Guidance scale; the pipeline's own if it is not given.")]
-Size = Annotated[int, setting(..., "Short side of the picture that the pipeline works on, in pixels.", ge=16, le=4096)]
+Size = Annotated[
+    int | None,
+    setting(
+        ...,
+        "Short side of the picture that the pipeline is handed, in pixels.",
+        ge=16,
+        le=4096,
+        unset="512, or 1024 for pipelines that work at a megapixel",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -62,37 +73,47 @@ class PicturePipeline:
 
     def __init__(self, pipeline: Any, digest: str, device: str, call: Call) -> None:
         self._pipeline, self._device, self._call, self.digest = pipeline, device, call, digest
-        self._takes = frozenset(inspect.signature(pipeline.__call__).parameters)
-        self.follows_instructions = any(part in type(pipeline).__name__ for part in _EDITS)
+        self._takes = inspect.signature(pipeline.__call__).parameters
+        self._kind = type(pipeline).__name__
+        self.follows_instructions = any(part in self._kind for part in _EDITS)
         self.multiple = 2 * int(getattr(pipeline, "vae_scale_factor", 8))
+        self.resolution = own_resolution(self._kind)
 
     def __call__(self, photo: Photo, words: str, seed: int) -> Picture01:
         """Return the picture (h, w, 3) in [0, 1] at the photo's ``low`` size.
 
         Raises:
-            InputError: the pipeline fails on this photo.
+            InputError: the pipeline fails on this photo, or its answer is not the whole picture.
         """
         height, width = photo.low_u8.shape[:2]
-        known = {
+        asked = self._told(photo, words, seed, frame_of(self._kind, height, width, self.multiple))
+        try:
+            with torch.inference_mode():
+                made = self._pipeline(**{name: value for name, value in asked.items() if name in self._takes}).images[0]
+        except (ValueError, TypeError, AttributeError, IndexError) as error:
+            raise InputError(f"the pipeline failed on '{photo.pair.pair_id}' ({told(error)})") from error
+        answer: Picture01 = np.asarray(made, dtype=np.float32)
+        if is_stretched((answer.shape[0], answer.shape[1]), height, width):
+            raise InputError(
+                f"the pipeline answered '{photo.pair.pair_id}', {width}x{height}, with {answer.shape[1]}x"
+                f"{answer.shape[0]}: it crops or stretches pictures, so its pixels do not lie on the photo's"
+            )
+        return answer if answer.shape[:2] == (height, width) else bicubic(answer, height, width)
+
+    def _told(self, photo: Photo, words: str, seed: int, frame: Frame) -> dict[str, Any]:
+        """Return all that a pipeline may be told, by its parameters' names."""
+        size = frame.height, frame.width
+        return {
             "prompt": words,
-            "image": Image.fromarray(np.array(photo.low_u8)),
-            "mask_image": Image.fromarray(np.array(photo.low_mask, dtype=np.uint8) * 255),
-            "height": height,
-            "width": width,
+            "image": Image.fromarray(np.array(resize(photo.low_u8, *size))),
+            "mask_image": Image.fromarray(np.array(resize_mask(photo.low_mask, *size), dtype=np.uint8) * 255),
             "strength": self._call.strength,
             "num_inference_steps": self._call.steps,
             "generator": torch.Generator("cpu").manual_seed(seed % 2**63),
             "output_type": "np",
-            "_auto_resize": False,
+            **frame.told,
+            **guidance_of(self._takes, self._call.guidance),
         }
-        if self._call.guidance is not None:
-            known["guidance_scale"] = known["true_cfg_scale"] = self._call.guidance
-        try:
-            with torch.inference_mode():
-                made = self._pipeline(**{name: value for name, value in known.items() if name in self._takes}).images[0]
-        except (ValueError, TypeError, AttributeError, IndexError) as error:
-            raise InputError(f"the pipeline failed on '{photo.pair.pair_id}' ({told(error)})") from error
-        return _of_size(np.asarray(made, dtype=np.float32), height, width)
 
 
 def load_pipeline(model: str, device: Device, call: Call) -> PicturePipeline:
@@ -103,9 +124,12 @@ def load_pipeline(model: str, device: Device, call: Call) -> PicturePipeline:
         UsageError: steps and strength leave no step to take.
     """
     from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+    from diffusers.utils import deprecation_utils
 
+    load_without_bars()
+    dtype = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"  # its old name warns
     try:
-        pipeline = DiffusionPipeline.from_pretrained(model, torch_dtype=device.dtype, use_safetensors=True)
+        pipeline = DiffusionPipeline.from_pretrained(model, **{dtype: device.dtype}, use_safetensors=True)
         if "image" not in inspect.signature(pipeline.__call__).parameters:
             pipeline = AutoPipelineForImage2Image.from_pipe(pipeline)
     except (OSError, ValueError, KeyError, ImportError, AttributeError, RuntimeError) as error:
@@ -122,7 +146,7 @@ def load_pipeline(model: str, device: Device, call: Call) -> PicturePipeline:
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None  # it answers with a black picture, which would pass for a candidate
     pipeline.set_progress_bar_config(disable=True)
-    return PicturePipeline(pipeline.to(device.name), _digest(model, pipeline), device.name, call)
+    return PicturePipeline(pipeline.to(device.name), digest_of_model(model, pipeline.config), device.name, call)
 
 
 class PipelineGenerator:
@@ -166,7 +190,7 @@ def make_pipeline_generator(
     steps: Steps = 20,
     strength: Strength = 0.5,
     guidance: Guidance = None,
-    resolution: Size = 512,
+    resolution: Size = None,
     *,
     device: Device,
 ) -> Callable[..., Iterator[Picture01]]:
@@ -178,7 +202,7 @@ def make_pipeline_generator(
     """
     pipeline = load_pipeline(model, device, _call(steps, strength, guidance))
     own = WRONG_EDIT if pipeline.follows_instructions else WRONG_PHOTO
-    return PipelineGenerator(pipeline, instructions or (own,), resolution)
+    return PipelineGenerator(pipeline, instructions or (own,), resolution or pipeline.resolution)
 
 
 def make_pipeline_harmonizer(
@@ -187,7 +211,7 @@ def make_pipeline_harmonizer(
     steps: Steps = 20,
     strength: Strength = 0.3,
     guidance: Guidance = None,
-    resolution: Size = 512,
+    resolution: Size = None,
     *,
     device: Device,
 ) -> Callable[..., Picture01]:
@@ -199,7 +223,7 @@ def make_pipeline_harmonizer(
     """
     pipeline = load_pipeline(model, device, _call(steps, strength, guidance))
     own = MENDED_EDIT if pipeline.follows_instructions else MENDED_PHOTO
-    return PipelineHarmonizer(pipeline, instruction or own, resolution)
+    return PipelineHarmonizer(pipeline, instruction or own, resolution or pipeline.resolution)
 
 
 def _call(steps: int, strength: float, guidance: float | None) -> Call:
@@ -216,16 +240,3 @@ def bicubic(picture01: Picture01, height: int, width: int) -> Picture01:
     ]
     resized: Picture01 = np.clip(np.stack(channels, axis=-1), 0, 1)
     return resized
-
-
-def _of_size(picture01: Picture01, height: int, width: int) -> Picture01:
-    """Return a picture at a size; some pipelines choose their own."""
-    if picture01.shape[:2] == (height, width):
-        return picture01
-    return bicubic(picture01, height, width)
-
-
-def _digest(model: str, pipeline: Any) -> str:
-    if Path(model).is_dir():
-        return weights_digest(Path(model))
-    return f"{model}@{getattr(pipeline.config, '_commit_hash', None) or ''}"

@@ -1,1 +1,1 @@
-"""Whether a plug-in keeps its door's contract: the suite of `check-plugin`, for generators, judges and harmonizers."""
+"""Whether a plug-in keeps its contract: the suites of `check-plugin`, one for each door."""

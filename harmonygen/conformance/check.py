@@ -12,6 +12,7 @@ from harmonygen.conformance.generators import GeneratorSuite
 from harmonygen.conformance.harmonizers import HarmonizerSuite
 from harmonygen.conformance.judges import JudgeSuite
 from harmonygen.conformance.seen import PluginCheck, run_checks
+from harmonygen.conformance.segmenters import SegmenterSuite
 from harmonygen.conformance.settings import CheckPluginSettings
 from harmonygen.data import PairSet, read_pairs
 from harmonygen.errors import UsageError
@@ -19,14 +20,25 @@ from harmonygen.harmonization.harmonize import load, sizing_of
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.models.device import Device
 from harmonygen.pictures.photo import Sizing
-from harmonygen.plugins.doors import DOORS, GENERATORS, HARMONIZERS, JUDGES, Door, find_plugin, plugin_names
+from harmonygen.plugins.doors import (
+    DOORS,
+    GENERATORS,
+    HARMONIZERS,
+    JUDGES,
+    SEGMENTERS,
+    Door,
+    find_plugin,
+    plugin_names,
+)
 from harmonygen.plugins.load import load_judge
 from harmonygen.plugins.plugin import Plugin
+from harmonygen.segmentation.segmenters import load_segmenter, spelled
 from harmonygen.synthesis import load as synthesis
 from harmonygen.synthesis.settings import SynthesizeSettings
 
 Progress = Callable[[int, int], None]
 _ZERO_SHOT = "zero-shot"
+_KINDS = "generator, judge, harmonizer or segmenter"
 
 
 @dataclass(frozen=True)
@@ -75,11 +87,15 @@ def known_plugins() -> list[dict[str, str]]:
 def doors_of(spec: str, kind: str | None) -> list[Door]:
     """Return the doors that a plug-in is at: all that know its name, or the one that its parameters show.
 
+    An ONNX file that is named alone is a segmenter.
+
     Raises:
         UsageError: no door knows it, or several doors could be meant.
     """
     if kind:
         return [door for door in DOORS if door.kind == kind]
+    if spelled(spec) != spec:
+        return [SEGMENTERS]
     name = spec.partition(":")[0]
     named = [door for door in DOORS if name in plugin_names(door)]
     if named:
@@ -87,7 +103,7 @@ def doors_of(spec: str, kind: str | None) -> list[Door]:
     find_plugin(GENERATORS, spec)  # says what is wrong with a name that nothing has
     shown = [door for door in DOORS if _is_called(Plugin.find(door, spec).target, door)]
     if len(shown) != 1:
-        raise UsageError(f"'{spec}' does not show what it is: say --kind generator, judge or harmonizer")
+        raise UsageError(f"'{spec}' does not show what it is: say --kind {_KINDS}")
     return shown
 
 
@@ -145,6 +161,16 @@ def _of_harmonizer(settings: CheckPluginSettings, spec: str, pairs: PairSet) -> 
     return HarmonizerSuite(harmonizer, again, composites, reals, small(composites[0], sizing), settings.seed).checks()
 
 
+def _of_segmenter(settings: CheckPluginSettings, spec: str, pairs: PairSet) -> Sequence[Any]:
+    sizing = Sizing(settings.resolution or settings.max_side, 1, max_side=settings.max_side)
+    photos = sized(chosen_pairs(pairs, settings.photos), sizing)
+
+    def again() -> Any:
+        return load_segmenter(spec, settings.settings, settings.device)
+
+    return SegmenterSuite(again(), again, photos, small(photos[0], sizing)).checks()
+
+
 def _shared(settings: CheckPluginSettings) -> dict[str, Any]:
     """Return the settings that a verb's own have under the same name."""
     names = ("max_side", "resolution", "seed", "device", "dtype", "batch_size")
@@ -155,4 +181,5 @@ _SUITES: Mapping[str, Callable[[CheckPluginSettings, str, PairSet], Sequence[Any
     GENERATORS.kind: _of_generator,
     JUDGES.kind: _of_judge,
     HARMONIZERS.kind: _of_harmonizer,
+    SEGMENTERS.kind: _of_segmenter,
 }

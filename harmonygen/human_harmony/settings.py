@@ -47,7 +47,7 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
     person: str = setting(
         "none",
-        "What finds people, such as selfie: it widens masks to the wearer, and makes masks for photos without.",
+        "What finds people, such as selfie: it widens masks to the wearer, and makes masks where photos have none.",
     )
     person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
     product_filter: Literal["heuristic", "witness", "person-detector", "list", "none"] = setting(

@@ -38,8 +38,8 @@ def read_inputs(settings: HumanHarmonySettings) -> PairSet:
         return read_segmentations(settings.data, settings.classes, settings.limit, settings.reading())
     if settings.person == "none":
         raise UsageError(
-            f"'{settings.data}' holds photos without masks: add --person selfie to find the people in them, or make "
-            "masks first with harmonygen masks"
+            f"'{settings.data}' holds photos without masks: add --person to find the people in them, or make masks "
+            "first with harmonygen masks"
         )
     if settings.classes != "all":
         raise UsageError(

@@ -1,7 +1,8 @@
 """Have a model's network computed by another runtime, once it was seen to give what torch gives.
 
 The first time, eight candidates of a drawn picture are made both ways and compared. What was found is kept beside the
-exported network, under the runtime's version, and decides from then on.
+exported network, a record for each version of the runtime and dtype, and decides from then on: for as long as the
+network's files have the content that was compared, and belong to the same weights.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import CheckpointError, UsageError, told
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.denoiser import Denoiser, NoiseNet
-from harmonygen.models.exported import NetworkPart, exported
+from harmonygen.models.exported import NetworkPart, content_of, exported
 from harmonygen.models.runtime import Network, Runtime
 from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.storage.shards import read_json, write_json
@@ -48,6 +49,7 @@ def run_denoiser(model: Denoiser, digest: str, runtime: Runtime) -> None:
     Raises:
         UsageError: pixels of the candidates differ by more than 1/255 from torch's; in bfloat16, by more than that and
             by more than torch's own bfloat16 pixels do.
+        CheckpointError: the exported network is damaged.
         StorageError: the cache cannot be written.
     """
     net = NoiseNet(model.unet, model.null_embedding)
@@ -56,8 +58,8 @@ def run_denoiser(model: Denoiser, digest: str, runtime: Runtime) -> None:
     with constant_prompt(model.unet):
         net(*example)  # keys and values of the prompt are constants then
         path = exported(NetworkPart("unet", net, example, (0, 2, 3)), digest)
-    network = runtime.open(path, runtime)
-    _require(path, runtime, lambda: _compare_pictures(model, network, runtime.dtype))
+    network = _opened(path, runtime)
+    _require(path, digest, runtime, lambda: _compare_pictures(model, network, runtime.dtype))
     model.network = network
 
 
@@ -66,6 +68,7 @@ def run_scorer(scorer: ClassifierScorer, runtime: Runtime) -> None:
 
     Raises:
         UsageError: scores of pictures differ by more than 0.001 from torch's.
+        CheckpointError: the exported network is damaged.
         StorageError: the cache cannot be written.
     """
     side = scorer.model.spec.input_size
@@ -74,30 +77,45 @@ def run_scorer(scorer: ClassifierScorer, runtime: Runtime) -> None:
     lighter = torch.linspace(-0.3, 0.3, CANDIDATES)[:, None, None, None]
     pictures = (picture / 2 + 0.5 + lighter * mask).clamp(0, 1)
     path = exported(NetworkPart("classifier", scorer.model, (pictures[:2], masks[:2]), (0,)), scorer.digest)
-    network = runtime.open(path, replace(runtime, dtype=torch.float32, each_size=True))
+    own = replace(runtime, dtype=torch.float32, each_size=False)  # a judge is hardly faster for one size
+    network = _opened(path, own)
 
     def compare() -> Agreement:
         ours, theirs = (scorer.probabilities(net(pictures, masks)) for net in (scorer.model, network))
         return Agreement(float((ours - theirs).abs().max()), _PROBABILITY, "of P(composite)")
 
-    _require(path, runtime, compare)
+    _require(path, scorer.digest, own, compare)
     scorer.network = network
 
 
-def _require(path: Path, runtime: Runtime, compare: Callable[[], Agreement]) -> None:
+def _opened(path: Path, runtime: Runtime) -> Network:
+    try:
+        return runtime.open(path, runtime)
+    except UsageError:
+        raise
+    except Exception as error:  # the packages' errors have no class of their own that can be imported
+        raise CheckpointError(
+            f"--runtime {runtime.name} ({runtime.version}) cannot open '{path}' ({told(error)}): remove the folder "
+            f"'{path.parent}', and the network is written again"
+        ) from error
+
+
+def _require(path: Path, digest: str, runtime: Runtime, compare: Callable[[], Agreement]) -> None:
+    """Refuse a network of the weights with ``digest`` that does not agree; it is compared if it was not yet."""
     record = path.with_name(f"checked-{runtime.label}.json")
+    about = {"weights": digest, "network": content_of(path)}
     held = read_json(record)
-    if held:
+    if about.items() <= held.items():
         found = Agreement(held["largest"], held["allowed"], held["unit"])
     else:
         with torch.no_grad():
             found = compare()
-        write_json(record, {**asdict(found), "holds": found.holds, "candidates": CANDIDATES})
+        write_json(record, {**asdict(found), "holds": found.holds, "candidates": CANDIDATES, **about})
     if not found.holds:
         raise UsageError(
             f"--runtime {runtime.name} ({runtime.version}) differs from torch by up to {found.largest:.3g} {found.unit}"
-            f", {found.allowed:.3g} is allowed (on {CANDIDATES} candidates; '{record}' keeps it): use --runtime torch, "
-            "or another version of the package"
+            f", {found.allowed:.3g} is allowed (on {CANDIDATES} candidates; '{record}' keeps it): use --runtime torch "
+            f"or another version of the package, or remove the folder '{path.parent}' to have the network written again"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -224,6 +224,24 @@ def writing_errors() -> Iterator[None]:
 def weights_digest(folder: Path) -> str:
     """Return 16 hex digits over every weight and config file of a checkpoint folder, by name and content."""
     return digest_of_bytes(_named_digests(folder))
+
+
+def digest_of_model(name: str, config: Any) -> str:
+    """Return the weights' digest of a model that was loaded from a folder, or the name and commit of one of the Hub."""
+    if Path(name).is_dir():
+        return weights_digest(Path(name))
+    return f"{name}@{getattr(config, '_commit_hash', None) or ''}"
+
+
+def load_without_bars() -> None:
+    """Turn off the progress bars of diffusers and transformers: they stand amid ours, and with --quiet too."""
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    with suppress(ImportError):
+        from transformers.utils import logging as of_transformers
+
+        of_transformers.disable_progress_bar()
 
 
 def _named_digests(folder: Path) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +37,7 @@ from harmonygen.models.checkpoints import (
     save_module,
     write_spec,
 )
+from harmonygen.models.compiled import FilledUp, Replayed
 from harmonygen.models.constant_prompt import constant_prompt
 from harmonygen.models.device import AS_STATED, Sampling
 from harmonygen.models.harmony_vae import ConditionFeatures, HarmonyVAE, check_direction, load_autoencoder
@@ -138,10 +138,8 @@ class Denoiser:
         check_direction(vae, spec.direction)
         self.unet, self.vae, self.scheduler, self.spec = unet, vae, scheduler, spec
         self.null_embedding = null_embedding
-        self.compiled = False
-        self._largest = 0  # batch so far, of a compiled UNet
         self.network: Callable[[Tensor, Tensor], Tensor] | None = None
-        """What computes the UNet in torch's place: takes and gives what :class:`NoiseNet` does."""
+        """What computes the UNet in its place, compiled or by another runtime: as :class:`NoiseNet` does."""
 
     @classmethod
     def from_pretrained(
@@ -179,16 +177,18 @@ class Denoiser:
         self.null_embedding = self.null_embedding.to(device=device, dtype=dtype)
         return self
 
-    def compile(self, backend: str | Callable[..., Any] = "inductor") -> Denoiser:
+    def compile(self, backend: str | Callable[..., Any] = "inductor", graphs: bool | None = None) -> Denoiser:
         """Have torch compile the UNet, once for each size of latents (minutes); return self.
 
-        A batch smaller than the largest so far is filled up to it, so that the last draws of a photo, or one that is
-        drawn again, are not compiled for.
+        A batch smaller than the largest so far is filled up to it (:class:`harmonygen.models.compiled.FilledUp`).
+        ``graphs`` says whether its kernels are replayed as CUDA graphs where they can be; None: on a GPU.
         """
         settings: Any = torch._dynamo.config
         settings.recompile_limit = max(settings.recompile_limit, _SIZES_COMPILED)
         self.unet.compile(backend=backend, dynamic=False)
-        self.compiled = True
+        net = NoiseNet(self.unet, self.null_embedding)
+        replays = self.device.type == "cuda" if graphs is None else graphs
+        self.network = FilledUp(Replayed(net) if replays else net)  # no constant_prompt: its layers are made anew
         return self
 
     def save_pretrained(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -350,20 +350,8 @@ class Denoiser:
         if self.network is not None:
             yield self.network
             return
-        net = NoiseNet(self.unet, self.null_embedding)
-        if self.compiled:  # without constant_prompt, whose layers would be compiled again
-            yield partial(self._filled_up, net)
-            return
         with constant_prompt(self.unet):
-            yield net
-
-    def _filled_up(self, net: NoiseNet, unet_input: Tensor, timestep: Tensor) -> Tensor:
-        """Predict for a batch that is filled up to the largest so far."""
-        count = len(unet_input)
-        self._largest = max(self._largest, count)
-        more = unet_input[-1:].expand(self._largest - count, -1, -1, -1)
-        predicted: Tensor = net(torch.cat([unet_input, more]), timestep)
-        return predicted[:count]
+            yield NoiseNet(self.unet, self.null_embedding)
 
     @torch.no_grad()
     def pictures(self, image_pm1: Tensor, mask: Tensor, seeds: Sequence[int], sampling: Sampling = AS_STATED) -> Tensor:

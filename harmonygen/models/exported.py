@@ -6,6 +6,7 @@ they are met. Legend: B batch, C channels, G groups.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from harmonygen.seeds import digest_of_bytes
 from harmonygen.storage.remote import cache_folder
-from harmonygen.storage.shards import is_abandoned, remove_strays, storage_errors, strays, whole_folder
+from harmonygen.storage.shards import final_name, is_abandoned, remove_strays, storage_errors, strays, whole_folder
 
 _FORMAT = 1
 """Raise it when the same weights are written down in another way."""
@@ -63,6 +65,25 @@ def exported(part: NetworkPart, digest: str) -> Path:
             if not path.is_file():
                 raise
     return path
+
+
+def content_of(path: Path) -> str:
+    """Return 16 hex digits over an exported network: its file and the weights beside it, but no record (.json).
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with storage_errors(f"the network in '{path.parent}'"):
+        return digest_of_bytes(_contents(path.parent))
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    """Yield the name and the SHA-256 of each file of a network."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix != ".json" and final_name(path.name) is None:
+            yield path.name.encode()
+            with path.open("rb") as opened:
+                yield hashlib.file_digest(opened, "sha256").digest()
 
 
 @torch.no_grad()

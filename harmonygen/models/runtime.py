@@ -42,8 +42,10 @@ class Runtime:
 
     @property
     def label(self) -> str:
-        """Version, dtype and the CPU's instructions, for a file's name."""
-        return f"{self.version.replace(' ', '-')}-{_PRECISIONS[self.dtype]}-{torch.backends.cpu.get_cpu_capability()}"
+        """Version, dtype, whether networks are made for each size, and the CPU's instructions, for a file's name."""
+        sizes = "each-size-" if self.each_size else ""
+        instructions = torch.backends.cpu.get_cpu_capability()
+        return f"{self.version.replace(' ', '-')}-{_PRECISIONS[self.dtype]}-{sizes}{instructions}"
 
 
 def pick_runtime(name: RuntimeName, device: str, dtype: torch.dtype, each_size: bool = False) -> Runtime | None:
@@ -64,7 +66,9 @@ def pick_runtime(name: RuntimeName, device: str, dtype: torch.dtype, each_size: 
     if dtype not in dtypes:
         stated = " or ".join(str(each).removeprefix("torch.") for each in dtypes)
         raise UsageError(f"--runtime {name} computes in {stated}, found --dtype {str(dtype).removeprefix('torch.')}")
-    return Runtime(name, known, dtype, each_size, {"onnx": _open_onnx, "openvino": _open_openvino}[name])
+    if name == "onnx":  # to which all sizes are alike
+        return Runtime(name, known, dtype, False, _open_onnx)
+    return Runtime(name, known, dtype, each_size, _open_openvino)
 
 
 def _imported(package: str) -> Any:
@@ -75,7 +79,7 @@ def _imported(package: str) -> Any:
 
 
 def _open_onnx(path: Path, runtime: Runtime) -> Network:
-    """Load a network for ONNX Runtime, to which all sizes are alike."""
+    """Load a network for ONNX Runtime."""
     del runtime
     onnx = _imported("onnxruntime")
     options = onnx.SessionOptions()
@@ -100,18 +104,24 @@ def _open_openvino(path: Path, runtime: Runtime) -> Network:
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # workers would all sit on the first cores
     }
+    whole = core.read_model(path)
     made: dict[tuple[tuple[int, ...], ...], Any] = {}
+
+    def make(sizes: tuple[tuple[int, ...], ...]) -> Any:
+        model = whole.clone()
+        if sizes:
+            model.reshape({port: list(size) for port, size in zip(model.inputs, sizes, strict=True)})
+        while len(made) >= _SIZES_KEPT:
+            made.pop(next(iter(made)))
+        made[sizes] = core.compile_model(model, "CPU", options).create_infer_request()
+        return made[sizes]
 
     def request(inputs: _Arrays) -> Any:
         sizes = tuple(each.shape for each in inputs) if runtime.each_size else ()
-        if sizes not in made:
-            model = core.read_model(path)
-            if runtime.each_size:
-                model.reshape({port: list(size) for port, size in zip(model.inputs, sizes, strict=True)})
-            while len(made) >= _SIZES_KEPT:
-                made.pop(next(iter(made)))
-            made[sizes] = core.compile_model(model, "CPU", options).create_infer_request()
-        return made[sizes]
+        return made.get(sizes) or make(sizes)
+
+    if not runtime.each_size:
+        make(())
 
     def run(*inputs: Tensor) -> Tensor:
         arrays = _arrays(inputs)

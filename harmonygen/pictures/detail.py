@@ -17,14 +17,14 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from harmonygen.errors import NOT_FINITE, InputError
+from harmonygen.pictures.foreground_pixels import ForegroundPixels
 from harmonygen.pictures.images import ImageU8, Mask, paste, resize, to_u8
 from harmonygen.pictures.photo import Photo
-from harmonygen.recolor.cubic import CubicFit, apply_cubic, cubic_levels
+from harmonygen.recolor.cubic import CubicFit, apply_cubic
 from harmonygen.settings import Detail
 
 Floats = npt.NDArray[np.floating]
 
-_STRIP_PIXELS = 2_000_000  # 12 coefficients of 4 bytes each: about 100 MB a strip
 _BLOCKS_A_RADIUS = 8
 _MIN_CERTAIN = 24  # low-resolution pixels wholly inside the mask, under which partly covered ones are used too
 
@@ -68,15 +68,16 @@ class DetailTransfer:
             how: the window, and how far the fits are pulled toward no change.
         """
         self.cell = math.gcd(how.cell, *real_low01.shape[:2])
-        self.real_low, self.real_u8, self.mask = cell_means(real_low01, self.cell), real_u8, mask
+        self.real_low = cell_means(real_low01, self.cell)
         self.block = block_side(how.radius, *self.real_low.shape[:2])
         self.radius, self.epsilon = how.radius // self.block, np.float32(how.epsilon)
-        self.box = _bounds(mask)
         self.weight = certain_foreground(mask, *self.real_low.shape[:2])
         self.inside = self.weight > 0
         self.cubic: CubicFit | None = None
         if how.cubic_ridge is not None and self.inside.any():
             self.cubic = CubicFit(self.real_low[self.inside], how.cubic_ridge, self.weight[self.inside])
+        blocks = tuple(side // self.block for side in self.weight.shape)
+        self.pixels = ForegroundPixels(real_u8, mask, (blocks[0], blocks[1]), self.cubic is not None)
         ones = np.ones((*self.weight.shape, 1), dtype=np.float32)
         self.left = self._blocks(np.concatenate([ones, self.real_low], axis=-1) * self.weight[..., None])
         sums = self._moments(np.concatenate([ones, self.real_low], axis=-1))
@@ -144,25 +145,7 @@ class DetailTransfer:
         base_low = self.real_low if coefficients is None else mapped01(coefficients, self.real_low)
         field = self.field(generated_low01 - base_low)
         planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
-        left, first, right, end = self.box
-        strip = max(1, _STRIP_PIXELS // max(1, right - left))
-        composite = self.real_u8.copy()
-        for top in range(first, end, strip):
-            box = (left, top, right, min(top + strip, end))
-            window = np.s_[box[1] : box[3], box[0] : box[2]]
-            real = self.real_u8[window]
-            base = None if coefficients is None else mapped_planes01(coefficients, real)
-            changed = apply_field(enlarge(planes, self.mask.shape, box), real, base)
-            composite[window] = paste(changed, real, self.mask[window])
-        return composite
-
-
-def _bounds(mask: Mask) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of a mask's foreground; all 0 if there is none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return self.pixels.recoloured(planes, coefficients)
 
 
 def cell_means(picture: Floats, side: int) -> Floats:
@@ -176,13 +159,6 @@ def cell_means(picture: Floats, side: int) -> Floats:
 def mapped01(coefficients: Floats, real_low01: Floats) -> Floats:
     """Return colours (h, w, 3) under a cubic map, clipped to [0, 1]."""
     return np.clip(apply_cubic(coefficients, real_low01), 0, 1)
-
-
-def mapped_planes01(coefficients: Floats, real_u8: ImageU8) -> Floats:
-    """Return the planes (3, H, W) of a photo (H, W, 3) uint8 under a cubic map, clipped to [0, 1]."""
-    planes = cubic_levels(coefficients, real_u8)
-    planes /= np.float32(255)
-    return np.clip(planes, 0, 1, out=planes)
 
 
 def block_side(radius: int, height: int, width: int) -> int:
@@ -207,46 +183,6 @@ def certain_foreground(mask: Mask, height: int, width: int) -> Floats:
     share = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
     certain = (share > 0.999).astype(np.float32)
     return certain if certain.sum() >= _MIN_CERTAIN else np.clip(share, 0, 1)
-
-
-def enlarge(planes: Floats, full: tuple[int, int], box: tuple[int, int, int, int]) -> Floats:
-    """Enlarge planes (C, h, w) to full size (C, H, W), bilinearly; return their window ``box`` (l, t, r, b)."""
-    height, width = planes.shape[1:]
-    left, top, right, bottom = box
-    rows, row_share = _taps(np.arange(top, bottom), height / full[0], height)
-    columns, column_share = _taps(np.arange(left, right), width / full[1], width)
-    upper, lower = planes[:, rows], planes[:, np.minimum(rows + 1, height - 1)]
-    lines = upper + (lower - upper) * row_share[:, None]
-    enlarged: Floats = np.take(lines, columns, axis=2)
-    change = np.take(lines, np.minimum(columns + 1, width - 1), axis=2)
-    change -= enlarged
-    change *= column_share
-    enlarged += change
-    return enlarged
-
-
-def _taps(positions: npt.NDArray[np.int64], scale: float, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the lower source index and the share of the next one for each full-size pixel centre."""
-    source = np.clip((positions + 0.5) * scale - 0.5, 0, size - 1)
-    index = np.floor(source).astype(np.int64)
-    return index, (source - index).astype(np.float32)
-
-
-def apply_field(planes: Floats, real_u8: ImageU8, base01: Floats | None = None) -> ImageU8:
-    """Add a field's change of a photo (H, W, 3) uint8 to ``base01``, the photo itself if not given; rounds and clips.
-
-    ``planes`` (12, H, W) hold, for each channel of the result, what red, green and blue are multiplied by and what is
-    added; ``base01`` is (3, H, W).
-    """
-    real = np.ascontiguousarray(real_u8.transpose(2, 0, 1)).astype(np.float32) / 255
-    changed = np.empty_like(real_u8)
-    for channel in range(3):
-        result = (real if base01 is None else base01)[channel] + planes[4 * channel + 3]
-        for source in range(3):
-            result += planes[4 * channel + source] * real[source]
-        result *= 255
-        changed[..., channel] = np.clip(np.rint(result, out=result), 0, 255, out=result)
-    return changed
 
 
 def full_size(

@@ -1,4 +1,4 @@
-"""The three doors, and how what stands behind them is found.
+"""The four doors, and how what stands behind them is found.
 
 Nothing of a plug-in is imported here, and the packages' entry points are read only if a name is not a built-in one, so
 that ``--help`` does not wait for them.
@@ -38,6 +38,7 @@ class Door:
 _GENERATORS = "harmonygen.synthesis.generators"
 _METHODS = "harmonygen.harmonization"
 _ADAPTERS = "harmonygen.adapters"
+_SEGMENTATION = "harmonygen.segmentation"
 
 GENERATORS = Door(
     "generator",
@@ -87,7 +88,21 @@ HARMONIZERS = Door(
     },
     frozenset({"parametric", "direct", "diffharmony", "diffharmony++", "zero-shot"}),
 )
-DOORS = (GENERATORS, JUDGES, HARMONIZERS)
+SEGMENTERS = Door(
+    "segmenter",
+    "harmonygen.segmenters",
+    "--segmenter",
+    ("image",),
+    {
+        "selfie": f"{_SEGMENTATION}.people:make_person_finder",
+        "deeplabv3": f"{_SEGMENTATION}.torchvision_people:make_deeplabv3",
+        "lraspp": f"{_SEGMENTATION}.torchvision_people:make_lraspp",
+        "maskrcnn": f"{_SEGMENTATION}.torchvision_people:make_maskrcnn",
+        "onnx": f"{_SEGMENTATION}.onnx:make_onnx",
+    },
+    frozenset({"selfie", "deeplabv3", "lraspp", "maskrcnn", "onnx"}),
+)
+DOORS = (GENERATORS, JUDGES, HARMONIZERS, SEGMENTERS)
 
 
 @dataclass(frozen=True, slots=True)

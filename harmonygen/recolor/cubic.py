@@ -7,6 +7,7 @@ in ``[0, 1]``. Legend: N pixels, H W image pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +28,10 @@ EXPONENTS: tuple[tuple[int, int, int], ...] = (
 """The powers of red, green and blue of each monomial: the constant, then degree 1, 2 and 3."""
 TERMS = len(EXPONENTS)
 RIDGE = 1e-4
-_STRIP_PIXELS = 1 << 15  # 20 terms of 4 bytes each: 2.6 MB, which stays in a processor's cache
+_STRIP_PIXELS = 1 << 12
+"""20 terms of 4 bytes each: 0.3 MB, which stay in a core's cache. 3 x 20 x 4,096 products are few enough (2^18) that
+OpenBLAS computes them in the calling thread: its pool serves one caller at a time, and image threads would wait for it.
+"""
 
 # Each monomial from degree 2 on is an earlier one times one colour: (the earlier one's place, the colour).
 _STEPS = tuple(
@@ -135,16 +139,34 @@ def cubic_levels(coefficients: Coefficients, image_u8: ImageU8) -> npt.NDArray[n
     Raises:
         InputError: the map holds NaN or infinite values.
     """
+    pixels = image_u8.reshape(-1, 3)
+    return levels_of(coefficients, term_strips(pixels), len(pixels)).reshape(3, *image_u8.shape[:-1])
+
+
+def term_strips(pixels_u8: ImageU8) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the monomials (20, n) of colours (N, 3) uint8, some thousand at a time, in order."""
+    for start in range(0, len(pixels_u8), _STRIP_PIXELS):
+        colours = pixels_u8[start : start + _STRIP_PIXELS].T.astype(np.float32)
+        colours /= np.float32(255)
+        yield _planes(colours)
+
+
+def levels_of(
+    coefficients: Coefficients, strips: Iterable[npt.NDArray[np.float32]], count: int
+) -> npt.NDArray[np.float32]:
+    """Return the mapped colours (3, N) of ``count`` colours, given their :func:`term_strips`, as :func:`cubic_levels`.
+
+    Raises:
+        InputError: the map holds NaN or infinite values.
+    """
     if not np.isfinite(coefficients).all():
         raise InputError(NOT_FINITE)
-    pixels = image_u8.reshape(-1, 3)
-    levels = np.empty((3, len(pixels)), np.float32)
+    levels, start = np.empty((3, count), np.float32), 0
     scaled = np.ascontiguousarray(coefficients.T, np.float32) * np.float32(255)
-    for start in range(0, len(pixels), _STRIP_PIXELS):
-        colours = pixels[start : start + _STRIP_PIXELS].T.astype(np.float32)
-        colours /= np.float32(255)
-        levels[:, start : start + _STRIP_PIXELS] = scaled @ _planes(colours)
-    return levels.reshape(3, *image_u8.shape[:-1])
+    for terms in strips:
+        np.matmul(scaled, terms, out=levels[:, start : start + terms.shape[1]])
+        start += terms.shape[1]
+    return levels
 
 
 def cubic_u8(coefficients: Coefficients, image_u8: ImageU8) -> ImageU8:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from harmonygen.report.plots import Frame, svg
+from harmonygen.report.plots import Axes, svg
 
 Points = Sequence[tuple[float, float]]
 
@@ -25,8 +25,8 @@ _ROW = 26
 COLOURS = 8
 
 
-def _frame(x0: float, x1: float, y0: float, y1: float) -> Frame:
-    return Frame(x0, x1, y0, y1, (_WIDTH, _HEIGHT), (_LEFT, _RIGHT, _TOP, _BOTTOM))
+def _frame(x0: float, x1: float, y0: float, y1: float) -> Axes:
+    return Axes(x0, x1, y0, y1, (_WIDTH, _HEIGHT), (_LEFT, _RIGHT, _TOP, _BOTTOM))
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
@@ -67,7 +67,7 @@ def learning_curves(series: Mapping[str, Points], label: str, level: tuple[str, 
     return svg(label, (_WIDTH, _HEIGHT), parts, "plot wide")
 
 
-def _grid(frame: Frame) -> str:
+def _grid(frame: Axes) -> str:
     parts = []
     for value in ticks(frame.y0, frame.y1):
         y = frame.y(value)
@@ -79,7 +79,7 @@ def _grid(frame: Frame) -> str:
     return "".join(parts) + f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">steps</text>'
 
 
-def _names(frame: Frame, ends: Sequence[tuple[float, str, int]]) -> str:
+def _names(frame: Axes, ends: Sequence[tuple[float, str, int]]) -> str:
     """Write each line's name at its end, moved down where two would overlap."""
     parts, last = [], 0.0
     for value, name, place in sorted(ends, reverse=True):

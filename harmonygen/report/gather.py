@@ -7,7 +7,7 @@ got.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from harmonygen.report.rows import Gathered, PairRow, Tile, number, read_columns
 from harmonygen.runs.identity import told
 from harmonygen.runs.job_folder import PLAN, QUARANTINE, SUMMARY
 from harmonygen.runs.read import Run, is_run
+from harmonygen.runs.tables import DECIDED_BY
 from harmonygen.storage.shards import read_json
 
 _FACTS = ("harmonygen", "verb", "layout", "data_root", "plan_digest", "inputs_digest", "model_digest")
@@ -77,6 +78,8 @@ def _gather_run(run: Run) -> Gathered:
         summary.get("seconds"),
         tuple(notes),
         changed=changed,
+        judges=run.judges,
+        combine=run.selection.get("combine", ""),
     )
 
 
@@ -105,12 +108,12 @@ def _run_rows(run: Run, part: int) -> Iterator[PairRow]:
     sources, scores = run.pair_sources(part), run.pair_scores(part)
     for pair in run.pairs(part):
         name = pair["pair_id"]
-        tiles = [_tile(score, pictures.get((name, score["k"]))) for score in scores[name]]
+        tiles = [_tile(score, pictures.get((name, score["k"])), run.judges) for score in scores[name]]
         size = pair["width"] or 0, pair["height"] or 0
         yield PairRow(name, pair["subset"] or "", *sources[name], tuple(tiles), *size, number(pair["fg_ratio"]))
 
 
-def _tile(score: Mapping[str, Any], picture: CellSource | None) -> Tile:
+def _tile(score: Mapping[str, Any], picture: CellSource | None, judges: Sequence[str]) -> Tile:
     return Tile(
         int(score["k"]),
         picture,
@@ -120,6 +123,8 @@ def _tile(score: Mapping[str, Any], picture: CellSource | None) -> Tile:
         score.get("reason") or "",
         number(score.get("fmse")),
         review=score.get("review") or "",
+        judged=tuple(number(score.get(f"p_{name}")) for name in judges),
+        decided_by=(score.get(DECIDED_BY) or "") if judges else "",
     )
 
 

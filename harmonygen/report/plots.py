@@ -16,7 +16,7 @@ BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Axes:
     """Maps [x0, x1] and [y0, y1] to the pixels of a plot of ``size`` (width, height) with margins (l, r, t, b)."""
 
     x0: float
@@ -77,7 +77,7 @@ def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str, axis: s
     """
     stacked = [(name, counts(scores)) for name, scores in layers]
     totals = [sum(column) for column in zip(*(c for _, c in stacked), strict=True)]
-    frame = Frame(0, 1, 0, nice_top(max(totals, default=0)))
+    frame = Axes(0, 1, 0, nice_top(max(totals, default=0)))
     bars, base = [], [0] * BINS
     for name, layer in stacked:
         bars += [_bar(frame, name, index, base[index], count) for index, count in enumerate(layer) if count]
@@ -86,7 +86,7 @@ def histogram(layers: Sequence[tuple[str, Sequence[float]]], label: str, axis: s
     return svg(label, frame.size, [_axes(frame, ticks, axis), *bars])
 
 
-def _bar(frame: Frame, name: str, index: int, base: int, count: int) -> str:
+def _bar(frame: Axes, name: str, index: int, base: int, count: int) -> str:
     left, right = frame.x(index / BINS) + 0.75, frame.x((index + 1) / BINS) - 0.75
     top, bottom = frame.y(base + count), frame.y(base)
     title = f"{index / BINS:.2f} to {(index + 1) / BINS:.2f}: {count:,}"
@@ -104,7 +104,7 @@ def curve(ratios: Sequence[float], label: str, beside: tuple[str, Sequence[float
         label: what the picture says, for those who cannot see it.
         beside: the name and ratios of another dataset, drawn beside; its share above 0.2 is written out too.
     """
-    frame = Frame(0, 1, 0, 1)
+    frame = Axes(0, 1, 0, 1)
     line = _above(frame, ratios)
     ticks = [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")]
     area = f'<path class="area" d="M{frame.x(0)} {frame.y(0)}L{line}L{frame.x(1)} {frame.y(0)}Z"/>'
@@ -118,13 +118,13 @@ def curve(ratios: Sequence[float], label: str, beside: tuple[str, Sequence[float
     return svg(label, frame.size, parts)
 
 
-def _above(frame: Frame, ratios: Sequence[float]) -> str:
+def _above(frame: Axes, ratios: Sequence[float]) -> str:
     ordered, points = sorted(ratios), 100
     above = [(len(ordered) - bisect_right(ordered, i / points)) / max(1, len(ordered)) for i in range(points + 1)]
     return "L".join(f"{frame.x(i / points)} {frame.y(share)}" for i, share in enumerate(above))
 
 
-def _mark(frame: Frame, level: float, name: str) -> str:
+def _mark(frame: Axes, level: float, name: str) -> str:
     x, y = frame.x(0.2), frame.y(level)
     above = max(y - 6, frame.y(1) + 14)  # at 100 % the words would stand outside the picture
     return (
@@ -133,7 +133,7 @@ def _mark(frame: Frame, level: float, name: str) -> str:
     )
 
 
-def _key(frame: Frame, name: str) -> str:
+def _key(frame: Axes, name: str) -> str:
     x, y = frame.x(1), frame.y(1) + 10
     return (
         f'<text class="ours" x="{x}" y="{y}" text-anchor="end">this dataset</text>'
@@ -155,7 +155,7 @@ def nice_top(largest: float) -> float:
         size *= 10
 
 
-def _axes(frame: Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
+def _axes(frame: Axes, ticks: Sequence[tuple[float, str]], label: str) -> str:
     parts = []
     for value, text in ticks:
         y = frame.y(value)
@@ -167,5 +167,5 @@ def _axes(frame: Frame, ticks: Sequence[tuple[float, str]], label: str) -> str:
             f'<text class="tick" x="{x}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{part / 5:.1f}</text>'
         )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{label}</text>')
+    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(label)}</text>')
     return "".join(parts)

@@ -19,6 +19,7 @@ from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, fitting
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import SmallMask, Thumbnail, each, small_mask, thumbnail
 from harmonygen.runs.job_folder import PLAN
+from harmonygen.runs.tables import VETO
 from harmonygen.storage.shards import is_abandoned, make_folder, remove_strays, storage_errors, strays, write_bytes
 
 FILENAME = "report.html"
@@ -36,10 +37,22 @@ GATES = {
     "drift": "the background changed",
     "score-low": "the judge's score is too low",
     "duplicate": "the same pixels as an earlier candidate",
+    "no-score": "the judge's score is no probability",
 }
-"""What each gate refuses, in words."""
+"""What each gate refuses, in words; see :func:`gate_words`."""
 
 Progress = Callable[[int, int], None]
+
+
+def gate_words(gate: str) -> str:
+    """Return what a gate refuses, in words; its name if it has none.
+
+    >>> gate_words("drift"), gate_words("judge:strict"), gate_words("mine")
+    ('the background changed', 'the judge strict gives it too low a score', 'mine')
+    """
+    if gate.startswith(VETO):
+        return f"the judge {gate.removeprefix(VETO)} gives it too low a score"
+    return GATES.get(gate, gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +162,11 @@ def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, m
         style=pages.asset("report.css"),
         script=pages.asset("report.js"),
         figures=figures(gathered),
-        histogram=_histogram(gathered),
+        histograms=_histograms(gathered),
+        deciders=gathered.deciders().most_common(),
         curve=_curve(gathered),
         tally=gathered.tally().most_common(),
-        gates=GATES,
+        gate_words=gate_words,
         why=WHY,
         left_out_sheet=_left_out_sheet(gathered),
         refused=sorted({gate for row in rows for gate in row.gates}),
@@ -181,16 +195,21 @@ def figures(gathered: Gathered) -> list[tuple[str, str]]:
     ]
 
 
-def _histogram(gathered: Gathered) -> Markup | None:
-    scored = [tile for tile in gathered.tiles if tile.p_composite is not None]
-    if not scored:
+def _histograms(gathered: Gathered) -> list[tuple[str, Markup]]:
+    """Return the judge's name and its histogram, "" for the score itself, which comes first."""
+    scores = {"": [(tile, tile.p_composite) for tile in gathered.tiles]}
+    for place, name in enumerate(gathered.judges):
+        scores[name] = [(tile, tile.judged[place]) for tile in gathered.tiles if tile.judged]
+    return [(name, drawn) for name, given in scores.items() if (drawn := _histogram(given, name))]
+
+
+def _histogram(scores: Sequence[tuple[Tile, float | None]], judge: str) -> Markup | None:
+    known = [(_layer(tile), score) for tile, score in scores if score is not None]
+    if not known:
         return None
-    layers = [(name, _scores(scored, name)) for name in ("selected", "passed", "gated")]
-    return Markup(plots.histogram(layers, f"Histogram of the scores of {len(scored):,} candidates"))
-
-
-def _scores(tiles: Sequence[Tile], layer: str) -> list[float]:
-    return [t.p_composite for t in tiles if t.p_composite is not None and _layer(t) == layer]
+    layers = [(name, [score for layer, score in known if layer == name]) for name in ("selected", "passed", "gated")]
+    words = f"Histogram of the scores of {len(known):,} candidates" + (f" by the judge {judge}" if judge else "")
+    return Markup(plots.histogram(layers, words, f"p_{judge or 'composite'}"))
 
 
 def _layer(tile: Tile) -> str:

@@ -20,7 +20,7 @@ from harmonygen.errors import UsageError
 from harmonygen.records import ImageSource
 from harmonygen.report import pages
 from harmonygen.report.gather import gather
-from harmonygen.report.render import GATES, Progress, ReportResult, RowPictures, refuse_foreign_page, written
+from harmonygen.report.render import Progress, ReportResult, RowPictures, gate_words, refuse_foreign_page, written
 from harmonygen.report.rows import Gathered, PairRow, Tile, choose_rows, matching
 from harmonygen.report.settings import MAX_CANDIDATES
 from harmonygen.report.thumbnails import Thumbnail, each, small_mask, thumbnail
@@ -156,10 +156,16 @@ def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, i
         shown=None if whole else (tiles, len(gathered.tiles), len(rows), len(gathered.rows)),
         style=pages.asset("review/review.css"),
         scripts=[pages.asset(f"review/{name}") for name in _SCRIPTS],
-        gates=sorted({tile.gate for row in rows for tile in row.tiles if tile.gate}),
-        run=_script_json(_facts(rows, pictures, identity, whole)),
+        gates=_gates(rows),
+        judges=gathered.judges,
+        deciders=sorted({tile.decided_by for row in rows for tile in row.tiles if tile.decided_by}),
+        run=_script_json({**_facts(rows, pictures, identity, whole), "judges": gathered.judges}),
         blocks=[Markup(block) for block in _blocks(rows, pictures)],
     )
+
+
+def _gates(rows: Sequence[PairRow]) -> list[str]:
+    return sorted({tile.gate for row in rows for tile in row.tiles if tile.gate})
 
 
 def _script_json(value: Any) -> Markup:
@@ -180,7 +186,7 @@ def _facts(rows: Sequence[PairRow], pictures: RowPictures, identity: Identity, w
         "count": identity.count,
         "whole": whole,
         "block": BLOCK,
-        "gates": GATES,
+        "gates": {gate: gate_words(gate) for gate in _gates(rows)},
         "pairs": pairs,
     }
 
@@ -192,12 +198,14 @@ def _pair_facts(row: PairRow, pictures: RowPictures, entry: int) -> list[Any]:
     mask = pictures.masks.get(row.mask)
     ratio = row.fg_ratio if row.fg_ratio is not None else mask.fg_ratio if mask else None
     box = f"0 0 {mask.width} {mask.height}" if mask else ""
-    tiles = [
-        [tile.k, _rounded(tile.p_composite), tile.gate, int(tile.selected), tile.review, _rounded(tile.fmse, 0)]
-        for tile in row.tiles
-    ]
+    tiles = [_tile_facts(tile) for tile in row.tiles]
     aspect = round(known.width / known.height, 4) if known else 1.0
     return [row.pair_id, row.subset, aspect, _rounded(ratio), row.width, row.height, box, entry, tiles]
+
+
+def _tile_facts(tile: Tile) -> list[Any]:
+    facts = [tile.k, _rounded(tile.p_composite), tile.gate, int(tile.selected), tile.review, _rounded(tile.fmse, 0)]
+    return [*facts, [_rounded(score) for score in tile.judged], tile.decided_by] if tile.judged else facts
 
 
 def _rounded(value: float | None, digits: int = 4) -> float | None:

@@ -23,7 +23,8 @@ class Tile:
     """One composite of a pair: its number ``k``, score, first gate failed, and where its picture is (None: not kept).
 
     ``reason`` says why it was not selected, ``review`` what a reviewer decided of it (``accept``, ``reject`` or
-    nothing); in a built dataset ``label`` says where the composite comes from.
+    nothing); in a built dataset ``label`` says where the composite comes from. ``judged`` has the score of each of
+    several judges, in the order of :attr:`Gathered.judges`, and ``decided_by`` which of them decided.
     """
 
     k: int
@@ -35,6 +36,8 @@ class Tile:
     fmse: float | None = None
     label: str = ""
     review: str = ""
+    judged: tuple[float | None, ...] = ()
+    decided_by: str = ""
 
     @property
     def usable(self) -> bool:
@@ -64,6 +67,11 @@ class PairRow:
     def best(self) -> float | None:
         """The highest score."""
         return max(self.scores, default=None)
+
+    def best_by(self, judge: int) -> float | None:
+        """Return the highest score that one of several judges gave, named by its place."""
+        given = [tile.judged[judge] for tile in self.tiles if tile.judged]
+        return max((score for score in given if score is not None), default=None)
 
     @property
     def mean(self) -> float | None:
@@ -105,7 +113,8 @@ class Gathered:
 
     ``kind`` is ``run`` or ``dataset``; ``notes`` are sentences a reader must know, such as a run cut short;
     ``left_out`` are the photos that a build did not take; ``changed`` are the pairs whose photo or mask is no longer
-    what the run was made from, and which of the two it is.
+    what the run was made from, and which of the two it is; ``judges`` are the names of several judges, and ``combine``
+    is how their scores are combined.
     """
 
     kind: str
@@ -118,6 +127,8 @@ class Gathered:
     notes: tuple[str, ...] = ()
     left_out: LeftOut | None = None
     changed: Mapping[str, str] = field(default_factory=dict)
+    judges: tuple[str, ...] = ()
+    combine: str = ""
 
     @property
     def tiles(self) -> list[Tile]:
@@ -129,6 +140,10 @@ class Gathered:
         if self.kind == "dataset":
             return Counter(tile.label or "not stated" for tile in self.tiles)
         return Counter(tile.reason.partition(" rank")[0] for tile in self.tiles if tile.reason)
+
+    def deciders(self) -> Counter[str]:
+        """Count which of several judges decided about candidates; a gate, a review and chance are no judge."""
+        return Counter(tile.decided_by for tile in self.tiles if tile.decided_by)
 
 
 def number(value: Any) -> float | None:

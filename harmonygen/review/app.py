@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -45,11 +46,12 @@ def make_app(session: Session, new_link: Callable[[], str]) -> Starlette:
         Route("/api/run", _get(session, _run)),
         Route("/api/rows", _get(session, _rows)),
         Route("/api/codes", _get(session, _codes)),
+        Route("/api/starts", _get(session, _starts)),
         Route("/api/pairs", _get(session, _pairs)),
         Route("/api/find", _get(session, _find)),
         Route("/api/outline/{pair:int}", _get(session, _outline)),
         Route("/api/agreement", _get(session, lambda session, _request, _body: session.agreement())),
-        Route("/api/limits", _get(session, lambda session, _request, _body: limits.limits_facts(session))),
+        Route("/api/limits", _get(session, _limits)),
         Route("/api/limits/counts", _get(session, _limits_counts)),
         Route("/api/limits/curve", _get(session, _limits_curve)),
         Route("/api/limits/use", _post(session, _limits_use), methods=["POST"]),
@@ -133,12 +135,19 @@ def _run(session: Session, request: Request, _body: Any) -> Any:
 
 def _rows(session: Session, request: Request, _body: Any) -> Response:
     rows = session.rows(_query(session, request.query_params), _reviewer(request.query_params))
-    return Response(rows.astype("<u4").tobytes(), media_type="application/octet-stream")
+    return _binary(rows.astype("<u4"))
+
+
+def _starts(session: Session, _request: Request, _body: Any) -> Response:
+    return _binary(session.columns.starts.astype("<u4"))
+
+
+def _binary(values: np.ndarray[Any, Any]) -> Response:
+    return Response(values.tobytes(), media_type="application/octet-stream")
 
 
 def _codes(session: Session, request: Request, _body: Any) -> Response:
-    codes = session.desk.codes(_reviewer(request.query_params))
-    return Response(codes.tobytes(), media_type="application/octet-stream")
+    return _binary(session.desk.codes(_reviewer(request.query_params)))
 
 
 def _pairs(session: Session, request: Request, _body: Any) -> Any:
@@ -184,6 +193,10 @@ def _decisions_csv(session: Session, _request: Request, _body: Any) -> Response:
 
 def _download(content: bytes, kind: str, name: str) -> Response:
     return Response(content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+
+
+def _limits(session: Session, request: Request, _body: Any) -> Any:
+    return limits.limits_facts(session, request.query_params)
 
 
 def _limits_counts(session: Session, request: Request, _body: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from harmonygen.data.published import AUTHENTIC, AUTHENTIC_MEDIANS, BINS, EDGES, HUMAN_HARMONY, IHARMONY4
-from harmonygen.review.columns import Bools, Columns, Floats
+from harmonygen.review.columns import Bools, Columns
+from harmonygen.review.within_pair import Floats
 
 LACKS = 0.5
 """A bin is lacking if its share is under this part of the published one."""

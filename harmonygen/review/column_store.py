@@ -53,7 +53,7 @@ def _keep(run: Run, columns: Columns, stamp: str) -> None:
     held: dict[str, Any] = {each.name: getattr(columns, each.name) for each in fields(columns)}
     arrays: dict[str, Any] = {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
     arrays |= {f"values.{name}": value for name, value in columns.values.items()}
-    texts = {name: list(held[name]) for name in ("pair_ids", "subsets", "gates", "judges")}
+    texts = {name: list(held[name]) for name in ("pair_ids", "subsets", "gates", "deciders", "judges")}
     make_folder(run.folder / REVIEW)
     write_arrays(_path(run), arrays, {"of": stamp, "texts": texts})
 

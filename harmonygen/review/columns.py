@@ -20,15 +20,13 @@ import pyarrow as pa
 from harmonygen.errors import UsageError
 from harmonygen.records import Candidate, GateValues, Scored
 from harmonygen.review.photo_copies import PhotoCopies
-from harmonygen.review.spread import margins_of, nearest_twins
+from harmonygen.review.within_pair import Floats, Ints, margins_of, nearest_of
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run
-from harmonygen.runs.tables import read_light
+from harmonygen.runs.tables import DECIDED_BY, read_light
 from harmonygen.seeds import stable_seed
 from harmonygen.synthesis.gates import DUPLICATE
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 JUDGES = ("p_composite",)
@@ -52,9 +50,10 @@ class Columns:
     and ``twin`` (distance of the mean colour shift to that of the nearest other candidate of the pair, 8-bit units).
     ``starts`` (P + 1,) says where the rows of each pair begin. ``same_photo`` marks pairs (P,) whose photo and mask
     another pair has too, pixel for pixel. ``place`` is a row's number in its file.
-    ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``. ``whole`` is False while
-    parts of the run are still to be read. ``measured`` are columns that were measured for the review, and ``copies``
-    says which photos are one (:mod:`harmonygen.review.measured`); None: nobody looked.
+    ``judges`` are the names of several judges, whose scores are in ``values`` as ``p_<name>``; ``decider`` (N,) is
+    the place in ``deciders`` of those who decided about a row. ``whole`` is False while parts of the run are still to
+    be read. ``measured`` are columns that were measured for the review, and ``copies`` says which photos are one
+    (:mod:`harmonygen.review.measured`); None: nobody looked.
     """
 
     pair_ids: Sequence[str]
@@ -72,6 +71,8 @@ class Columns:
     gate: npt.NDArray[np.int16]
     selected: Bools
     values: dict[str, Floats]
+    deciders: Sequence[str]
+    decider: npt.NDArray[np.int16]
     judges: Sequence[str] = ()
     whole: bool = True
     measured: Sequence[str] = ()
@@ -181,7 +182,7 @@ class _Part(NamedTuple):
 
 
 def _read_part(run: Run, part: int) -> _Part:
-    path, judged = run.parts[part], [name for name in run.judge_columns_of(part) if name.startswith("p_")]
+    path, judged = run.parts[part], run.judge_columns_of(part)
     try:
         table = read_light(path, (*_READ, *judged, *DIGEST_COLUMNS))
     except UsageError:  # a run of an older version has no digests
@@ -195,15 +196,16 @@ def _read_part(run: Run, part: int) -> _Part:
     firsts = table.take(starts)
     subset, subsets = _numbered(firsts["subset"])
     gate, gates = _numbered(table["gate"])
+    none = pa.chunked_array([pa.array([""] * table.num_rows)])
+    decider, deciders = _numbered(table[DECIDED_BY] if DECIDED_BY in table.column_names else none)
     of_pair = {name: firsts[name].fill_null(0).to_numpy().astype(np.int32) for name in ("width", "height")}
     of_pair |= {"part": np.full(len(pair_ids), part, np.int32), "subset": subset, "digest": _digests(firsts)}
     of_row = {name: table[name].to_numpy().astype(kind) for name, kind in _KINDS.items()}
     of_row |= {name: _floats(table[name]) for name in (*JUDGES, *MEASURED, *SHIFT, "fg_ratio")}
     unknown = np.full(table.num_rows, np.nan)  # of a judge whose scoring was stopped half-way
     of_row |= {f"p_{name}": _floats(table[f"p_{name}"]) if f"p_{name}" in judged else unknown for name in run.judges}
-    return _Part(
-        pair_ids, counts, of_pair, {**of_row, "gate": gate, "place": place}, {"subset": subsets, "gate": gates}
-    )
+    of_row |= {"gate": gate, "place": place, "decider": decider}
+    return _Part(pair_ids, counts, of_pair, of_row, {"subset": subsets, "gate": gates, "decider": deciders})
 
 
 def _numbered(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int16], list[str]]:
@@ -233,11 +235,12 @@ def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Colum
     of_row = {name: np.concatenate([part.of_row[name] for part in parts]) for name in parts[0].of_row}
     subset, subsets = _renumbered([(part.of_pair["subset"], part.texts["subset"]) for part in parts])
     gate, gates = _renumbered([(part.of_row["gate"], part.texts["gate"]) for part in parts], first="")
+    decider, deciders = _renumbered([(part.of_row["decider"], part.texts["decider"]) for part in parts], first="")
     names = (*JUDGES, *MEASURED, *SHIFT, "fg_ratio", *(f"p_{name}" for name in judges))
     values = {name: of_row[name] for name in names}
     passed = np.where(gate == 0, values[JUDGES[0]], np.nan)
     values["margin"] = np.repeat(margins_of(passed, starts), counts)
-    values["twin"] = nearest_twins(np.stack([values[name] for name in SHIFT], axis=1), starts)
+    values["twin"] = nearest_of(np.stack([values[name] for name in SHIFT], axis=1), starts)
     _, digests, times = np.unique(of_pair["digest"], return_inverse=True, return_counts=True)
     return Columns(
         pair_ids=[pair_id for part in parts for pair_id in part.pair_ids],
@@ -255,6 +258,8 @@ def _joined(parts: Sequence[_Part], judges: Sequence[str], whole: bool) -> Colum
         gate=gate,
         selected=of_row["selected"],
         values=values,
+        deciders=deciders,
+        decider=decider,
         judges=tuple(judges),
         whole=whole,
     )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from harmonygen.errors import UsageError
-from harmonygen.review.columns import Bools, Floats
+from harmonygen.review.columns import Bools
+from harmonygen.review.within_pair import Floats
 
 MOST_POINTS = 100
 """Most corners of a polygon."""

@@ -5,21 +5,27 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from harmonygen.errors import UsageError
 from harmonygen.review import thresholds
 from harmonygen.review.session import Session
 from harmonygen.review.thresholds import Bounds, Counts, passing
 from harmonygen.runs.review_log import REVIEW
+from harmonygen.settings import Combine
 from harmonygen.storage.shards import make_folder, write_bytes
 
 RECIPE = "thresholds.toml"
 
 
-def limits_facts(session: Session) -> dict[str, Any]:
-    """Return the limits in force, and what each is."""
-    held, columns = bounds_of(session, {}), session.columns
+def limits_facts(session: Session, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the limits in force, and what each is; ``given`` may combine several judges in another way.
+
+    Raises:
+        UsageError: there is no such way.
+    """
+    held, columns = bounds_of(session, given), session.columns
+    judged = {"combine": held.combining.how, "combine_in_force": bounds_of(session, {}).combining.how}
     return {
         "limits": [
             {
@@ -33,7 +39,9 @@ def limits_facts(session: Session) -> dict[str, Any]:
         "candidates": columns.rows,
         "pairs": columns.pairs,
         "whole": columns.whole,
-        **limits_counts(session, {}),
+        "combines": get_args(Combine) if columns.judges else (),
+        **judged,
+        "in_force": limits_counts(session, {}),
     }
 
 

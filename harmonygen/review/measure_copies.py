@@ -19,8 +19,9 @@ from harmonygen.errors import UsageError
 from harmonygen.pictures.copies import Copy, Looks, copies, look_at
 from harmonygen.records import CellSource
 from harmonygen.review.array_file import Arrays
-from harmonygen.review.columns import Columns, Ints
+from harmonygen.review.columns import Columns
 from harmonygen.review.measure import Kind, Tick
+from harmonygen.review.within_pair import Ints
 from harmonygen.runs.read import Run
 from harmonygen.runs.tables import read_light
 

@@ -8,9 +8,10 @@ from typing import Any, get_args
 import numpy as np
 
 from harmonygen.review.array_file import Arrays, read_arrays
-from harmonygen.review.columns import Columns, Floats
+from harmonygen.review.columns import Columns
 from harmonygen.review.measure import COLOUR, FEATURES, Kind, Progress, candidates_digest, measure, measured_file
 from harmonygen.review.photo_copies import PhotoCopies
+from harmonygen.review.within_pair import Floats
 from harmonygen.runs.read import Run
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from harmonygen.errors import UsageError, listed
 from harmonygen.recipes import nearest
-from harmonygen.review.columns import NUMBERS, Bools, Columns, Ints
+from harmonygen.review.columns import NUMBERS, Bools, Columns
 from harmonygen.review.lasso import Lasso
 from harmonygen.review.ledger import ACCEPTED, REJECTED, Desk
 from harmonygen.review.photo_copies import PhotoCopies
+from harmonygen.review.within_pair import Ints
 
 Scope = Literal["selected", "all"]
 Decided = Literal["any", "open", "done", "accept", "reject", "disputed", "noted"]
@@ -39,7 +40,8 @@ class Query:
 
     ``scope``: the candidates that stand to be selected (and those that are decided), or all. ``decided``: by this
     reviewer, ``disputed`` among reviewers, ``noted`` with a tag or comment. ``gate``: ``passed``, ``refused`` or the
-    name of a gate. ``duplicates``: ``pixels`` of an earlier candidate, ``photo`` and mask that another pair has too,
+    name of a gate. ``judge``: who of several judges decided, as ``decided_by`` has it.
+    ``duplicates``: ``pixels`` of an earlier candidate, ``photo`` and mask that another pair has too,
     ``near`` for a photo that is in the run under several ids, ``again`` for all but the first of these.
     ``find`` is a part of the pair's id. ``sort`` is ``run`` or a column, with ``-`` in front for the largest first.
     ``lasso`` is a polygon on two columns. ``bounds`` are inclusive limits by column, infinite where open.
@@ -48,6 +50,7 @@ class Query:
     scope: Scope = "selected"
     decided: Decided = "any"
     gate: str = ""
+    judge: str = ""
     subset: str = ""
     duplicates: Duplicates = "any"
     find: str = ""
@@ -120,6 +123,8 @@ def mask_of(query: Query, columns: Columns, desk: Desk, reviewer: str) -> Bools:
         kept &= query.lasso.inside(columns.values)
     if query.gate:
         kept &= _gated(query.gate, columns)
+    if query.judge:
+        kept &= columns.decider == _place(query.judge, columns.deciders)
     return kept & _of_pair(query, columns)[columns.pair] & _of_review(query, desk, reviewer)
 
 
@@ -127,7 +132,7 @@ def _of_pair(query: Query, columns: Columns) -> Bools:
     """Return which pairs (P,) a query lets through."""
     of_pair = np.ones(columns.pairs, dtype=bool)
     if query.subset:
-        of_pair &= columns.subset == (columns.subsets.index(query.subset) if query.subset in columns.subsets else -1)
+        of_pair &= columns.subset == _place(query.subset, columns.subsets)
     if query.find:
         found = pc.match_substring(columns.ids, query.find, ignore_case=True)
         of_pair &= found.to_numpy(zero_copy_only=False)
@@ -148,7 +153,12 @@ def _copies(columns: Columns) -> PhotoCopies:
 def _gated(gate: str, columns: Columns) -> Bools:
     if gate in ("passed", "refused"):
         return np.equal(columns.failed(), gate == "refused")
-    return np.equal(columns.gate, columns.gates.index(gate) if gate in columns.gates else -1)
+    return np.equal(columns.gate, _place(gate, columns.gates))
+
+
+def _place(text: str, texts: Sequence[str]) -> int:
+    """Return the number of a text; -1, which no row has, if it is none of them."""
+    return texts.index(text) if text in texts else -1
 
 
 def _of_review(query: Query, desk: Desk, reviewer: str) -> Bools:

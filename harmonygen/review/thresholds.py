@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from harmonygen.errors import UsageError
 from harmonygen.records import GateValues
-from harmonygen.review.columns import JUDGES, SHIFT, Bools, Columns, Floats
+from harmonygen.review.columns import JUDGES, SHIFT, Bools, Columns
+from harmonygen.review.within_pair import Floats
+from harmonygen.runs.tables import VETO
 from harmonygen.settings import resolve
-from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining, combining_of
+from harmonygen.synthesis.combine import ONE_JUDGE, Combining, combining_of
 from harmonygen.synthesis.gates import gate_checks
 from harmonygen.synthesis.select import is_score
 from harmonygen.synthesis.settings import GateSettings, SelectSettings
@@ -42,7 +44,8 @@ class Limit:
     def about(self) -> str:
         """What the limit is, in the settings' words."""
         kind = GateSettings if self.field in GateSettings.model_fields else SelectSettings
-        return str(kind.model_fields[self.field].description).removeprefix("Gate: ")
+        words = str(kind.model_fields[self.field].description).removeprefix("Gate: ")
+        return words[:1].upper() + words[1:]
 
 
 LIMITS = (
@@ -55,6 +58,8 @@ LIMITS = (
 )
 MIN_SCORE = "min_score"
 """The field that bounds what a judge gives who may refuse a candidate alone."""
+COMBINE = "combine"
+"""The field that says how several judges are combined, and so which of them may."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +90,16 @@ def bounds_in_force(selection: Mapping[str, Any], judges: Sequence[str]) -> Boun
 
 
 def bounds_from(given: Mapping[str, str], held: Bounds) -> Bounds:
-    """Return the limits that are held, with those that were given as text.
+    """Return the limits that are held, with those that were given as text, :data:`COMBINE` among them.
 
     Raises:
         UsageError: an unknown limit, or one out of its range.
     """
-    numbers = {name: _number(name, text) for name, text in given.items()}
-    least = numbers.pop(MIN_SCORE, held.combining.min_score)
-    options = {"gates": {**held.gates.model_dump(), **numbers}, MIN_SCORE: least}
+    numbers = {name: _number(name, text) for name, text in given.items() if name != COMBINE}
+    least, how = numbers.pop(MIN_SCORE, held.combining.min_score), given.get(COMBINE, held.combining.how)
+    options = {"gates": {**held.gates.model_dump(), **numbers}, MIN_SCORE: least, COMBINE: how}
     settings = resolve(SelectSettings, options=options)
-    return Bounds(settings.gates, replace(held.combining, min_score=least))
+    return Bounds(settings.gates, Combining(settings.combine or held.combining.how, least))
 
 
 def _number(name: str, text: str) -> float:
@@ -201,7 +206,7 @@ def recipe_text(rule: str, count: int, bounds: Bounds, judges: Sequence[str] = (
     >>> print(recipe_text("random", 2, Bounds(GateSettings(min_fmse=1e-05))).splitlines()[4])
     min_fmse = 1e-05
     """
-    combined = [f'combine = "{bounds.combining.how}"', f"{MIN_SCORE} = {bounds.combining.min_score!r}"]
+    combined = [f'{COMBINE} = "{bounds.combining.how}"', f"{MIN_SCORE} = {bounds.combining.min_score!r}"]
     lines = [f'rule = "{rule}"', f"count = {count}", *(combined if judges else []), "[gates]"]
     for name, value in bounds.gates.model_dump().items():
         if not math.isfinite(value):

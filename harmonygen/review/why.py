@@ -16,8 +16,7 @@ from harmonygen.review.thresholds import Bounds, Limit, bounds_in_force
 from harmonygen.runs.identity import DIGEST_COLUMNS
 from harmonygen.runs.read import Run, look_inside
 from harmonygen.runs.review_log import Mark, ReviewLogs
-from harmonygen.runs.tables import read_light
-from harmonygen.synthesis.combine import VETO
+from harmonygen.runs.tables import VETO, read_light
 from harmonygen.synthesis.gates import gate_checks
 
 _PAIR = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg_ratio", "source", "mask_source")
@@ -71,11 +70,10 @@ class Origin:
     def readings(self, k: int) -> list[GateReading]:
         """Return what each gate says of candidate ``k``, by the limits in force."""
         made = self.candidate(k)
-        score = made[JUDGES[0]]
         clipped, fmse, structure, drift = (float(made[name]) for name in ("clipped", "fmse", "structure", "drift"))
         values = GateValues(clipped, fmse, structure, drift)
-        kept = dict(gate_checks(values, float("nan") if score is None else score, self.bounds.gates))
-        refused = self.bounds.combining.refusals([(name, made[f"p_{name}"]) for name in self.judges])
+        kept = dict(gate_checks(values, _score(made, JUDGES[0]), self.bounds.gates))
+        refused = self.bounds.combining.refusals([(name, _score(made, f"p_{name}")) for name in self.judges])
         kept |= {f"{VETO}{name}": not each for name, each in refused}
         limits = self.bounds.limits(self.judges)
         return [_reading(limit, made, self.bounds.value(limit), bool(kept[limit.gate])) for limit in limits]
@@ -100,8 +98,14 @@ class Origin:
         }
 
 
+def _score(made: Mapping[str, Any], column: str) -> float:
+    """Return a score; NaN where it is unknown, as that of a judge whose scoring was stopped half-way."""
+    score = made.get(column)
+    return float("nan") if score is None else float(score)
+
+
 def _reading(limit: Limit, made: Mapping[str, Any], bound: float, kept: bool) -> GateReading:
-    return GateReading(limit.gate, limit.column, made[limit.column], limit.side, bound, kept)
+    return GateReading(limit.gate, limit.column, made.get(limit.column), limit.side, bound, kept)
 
 
 def explain(folder: Path, pair_id: str, k: int | None = None) -> Origin:
@@ -152,7 +156,8 @@ def _made_by(run: Run, part: int) -> dict[str, Any]:
     settings = run.plan["settings"]
     table = read_light(run.parts[part], _MADE_BY)
     columns = table.slice(0, 1).to_pylist()[0] if table.num_rows else {}
-    named = {name: settings[name] for name in ("model", "classifier", "seed", "k") if name in settings}
+    judge = "judge" if settings.get("judge") else "classifier"
+    named = {name: settings[name] for name in ("model", judge, "seed", "k") if name in settings}
     return {
         **columns,
         **named,

@@ -49,6 +49,9 @@ CANDIDATE_COLUMNS = {
     **DIGEST_COLUMNS,
 }
 DECIDED_BY = "decided_by"
+"""The column that says which of several judges decided about a candidate."""
+VETO = "judge:"
+"""What the name of a gate begins with that is a judge's: its name follows."""
 PAIR_COLUMNS = {
     "pair_id": "string",
     "real_id": "string",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,27 +54,40 @@ def read_layers(value: Any) -> Segmented:
     """Return what a segmenter of others gave as :class:`Segmented`.
 
     ``value`` is (h, w), one map for the whole foreground, or (N, h, w), one map for each person or object; bool, uint8
-    with 255 as 1, or floats in [0, 1]. It may have any size: it is stretched over the photo.
+    with 255 as 1, or floats in [0, 1]. It may have any size: it is stretched over the photo. A :class:`Segmented` is
+    checked too.
 
     Raises:
-        ValueError: it is of another shape or type, or its values are not finite or not in [0, 1].
+        ValueError: it is of another shape or type, its values are not in [0, 1], or uint8 holds 0 and 1 alone.
+        FloatingPointError: values that are NaN or infinite.
 
     >>> read_layers(np.array([[True, False]])).layers.tolist()
     [[[1.0, 0.0]]]
     """
     if isinstance(value, Segmented):
-        return value
+        if np.ndim(value.layers) != 3:
+            raise ValueError(f"layers {np.shape(value.layers)} came: (N, h, w), one map for each object, is needed")
+        return replace(value, layers=_probabilities(np.asarray(value.layers)))
     plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
     if plain.ndim not in (2, 3) or 0 in plain.shape[-2:]:
         raise ValueError(f"an array {plain.shape} came: (h, w), or (N, h, w) with one map for each object, is needed")
+    layers = _probabilities(plain)
+    return Segmented(layers if layers.ndim == 3 else layers[None], plain.ndim == 3, len(layers) * (plain.ndim == 3))
+
+
+def _probabilities(plain: npt.NDArray[Any]) -> Layers:
+    """Return an array as float32 in [0, 1], or raise as :func:`read_layers`."""
     if plain.dtype == np.uint8:
-        layers = plain.astype(np.float32) / np.float32(255)
-    elif plain.dtype == np.bool_ or np.issubdtype(plain.dtype, np.floating):
-        layers = plain.astype(np.float32)
-    else:
+        if plain.any() and plain.max() == 1:
+            raise ValueError("uint8 values of 0 and 1 came: in uint8 255 stands for 1, so return bool or floats")
+        return plain.astype(np.float32) / np.float32(255)
+    if plain.dtype != np.bool_ and not np.issubdtype(plain.dtype, np.floating):
         raise ValueError(f"an array of {plain.dtype} came: bool, uint8, or floats in [0, 1] are needed")
-    if layers.size and not (np.isfinite(layers).all() and layers.min() >= 0 and layers.max() <= 1):
+    layers: Layers = plain.astype(np.float32)
+    if not np.isfinite(layers).all():
+        raise FloatingPointError("NaN or infinite values came")
+    if layers.size and (layers.min() < 0 or layers.max() > 1):
         raise ValueError(
             f"values from {float(layers.min()):g} to {float(layers.max()):g} came: probabilities in [0, 1] are needed"
         )
-    return Segmented(layers if layers.ndim == 3 else layers[None], plain.ndim == 3, len(layers) * (plain.ndim == 3))
+    return layers

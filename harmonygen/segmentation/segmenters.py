@@ -5,33 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
-
 from harmonygen.errors import InputError, PluginError
 from harmonygen.models.device import Device
 from harmonygen.pictures.images import ImageU8
-from harmonygen.plugins.doors import Door, find_plugin
+from harmonygen.plugins.doors import SEGMENTERS, find_plugin
 from harmonygen.plugins.guard import Guarded
 from harmonygen.plugins.load import load_plugin
 from harmonygen.plugins.plugin import Plugin
 from harmonygen.segmentation.segmented import Segmented, read_layers
-
-_HERE = "harmonygen.segmentation"
-
-SEGMENTERS = Door(
-    "segmenter",
-    "harmonygen.segmenters",
-    "--segmenter",
-    ("image",),
-    {
-        "selfie": f"{_HERE}.people:make_person_finder",
-        "deeplabv3": f"{_HERE}.torchvision_people:make_deeplabv3",
-        "lraspp": f"{_HERE}.torchvision_people:make_lraspp",
-        "maskrcnn": f"{_HERE}.torchvision_people:make_maskrcnn",
-        "onnx": f"{_HERE}.onnx:make_onnx",
-    },
-    frozenset({"selfie", "deeplabv3", "lraspp", "maskrcnn", "onnx"}),
-)
 
 
 class NamedSegmenter(Protocol):
@@ -57,10 +38,10 @@ class GuardedSegmenter(Guarded):
         shown.flags.writeable = False
         with self._failing("a photo"):
             value = self.made(shown)
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise InputError(f"{self.told} made NaN or infinite values")
         try:
             return read_layers(value)
+        except FloatingPointError as error:
+            raise InputError(f"{self.told} made NaN or infinite values of this photo") from error
         except (ValueError, TypeError) as error:
             raise PluginError(f"{self.told}: {error}") from error
 

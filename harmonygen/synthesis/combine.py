@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from harmonygen.records import Scored
+from harmonygen.runs.tables import VETO
 from harmonygen.settings import Combine
 
-VETO = "judge:"
-"""What the name of a gate begins with that is a judge's: its name follows."""
 ALL = "all"
 """What `decided_by` says where each judge alone would have decided so."""
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from harmonygen.records import Dropped, Scored, Selected
 from harmonygen.runs.decisions import REJECTED, Decision
+from harmonygen.runs.tables import VETO
 from harmonygen.seeds import numpy_rng
 from harmonygen.settings import Rule
-from harmonygen.synthesis.combine import ONE_JUDGE, VETO, Combining, decided_by, deciders, rank_by
+from harmonygen.synthesis.combine import ONE_JUDGE, Combining, decided_by, deciders, rank_by
 
 _QUANTILE = 0.75
 NO_SCORE = "no-score"

@@ -25,7 +25,7 @@ from harmonygen.errors import InputError
 from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead
-from harmonygen.records import Candidate, Dropped, Pair, Quarantined, Scored, Selected
+from harmonygen.records import Candidate, Dropped, GateValues, Pair, Quarantined, Scored, Selected
 from harmonygen.runs.tables import candidate_row, candidate_schema, pair_row, pair_schema, photo_columns
 from harmonygen.seeds import candidate_seed, stable_seed
 from harmonygen.storage.shards import (
@@ -173,7 +173,9 @@ def finish(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> 
 def judge(drawn: Drawn, context: ShardContext, threads: ThreadPoolExecutor) -> list[Selected | Dropped]:
     """Measure, score and select one photo's candidates."""
     settings, photo = context.settings, drawn.photo
-    measured = threads.map(GateMeter(photo.image_u8, photo.mask), drawn.composites)
+    measured: Iterable[GateValues] = threads.map(GateMeter(photo.image_u8, photo.mask), drawn.composites)
+    if not context.behind:
+        measured = list(measured)  # the judge's own threads would wait for cores that measuring has
     scores = scores_of(context.scorer, drawn.composites, photo.mask)
     scored = []
     for candidate, values, (score, judged) in zip(drawn.candidates, measured, scores, strict=True):

@@ -45,6 +45,7 @@ from harmonygen.training.task import Log, Task, silent
 __all__ = ["build", "select_split", "train"]
 
 _CALIBRATION_SAMPLES = 128
+_HELD_OUT_SAMPLES = 32
 
 
 def train(settings: TrainSettings, log: Log = print) -> TrainResult:
@@ -76,8 +77,9 @@ def _train(settings: TrainSettings, say: Log, accelerator: Accelerator) -> Train
     set_seed(settings.seed)  # of the new weights; samples and noise have seeds of their own
     task = build(settings, data)
     say(f"{sum(p.numel() for p in task.module.parameters() if p.requires_grad) / 1e6:.2f} M trainable parameters")
-    if isinstance(task, DistillTask) and task.settings.teacher_draws:
-        data = _kept_draws(task, data, say, accelerator)
+    if isinstance(task, DistillTask):
+        task.calibration = collate([held_out[i] for i in range(_HELD_OUT_SAMPLES)])
+        data = _kept_draws(task, data, say, accelerator) if task.settings.teacher_draws else data
     result = fit(task, data, held_out, settings, say, accelerator)
     bad = len(list(quarantine.glob("*.json")))
     if bad:

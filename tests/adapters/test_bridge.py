@@ -5,42 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
 
 from harmonygen.adapters.bridge import make_bridge
 from harmonygen.errors import CheckpointError
 from harmonygen.harmonization.harmonize import harmonize
 from harmonygen.harmonization.settings import HarmonizeSettings
 from harmonygen.models.device import Device
+from tests.fakes.small_adapters import write_bridge
 
 CPU = Device.pick("cpu")
-SMALL = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "out_channels": 4}
-
-
-def write(folder, channels, text=None):
-    torch.manual_seed(0)
-    if text:
-        down, up = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
-        unet = UNet2DConditionModel(
-            **SMALL,
-            in_channels=channels,
-            down_block_types=down,
-            up_block_types=up,
-            cross_attention_dim=text,
-            attention_head_dim=4,
-        )
-    else:
-        down, up = ("DownBlock2D",) * 2, ("UpBlock2D",) * 2
-        unet = UNet2DModel(**SMALL, in_channels=channels, down_block_types=down, up_block_types=up)
-    unet.save_pretrained(folder / "unet")
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    AutoencoderKL(**blocks, block_out_channels=(8, 8), norm_num_groups=4).save_pretrained(folder / "vae")
-    return folder
 
 
 @pytest.mark.parametrize(("channels", "text"), [(4, None), (5, None), (9, 16), (4, 16)])
 def test_one_step_is_the_same_each_time_and_several_draw(tmp_path, make_photo, channels, text):
-    folder = write(tmp_path, channels, text)
+    folder = write_bridge(tmp_path, channels, text)
     one = make_bridge(folder, 1, 32, device=CPU)
     photo = make_photo(resolution=32, multiple=one.multiple)
     assert one(photo, 1).shape == photo.low_u8.shape
@@ -53,7 +31,7 @@ def test_one_step_is_the_same_each_time_and_several_draw(tmp_path, make_photo, c
 
 def test_a_step_subtracts_what_the_unet_predicts(tmp_path, make_photo):
     """Source minus target: with a UNet that predicts nothing, the composite's own latent is decoded."""
-    folder = write(tmp_path, 4)
+    folder = write_bridge(tmp_path, 4)
     bridge = make_bridge(folder, 1, 32, device=CPU)
     photo = make_photo(resolution=32, multiple=bridge.multiple)
     seen = []
@@ -74,7 +52,7 @@ def test_a_step_subtracts_what_the_unet_predicts(tmp_path, make_photo):
 
 
 def test_a_bridge_harmonizes_a_data_set(tmp_path, finished_run):
-    how = {"model": str(write(tmp_path / "bridge", 5)), "resolution": 32}
+    how = {"model": str(write_bridge(tmp_path / "bridge", 5)), "resolution": 32}
     settings = HarmonizeSettings(
         data=str(finished_run), method="bridge", method_settings=how, out=tmp_path / "h", limit=2, device="cpu"
     )
@@ -83,7 +61,7 @@ def test_a_bridge_harmonizes_a_data_set(tmp_path, finished_run):
 
 def test_other_channels_and_missing_parts_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="channels in"):
-        make_bridge(write(tmp_path / "seven", 7), device=CPU)
+        make_bridge(write_bridge(tmp_path / "seven", 7), device=CPU)
     (tmp_path / "none").mkdir()
     with pytest.raises(CheckpointError, match="unet/ and vae/"):
         make_bridge(tmp_path / "none", device=CPU)

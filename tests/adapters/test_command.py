@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -16,42 +15,22 @@ from harmonygen.errors import InputError, UsageError
 from harmonygen.records import Candidate
 from harmonygen.runs.read import Run
 from harmonygen.synthesis.synthesize import synthesize
+from tests.fakes.small_adapters import TOOL, write_command
 
-TOOL = """
-import json, pathlib, sys
-import numpy as np
-from PIL import Image
-
-folder = pathlib.Path(sys.argv[-1])
-job = json.loads((folder / "job.json").read_text())
-if job["kind"] == "judge":
-    means = [float(np.asarray(Image.open(folder / name)).mean() / 255) for name in job["composites"]]
-    (folder / "scores.json").write_text(json.dumps(means))
-else:
-    image = np.asarray(Image.open(folder / "image.png")).astype(float)
-    for number, seed in enumerate(job["seeds"]):
-        light = np.random.default_rng(seed).uniform(0.5, 1, 3)
-        Image.fromarray((image * light).astype(np.uint8)).save(folder / "out" / f"{number}.png")
-"""
 HANGS = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 time.sleep(60)
 """
 DIES = "import sys; sys.exit('no memory left')"
-WRONG_SIZE = TOOL.replace("image * light)", "image[::2] * light)")
+WRONG_SIZE = TOOL.replace("image.point", "image.reduce(2).point")
 WRITES_NOTHING = "pass"
 NO_NUMBERS = "import pathlib, sys; (pathlib.Path(sys.argv[-1]) / 'scores.json').write_text('[\"a\"]')"
 
 
 @pytest.fixture
 def command(tmp_path):
-    def write(text):
-        path = tmp_path / "tool.py"
-        path.write_text(text)
-        return f"{sys.executable} {path}"
-
-    return write
+    return lambda text: write_command(tmp_path, text)
 
 
 def test_candidates_are_of_their_seeds(command, make_photo):

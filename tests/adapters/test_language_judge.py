@@ -9,66 +9,19 @@ import pytest
 
 pytest.importorskip("transformers")
 
-import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
-
 from harmonygen.adapters.calibrate import calibrate, fit_calibration
 from harmonygen.adapters.language_judge import make_language_judge
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.device import Device
 from harmonygen.synthesis.synthesize import synthesize
+from tests.fakes.small_adapters import write_judge
 
 CPU = Device.pick("cpu")
-TEMPLATE = (
-    "{% for message in messages %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} it{% endif %}"
-)
-
-
-def write(folder, answers=("Yes", "No")):
-    words = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "it", "light", *answers]
-    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-    fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    LlavaProcessor(
-        image_processor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        tokenizer=fast,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-    vision = CLIPVisionConfig(**small, num_hidden_layers=2, image_size=16, patch_size=8)
-    text = LlamaConfig(**small, vocab_size=len(words), num_hidden_layers=1, max_position_embeddings=1024)
-    model = LlavaForConditionalGeneration(
-        LlavaConfig(vision_config=vision, text_config=text, image_token_index=words.index("<image>"))
-    )
-    for parameter in model.parameters():  # the small initial weights would give every picture nearly one answer
-        parameter.data *= 4
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("judge"))
+    return write_judge(tmp_path_factory.mktemp("judge"))
 
 
 def test_scores_are_of_each_picture_alone(folder, make_photo):
@@ -114,7 +67,7 @@ def test_a_run_is_judged_by_it(folder, settings_of):
 
 def test_what_cannot_judge_is_refused(folder, tmp_path):
     with pytest.raises(CheckpointError, match="does not know the word 'yes'"):
-        make_language_judge(str(write(tmp_path / "silent", ("good", "bad"))), device=CPU)
+        make_language_judge(str(write_judge(tmp_path / "silent", ("good", "bad"))), device=CPU)
     with pytest.raises(CheckpointError, match="image-text-to-text"):
         make_language_judge(str(tmp_path), device=CPU)
     (tmp_path / "c.json").write_text("{}")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from harmonygen import __version__
-from harmonygen_cli.main import VERBS, dashed, run, verb_module
+from harmonygen_cli.main import VERBS, dashed, run, spelled_out, verb_module
 
 
 def verbs():
@@ -92,6 +92,24 @@ def test_no_verb_at_all_shows_the_help_and_is_wrong_use(capsys):
 )
 def test_underscores_are_dashes_in_options_alone(typed, read):
     assert dashed([typed]) == [read]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["--person"], ["--person=selfie"]),
+        (["--person", "--k", "3"], ["--person=selfie", "--k", "3"]),
+        (["--person", "k=3"], ["--person=selfie", "k=3"]),
+        (["--person", "gates.max_fmse=9"], ["--person=selfie", "gates.max_fmse=9"]),
+        (["--person", "maskrcnn"], ["--person", "maskrcnn"]),
+        (["--person", "my_module:find"], ["--person", "my_module:find"]),
+        (["--person=none"], ["--person=none"]),
+        ([], []),
+    ],
+)
+def test_an_option_that_may_stand_alone_gets_its_value(typed, read):
+    assert spelled_out(["build-human-harmony", *typed]) == ["build-human-harmony", *read]
+    assert spelled_out(["masks", "--person", *typed])[:2] == ["masks", "--person"]
 
 
 @pytest.mark.parametrize("words", [["--shard_size", "2"], ["--shard_size=2"], ["--shard-size", "2"], ["shard_size=2"]])

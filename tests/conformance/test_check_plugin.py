@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from pathlib import Path
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
-import torch
 
 from harmonygen.conformance.check import check_plugin, doors_of, known_plugins
+from harmonygen.conformance.seen import run_checks
+from harmonygen.conformance.segmenters import SegmenterSuite
 from harmonygen.conformance.settings import CheckPluginSettings
 from harmonygen.errors import UsageError
-from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.harmony_vae import HarmonyVAE
-from harmonygen.plugins.doors import DOORS
+from harmonygen.plugins import doors
+from harmonygen.plugins.doors import DOORS, JUDGES
+from harmonygen.segmentation.segmented import Segmented
 from harmonygen_cli.main import run
+from tests.fakes.small_adapters import small_adapters
+from tests.fakes.small_own import OWN
 
 MODULE = """
 import itertools
@@ -149,6 +154,62 @@ class HarmonizerSmall(Kept):
     def __call__(self, photo, seed, draws):
         return photo.low_u8 // 2
 
+class SegmenterFine(Kept):
+    def __call__(self, image):
+        return image[..., 2] / 255
+
+class SegmenterLayers(Kept):
+    def __call__(self, image):
+        return np.stack([image[..., 0] > 99, image[..., 2] > 99])
+
+class SegmenterRandom(Kept):
+    def __call__(self, image):
+        return np.random.default_rng().uniform(size=image.shape[:2])
+
+class SegmenterCarried(Kept):
+    def __call__(self, image):
+        before, self.last = self.last, image.sum()
+        return image[..., 0 if before in (None, self.last) else 2] / 255
+
+class SegmenterLoaded(Loaded):
+    def __call__(self, image):
+        return image[..., self.number % 2] / 255
+
+class SegmenterBlind(Kept):
+    def __call__(self, image):
+        return np.indices(image.shape[:2])[0] < 40
+
+class SegmenterWhole(Kept):
+    def __call__(self, image):
+        return np.ones(image.shape[:2])
+
+class SegmenterLoud(Kept):
+    def __call__(self, image):
+        return image[..., 0] / 100
+
+class SegmenterSmallInt(Kept):
+    def __call__(self, image):
+        return (image[..., 0] > 99).astype(np.uint8)
+
+class SegmenterNaN(Kept):
+    def __call__(self, image):
+        return np.where(image[..., 0] > 99, np.nan, 0)
+
+class SegmenterFlat(Kept):
+    def __call__(self, image):
+        red = image[..., 0].astype(float)
+        with np.errstate(invalid="ignore"):
+            return (red - red.min()) / (red.max() - red.min())
+
+class SegmenterLarge(Kept):
+    def __call__(self, image):
+        return image[..., 2] / 255 if len(image) != 67 else image[..., 2].astype(int)
+
+class SegmenterWrites(Kept):
+    def __call__(self, image):
+        image[:] = 0
+        return image[..., 0] / 255
+
 def make(kind: str = "generator"):
     return Fine()
 """
@@ -163,6 +224,9 @@ def module(tmp_path, monkeypatch):
     importlib.invalidate_caches()
 
 
+NAMES_OF_FINE = ["Fine", "JudgeFine", "HarmonizerFine", "HarmonizerSmall", "SegmenterFine", "SegmenterLayers"]
+
+
 def check(plugin, **changes):
     return check_plugin(CheckPluginSettings(plugin=plugin, device="cpu", **{"max_side": 128, "k": 3, **changes}))
 
@@ -171,7 +235,7 @@ def failing(plugin, **changes):
     return {verdict.check for verdict in check(plugin, **changes).failed}
 
 
-@pytest.mark.parametrize("name", ["Fine", "JudgeFine", "HarmonizerFine", "HarmonizerSmall"])
+@pytest.mark.parametrize("name", NAMES_OF_FINE)
 def test_a_plug_in_that_keeps_its_contract_passes(name):
     found = check(f"checked_module:{name}")
     assert found.failed == []
@@ -202,6 +266,17 @@ def test_a_plug_in_that_keeps_its_contract_passes(name):
         ("HarmonizerCarried", "order of composites does not matter"),
         ("HarmonizerLarge", "an odd small size"),
         ("HarmonizerDrawless", "takes a number of draws"),
+        ("SegmenterRandom", "same photo, same mask"),
+        ("SegmenterCarried", "order of photos does not matter"),
+        ("SegmenterLoaded", "loaded again, the same"),
+        ("SegmenterBlind", "the photo is looked at"),
+        ("SegmenterWhole", "masks: foreground and background"),
+        ("SegmenterLoud", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterSmallInt", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterNaN", "maps: (N, h, w), 0 to 1, finite"),
+        ("SegmenterFlat", "a photo of one grey"),
+        ("SegmenterLarge", "an odd small size"),
+        ("SegmenterWrites", "maps: (N, h, w), 0 to 1, finite"),
     ],
 )
 def test_each_fault_fails_the_check_that_is_for_it(name, fails):
@@ -217,42 +292,57 @@ def test_after_a_plug_in_that_makes_nothing_the_rest_is_skipped():
 # What comes with harmonygen
 
 
-@pytest.fixture
-def harmony_forward(tiny_forward: Path, tmp_path: Path) -> Path:
-    """The tiny forward model with a Harmony-VAE."""
-    model = Denoiser.from_pretrained(tiny_forward, "forward")
-    vae = HarmonyVAE.from_autoencoder(model.vae, direction="forward")
-    whole = Denoiser(model.unet, vae, model.scheduler, model.null_embedding, model.spec)
-    whole.save_pretrained(tmp_path / "plus", torch.float32)
-    return tmp_path / "plus"
+BY_WEIGHTS = {("segmenter", "deeplabv3"), ("segmenter", "maskrcnn")}
+"""As ``lraspp``, by weights of the user's that are too large to be drawn at random in every test."""
 
 
-TOY = Path(__file__).resolve().parents[1] / "assets" / "toy-sd"
-WORDS = {"foreground": "object, bright", "background": "dark, night"}
-SHORT = {"iterations": 1, "inversion_steps": 2, "refine_inner": 0, "null_inner": 1}
-BUILT_IN = [
-    ("generator", "diffusion", "tiny_inverse", {}),
-    ("generator", "parametric", "tiny_parametric_inverse", {}),
-    ("generator", "color-transfer", None, {}),
-    ("generator", "color-jitter", None, {}),
-    ("generator", "lut", None, {}),
-    ("judge", "classifier", "tiny_classifier", {}),
-    ("harmonizer", "parametric", None, {}),
-    ("harmonizer", "direct", "tiny_direct", {}),
-    ("harmonizer", "diffharmony", "tiny_forward", {}),
-    ("harmonizer", "diffharmony++", "harmony_forward", {}),
-    ("harmonizer", "zero-shot", TOY, WORDS | SHORT),
-]
+@pytest.mark.parametrize("own", OWN, ids=str)
+def test_every_built_in_passes(own, tmp_path):
+    assert check(own.plugin, kind=own.kind, **own.checked(tmp_path / "model")).failed == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "model", "settings"), BUILT_IN, ids=[f"{each[0]}-{each[1]}" for each in BUILT_IN]
+    "adapter",
+    [
+        pytest.param(each, id=str(each), marks=[pytest.mark.long] if each.is_another else [])
+        for each in small_adapters()
+    ],
 )
-def test_every_built_in_passes(request, kind, name, model, settings):
-    folder = request.getfixturevalue(model) if isinstance(model, str) else model or "starter"
-    photos = 1 if name == "zero-shot" else 2  # seconds a picture
-    found = check(name, kind=kind, model=str(folder), settings=settings, photos=photos)
-    assert found.failed == []
+@dataclass
+class Unguarded:
+    """A segmenter without the guard of others' plug-ins, as our own are: what the guard refuses can come from it."""
+
+    layers: np.ndarray
+    writes: bool = False
+    digest: str = "x"
+
+    def __call__(self, image_u8):
+        image_u8[0, 0, 0] ^= self.writes
+        return Segmented(self.layers, True)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "fails"),
+    [
+        (Unguarded(np.full((1, 4, 4), 2, np.float32)), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((4, 4), np.float32)), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((1, 4, 4))), "maps: (N, h, w), 0 to 1, finite"),
+        (Unguarded(np.zeros((1, 4, 4), np.float32), writes=True), "what it is given stays as it was"),
+    ],
+)
+def test_faults_of_a_segmenter_of_our_own_are_found(make_photo, segmenter, fails):
+    photo = make_photo()
+    photo = replace(photo, image_u8=photo.image_u8.copy())
+    suite = SegmenterSuite(segmenter, lambda: segmenter, [photo], make_photo(height=67, width=101))
+    assert fails in {verdict.check for verdict in run_checks("segmenter", suite.checks()) if verdict.state == "failed"}
+
+
+def test_where_a_segmenter_finds_nothing_there_is_no_verdict_on_its_masks(photo_folder):
+    for path in photo_folder.glob("*/astronaut.png"):
+        path.unlink()
+    found = {verdict.check: verdict for verdict in check("selfie", data=str(photo_folder)).verdicts}
+    assert found["masks: foreground and background"].state == "figure"
+    assert "--data" in found["the photo is looked at"].found
 
 
 @pytest.mark.parametrize(("kind", "name"), [("generator", "diffusion"), ("judge", "classifier")])
@@ -260,10 +350,12 @@ def test_the_starter_passes(kind, name):
     assert check(name, kind=kind, resolution=64, photos=1).failed == []
 
 
-def test_the_list_above_is_whole():
-    assert {(kind, name) for kind, name, *_ in BUILT_IN} == {
+def test_the_lists_above_are_whole():
+    every = {(door.kind, name) for door in DOORS for name in door.built_in}
+    assert {(each.kind, each.plugin) for each in OWN} | BY_WEIGHTS == {
         (door.kind, name) for door in DOORS for name in door.own
-    }  # adapters need a model of the user's: tests/adapters
+    }
+    assert {(each.kind, each.plugin) for each in (*OWN, *small_adapters())} | BY_WEIGHTS == every
     assert [(each["kind"], each["name"]) for each in known_plugins() if each["package"] == "harmonygen"] == [
         (door.kind, name) for door in DOORS for name in door.built_in
     ]
@@ -279,6 +371,8 @@ def test_the_list_above_is_whole():
         ("lut", ["generator"]),
         ("checked_module:JudgeFine", ["judge"]),
         ("checked_module:HarmonizerFine", ["harmonizer"]),
+        ("checked_module:SegmenterFine", ["segmenter"]),
+        ("networks/isnet.onnx", ["segmenter"]),
     ],
 )
 def test_a_plug_in_is_checked_at_every_door_that_it_is_at(plugin, kinds):
@@ -307,3 +401,21 @@ def test_the_verb_prints_a_table_and_ends_with_1_if_a_check_fails(capsys):
     assert run(["check-plugin", "--json"]) == 0
     assert {"kind": "generator", "name": "lut"}.items() <= json.loads(capsys.readouterr().out)["plugins"][4].items()
     assert run(["check-plugin", "lutt", "--json"]) == 2
+
+
+def test_all_that_need_no_model_of_ones_own_are_checked_in_one_table(capsys):
+    assert run(["check-plugin", "--all", "--kind", "judge", "--max-side", "64", "--photos", "1", "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)["plugins"]
+    assert [each["name"] for each in told] == list(JUDGES.built_in)
+    assert [bool(each["verdicts"]) for each in told] == [True, False, False, False]
+    assert "needs settings.model" in told[1]["left_out"]
+    assert "9 of 9" in printed.err
+    assert run(["check-plugin", "lut", "--all", "--json"]) == 2
+
+
+def test_a_package_whose_plug_in_cannot_be_built_fails_in_the_table(monkeypatch, capsys):
+    point = EntryPoint("broken", "checked_module:Nowhere", JUDGES.group)
+    monkeypatch.setattr(doors, "_offered", lambda group: {"broken": [point]} if group == JUDGES.group else {})
+    assert run(["check-plugin", "--all", "--kind", "judge", "--max-side", "64", "--photos", "1", "--json"]) == 1
+    assert "has no 'Nowhere'" in json.loads(capsys.readouterr().out)["plugins"][-1]["verdicts"][0]["found"]

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from harmonygen_cli.from_settings import Command
-from harmonygen_cli.main import VERBS, dashed, door, verb_module
+from harmonygen_cli.main import VERBS, door, spelled_out, verb_module
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -58,8 +58,8 @@ def help_of(verb: str) -> str:
 
 def parse(words: list[str]) -> dict[str, Any]:
     """Parse words as the command line does, strictly, and return its parameters."""
-    command, name, left = find(words)
-    return command.make_context(name, dashed(left), resilient_parsing=False).params
+    command, name, left = find(spelled_out(words))
+    return command.make_context(name, left, resilient_parsing=False).params
 
 
 def commands_in(text: str) -> Iterator[str]:

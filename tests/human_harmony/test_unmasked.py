@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from skimage import data
 from small_contest import crop
 
 from harmonygen.errors import UsageError
@@ -17,6 +18,7 @@ from harmonygen.human_harmony.products import load_product_filter
 from harmonygen.human_harmony.verdict import Verdict
 from harmonygen.human_harmony.witness import PersonWitness
 from harmonygen.models.torso import Torso
+from harmonygen_cli.main import run
 
 FINDER = "bright_boxes:find"
 PLUG_IN = "def find(image):\n    return (image[..., 0] > 240) & (image[..., 1] < 20)\n"
@@ -59,9 +61,26 @@ def test_photos_alone_become_a_dataset_of_the_people_found_in_them(photos, setti
         build_human_harmony(settings)
 
 
+def test_person_alone_finds_people_in_a_folder_of_photos(tmp_path, tiny_classifier, capsys):
+    folder, out = tmp_path / "photos", tmp_path / "built"
+    folder.mkdir()
+    Image.fromarray(data.astronaut()).resize((256, 256)).save(folder / "astronaut.png")
+    Image.fromarray(data.astronaut()[:, ::-1]).resize((240, 240)).save(folder / "mirrored.jpg")
+    Image.fromarray(data.coffee()).resize((300, 200)).save(folder / "coffee.jpg")
+    words = ["build-human-harmony", "--data", str(folder), "--out", str(out), "--k", "2", "--device", "cpu", "--json"]
+    words += ["--generator", "color-jitter", "--classifier", str(tiny_classifier), "--quiet"]
+    assert run(words) == 2
+    assert "add --person to find the people" in json.loads(capsys.readouterr().out)["error"]
+    assert run([*words, "--person", "test_fraction=0.5"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pairs"], told["left_out"]) == (2, {"no person": 1})
+    assert (told["train"], told["test"]) == (1, 1)
+    assert json.loads((out / "plan.json").read_text())["settings"]["person"] == "selfie"
+
+
 def test_what_does_not_go_together_is_refused_before_anything_is_written(photos, settings_for):
     for changes, message in (
-        ({}, "add --person selfie"),
+        ({}, "add --person to find"),
         ({"person": FINDER, "classes": "garments"}, "has no segments"),
         ({"person": "selfy"}, "segmenter 'selfy' is not known"),
     ):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from harmonygen.errors import UsageError
+from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models import agreement, exported, installed
 from harmonygen.models.agreement import run_denoiser, run_scorer
 from harmonygen.models.denoiser import Denoiser, DenoiserSpec, NoiseNet
@@ -128,14 +131,84 @@ def test_a_runtime_whose_pixels_differ_is_refused_now_and_later(tiny, shifted, t
 
 
 def test_bfloat16_may_be_as_far_as_torchs_own(tiny, shifted, tmp_path):
-    run_denoiser(tiny, "one", shifted(0.01, torch.bfloat16))
-    [record] = tmp_path.glob("checked-*-bf16-*.json")
-    held = json.loads(record.read_text())
-    assert 1 < held["largest"] < held["allowed"]
-    with pytest.raises(UsageError, match="1 is allowed"):
-        run_denoiser(tiny, "one", shifted(0.01))
-    with pytest.raises(UsageError, match="differs"):
-        run_denoiser(tiny, "one", replace(shifted(0.5, torch.bfloat16), version="other 0.2"))
+    """The shift is chosen by two measured distances, to lie half-way between what either dtype allows."""
+
+    def held(by: float, dtype: torch.dtype, version: str) -> dict[str, Any]:
+        with suppress(UsageError):
+            run_denoiser(tiny, "one", replace(shifted(by, dtype), version=version))
+        [record] = tmp_path.glob(f"checked-{version}-*.json")
+        return json.loads(record.read_text())
+
+    far = held(0.0, torch.bfloat16, "1.0")["allowed"]
+    assert far > 1.5  # torch's own bfloat16, of 255
+    shift = 0.001 * (1 + far) / 2 / held(0.001, torch.float32, "1.1")["largest"]
+    found = held(shift, torch.bfloat16, "1.2")
+    assert found["holds"]
+    assert 1 < found["largest"] < found["allowed"] == far
+    assert not held(shift, torch.float32, "1.3")["holds"]
+    assert not held(100 * shift, torch.bfloat16, "1.4")["holds"]
+
+
+def test_each_dtype_of_the_same_weights_is_compared_once(tiny, shifted, monkeypatch):
+    compared, compare = [], agreement._compare_pictures
+
+    def noted(model, network, dtype):
+        compared.append(dtype)
+        return compare(model, network, dtype)
+
+    monkeypatch.setattr(agreement, "_compare_pictures", noted)
+    for dtype in (torch.float32, torch.bfloat16, torch.float32, torch.bfloat16):
+        run_denoiser(tiny, "one", shifted(1e-5, dtype))
+    assert compared == [torch.float32, torch.bfloat16]
+    run_denoiser(tiny, "one", replace(shifted(1e-5), each_size=True))  # OpenVINO makes another network then
+    run_denoiser(tiny, "other", shifted(1e-5))
+    assert compared[2:] == [torch.float32, torch.float32]
+
+
+def altered(path: Path) -> None:
+    """Write an ONNX file anew in which the last convolution has other weights."""
+    onnx = pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
+    network = onnx.load(path)
+    weight = next(each for each in network.graph.initializer if each.name.endswith("conv_out.weight"))
+    values = onnx.numpy_helper.to_array(weight)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values[::-1] * 1.5, weight.name))
+    onnx.save(network, path)
+
+
+def test_a_network_that_was_altered_after_it_was_compared_is_compared_again_and_refused(tiny, cache):
+    run_denoiser(tiny, "one", runtime_of("onnx"))
+    [record], [path] = cache.rglob("checked-*.json"), cache.rglob("network.onnx")
+    assert json.loads(record.read_text())["holds"]
+    altered(path)
+    for _ in range(2):
+        tiny.network = None
+        with pytest.raises(UsageError, match=r"of 255, 1 is allowed .*remove the folder"):
+            run_denoiser(tiny, "one", runtime_of("onnx"))
+        assert tiny.network is None
+        assert not json.loads(record.read_text())["holds"]
+    shutil.rmtree(path.parent)
+    run_denoiser(tiny, "one", runtime_of("onnx"))
+    assert tiny.network is not None
+
+
+def test_another_models_network_under_a_models_digest_is_refused_with_its_record_too(tiny, cache):
+    run_denoiser(tiny, "one", runtime_of("onnx"))
+    (cache / "one").rename(cache / "other")
+    for parameter in tiny.unet.conv_out.parameters():
+        parameter.data *= 1.5
+    tiny.network = None
+    with pytest.raises(UsageError, match="differs from torch"):
+        run_denoiser(tiny, "other", runtime_of("onnx"))
+    assert tiny.network is None
+
+
+def test_a_network_that_was_cut_short_is_refused_with_what_to_remove(tiny_classifier, cache, runtime):
+    scorer = ClassifierScorer.from_pretrained(tiny_classifier, "cpu")
+    run_scorer(scorer, runtime)
+    [path] = cache.rglob("network.onnx")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=rf"cannot open .*remove the folder '{path.parent}'"):
+        run_scorer(scorer, runtime)
 
 
 def test_openvino_computes_bfloat16_where_it_is_asked_to(tiny_classifier, cache):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmonygen.pictures import detail
-from harmonygen.pictures.detail import DetailTransfer, Transfer, apply_field, certain_foreground, enlarge
+from harmonygen.pictures import detail, foreground_pixels
+from harmonygen.pictures.detail import DetailTransfer, Transfer, certain_foreground
 from harmonygen.pictures.images import resize
 
 HEIGHT, WIDTH, LOW = 300, 400, (96, 128)
@@ -133,17 +133,10 @@ def test_strips_give_the_same_composite_as_the_whole(photos, mask, monkeypatch):
     photo = photos[0]
     generated = low01(photo)[..., ::-1]
     whole = DetailTransfer(low01(photo), photo, mask)(generated)
-    monkeypatch.setattr(detail, "_STRIP_PIXELS", 1000)
+    monkeypatch.setattr(foreground_pixels, "_STRIP_PIXELS", 1000)
     assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(generated), whole)
-
-
-def test_a_window_of_an_enlargement_is_that_window_of_the_whole():
-    planes = np.random.default_rng(0).random((2, 6, 9)).astype(np.float32)
-    whole = enlarge(planes, (40, 70), (0, 0, 70, 40))
-    assert whole.shape == (2, 40, 70)
-    assert np.array_equal(enlarge(planes, (40, 70), (11, 5, 60, 33)), whole[:, 5:33, 11:60])
-    assert whole.min() >= planes.min() - 1e-6
-    assert whole.max() <= planes.max() + 1e-6
+    monkeypatch.setattr(foreground_pixels, "_KEPT_PIXELS", 0)
+    assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(generated), whole)
 
 
 def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
@@ -160,11 +153,6 @@ def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
     transfer = DetailTransfer(low, photo, mask, Transfer(radius, epsilon, None))
     assert transfer.block > 1
     assert np.abs(transfer(generated) - np.clip(goal, 0, 1) * 255)[mask].max() <= 0.6
-
-
-def test_a_field_of_nothing_changes_nothing():
-    every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    assert np.array_equal(apply_field(np.zeros((12, 16, 16), np.float32), every_value), every_value)
 
 
 # The cubic map

@@ -41,7 +41,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_its_names_are_known_with_their_package(installed):
-    assert [plugin_names(door)[-1] for door in DOORS] == ["light", "cast", "colour-match"]
+    assert [plugin_names(door)[-1] for door in DOORS] == ["light", "cast", "colour-match", "rim"]
     assert find_plugin(GENERATORS, "light").package == "my-harmonygen-plugins 0.1.0"
 
 
@@ -57,7 +57,7 @@ def test_each_plug_in_is_ten_lines():
             assert sum(bool(source[line - 1].strip()) for line in lines) <= 10
 
 
-@pytest.mark.parametrize("name", ["light", "cast", "colour-match"])
+@pytest.mark.parametrize("name", ["light", "cast", "colour-match", "rim"])
 def test_its_own_test_passes(installed, name):
     spec = importlib.util.spec_from_file_location("template_test", TEMPLATE / "tests" / "test_my_plugins.py")
     tests = importlib.util.module_from_spec(spec)
@@ -71,6 +71,10 @@ def test_it_goes_through_the_command_line_by_name(installed, photo_folder, tmp_p
     assert '"generator": "light"' in capsys.readouterr().out
     out = ["--out", str(tmp_path / "harmonized")]
     assert run(["harmonize", "--data", str(tmp_path / "run"), "--method", "colour-match", *out, "--json"]) == 0
+    masked = ["masks", str(photo_folder / "images"), "--out", str(tmp_path / "masked"), "--json"]
+    assert run([*masked, "--segmenter", "rim", "segmenter_settings.scale=20"]) == 0
+    assert run([*masked, "--segmenter", "rim", "--help"]) == 0
+    assert "segmenter_settings.scale=float  Difference from the rim's" in capsys.readouterr().out
     assert run(["synthesize", "--generator", "light", "--judge", "mine=cast", "--help"]) == 0
     told = capsys.readouterr().out
     assert "generator_settings.strength=float  How far the light changes, 0 to 1. [default: 0.4]" in told

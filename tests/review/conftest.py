@@ -51,6 +51,12 @@ def serving(run: Path) -> Iterator[tuple[Client, Session, GuardedApp]]:
     session.desk.close()
 
 
+@pytest.fixture(name="serving")
+def serving_of():
+    """`serving`, for tests that change the run before it is served."""
+    return serving
+
+
 @pytest.fixture
 def served(run: Path) -> Iterator[tuple[Client, Session, GuardedApp]]:
     """A server of a run in this process, and a client that has entered."""

@@ -18,7 +18,7 @@ from harmonygen.review.agreement import agreements, kappa
 from harmonygen.review.columns import NUMBERS, read_columns_of
 from harmonygen.review.query import Query, mask_of, order_of
 from harmonygen.review.session import Session
-from harmonygen.review.spread import margins_of
+from harmonygen.review.within_pair import margins_of
 from harmonygen.runs.read import Run
 from harmonygen.synthesis import reselect as reselect_module
 from harmonygen.synthesis.reselect import reselect

@@ -63,6 +63,12 @@ def test_a_decision_is_on_the_disk_when_it_is_answered_and_select_takes_it(serve
     assert Run.look(run).pending() == 0
 
 
+def test_the_page_knows_the_pair_of_each_row(looked_at):
+    client, session, _ = looked_at
+    starts = np.frombuffer(client.ask("GET", "/api/starts")[2], "<u4")
+    assert np.repeat(np.arange(len(starts) - 1), np.diff(starts)).tolist() == session.columns.pair.tolist()
+
+
 def test_the_page_notices_another_selection(served, run: Path):
     client, session, _ = served
     version = client.get("/api/run?reviewer=ana")["version"]

@@ -157,12 +157,20 @@ def test_a_photo_is_fitted_into_the_square_without_being_squeezed():
         (np.zeros(5), r"array \(5,\)"),
         ("a person", "needed"),
         (np.full((4, 4), 1.5), "from 1.5 to 1.5"),
-        (np.full((4, 4), np.nan), "from nan to nan"),
+        (np.ones((4, 4), np.uint8), "uint8 values of 0 and 1"),
+        (Segmented(np.full((1, 4, 4), 255.0), True), "from 255 to 255"),
+        (Segmented(np.ones((4, 4)), False), r"layers \(4, 4\)"),
         (np.zeros((4, 4), np.int64), "array of int64"),
     ],
 )
 def test_what_is_no_probability_is_refused(value, message):
     with pytest.raises(ValueError, match=message):
+        read_layers(value)
+
+
+@pytest.mark.parametrize("value", [np.full((4, 4), np.nan), torch.full((1, 4, 4), torch.inf)])
+def test_nan_and_infinity_are_told_from_a_broken_contract(value):
+    with pytest.raises(FloatingPointError, match="NaN or infinite"):
         read_layers(value)
 
 

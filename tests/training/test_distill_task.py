@@ -99,7 +99,7 @@ def test_the_loss_is_the_error_in_the_foreground_and_falls_to_nothing_at_the_tea
         zero, _ = task.loss(task.module, {**drawn, "goal": own}, torch.Generator())
         outside, _ = task.loss(task.module, {**drawn, "goal": own + 1 - drawn["cells"]}, torch.Generator())
         weighted, _ = task.loss(task.module, {**drawn, "goal": own + drawn["cells"]}, torch.Generator())
-    assert float(zero) == float(outside) == 0
+        assert [float(zero), float(outside)] == pytest.approx([0, 0], abs=1e-9)
     assert float(weighted) == pytest.approx(1.0, rel=1e-3)  # a quarter of the cells, counted four times
 
 
@@ -164,6 +164,18 @@ def test_validation_sees_a_student_that_makes_the_mean_of_all_draws(settings, mo
     monkeypatch.setattr(task, "_one_step", lambda module, drawn: by_seed[tuple(drawn["seed"].tolist())])
     assert task.validate([batch()])["error"] == 0
     assert task.validate([batch()])["spread"] == pytest.approx(1, rel=1e-4)
+
+
+def test_the_exported_residual_is_as_large_as_the_teachers(settings, monkeypatch):
+    task = DistillTask(settings(resolution=32, also_at=()))
+    task.model.spec = task.model.spec.model_copy(update={"target": "residual", "residual_scale": 2.0})
+    assert task.matched_scale() == 2.0  # nothing to measure on
+    task.calibration = batch()
+    for short, scale in ((0.95, 2 / 0.95), (0.5, 2.2)):
+        monkeypatch.setattr(task, "_one_step", lambda module, drawn, short=short: short * drawn["goal"])
+        assert task.matched_scale() == pytest.approx(scale, rel=1e-4)
+    task.model.spec = task.model.spec.model_copy(update={"target": "latent", "residual_scale": 1.0})
+    assert task.matched_scale() == 1.0
 
 
 def test_without_kept_draws_the_teacher_draws_for_each_batch(settings, tmp_path):

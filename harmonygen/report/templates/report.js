@@ -20,9 +20,10 @@
   rows.forEach(row => near.observe(row));
 
   const text = new Intl.Collator("en", { numeric: true });
+  const valueIn = (row, key) => { const value = row.getAttribute(`data-${key}`); return value === "" ? -1 : +value; };
   const compare = key => key === "id"
     ? (a, b) => text.compare(a.dataset.id, b.dataset.id)
-    : (a, b) => (a.dataset[key] === "" ? -1 : +a.dataset[key]) - (b.dataset[key] === "" ? -1 : +b.dataset[key]);
+    : (a, b) => valueIn(a, key) - valueIn(b, key);
 
   const wanted = row => {
     const { subset, gates, id } = row.dataset, gate = valueOf("gate"), find = valueOf("text").trim().toLowerCase();
@@ -92,7 +93,7 @@
     }
     outline.innerHTML = path ? path.innerHTML : "";
     if (path) outline.setAttribute("viewBox", path.getAttribute("viewBox"));
-    const facts = [tile.querySelector(".c").textContent, tile.querySelector(".m").textContent, tile.dataset.why];
+    const facts = [...[...tile.querySelectorAll(".c, .m")].map(part => part.textContent), tile.dataset.why];
     dialog.querySelector("h3").textContent = row.dataset.id;
     dialog.querySelector(".about p").textContent = facts.map(fact => (fact || "").trim()).filter(Boolean).join(" · ");
     hold(false);

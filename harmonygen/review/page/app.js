@@ -1,5 +1,5 @@
 // Keys, decisions and what follows from them. A decision is shown once the server has it on the disk.
-import { state, byId, button, count, say, told, get, post, OPEN, ACCEPT, REJECT, DECISIONS, loadFacts, loadCodes, loadOrder, loadPairs, refreshPairs, forgetPairs, setOrder, placeOf, candidateOf } from "/net.js";
+import { state, byId, button, count, say, told, get, post, OPEN, ACCEPT, REJECT, DECISIONS, loadFacts, loadCodes, loadStarts, loadOrder, loadPairs, refreshPairs, forgetPairs, setOrder, placeOf, candidateOf } from "/net.js";
 import * as queue from "/list.js";
 import * as stage from "/stage.js";
 import * as filters from "/filters.js";
@@ -24,17 +24,29 @@ const remember = () => {
   if (tab === "map") map.remembered(query);
   history.replaceState(null, "", `/?${query}`);
 };
+// Candidates count when all are reviewed, else pairs: a pair whose candidate was rejected is open until one is accepted
+// or none is left, so the goal stays the same.
 const tally = () => {
-  let accepted = 0, rejected = 0;
-  for (const row of state.order) { const code = state.codes[row]; accepted += code === ACCEPT; rejected += code === REJECT; }
-  const all = state.order.length, decided = accepted + rejected, meter = byId("meter");
+  let accepted = 0, rejected = 0, pairs = 0, open = 0;
+  const seen = new Uint8Array(state.starts.length);
+  for (const row of state.order) {
+    const code = state.codes[row], pair = state.pairAt[row];
+    accepted += code === ACCEPT;
+    rejected += code === REJECT;
+    pairs += !seen[pair];
+    open += code === OPEN && seen[pair] < 2;
+    seen[pair] = code === OPEN ? 2 : seen[pair] || 1;
+  }
+  const whole = filters.field("scope").value === "all", meter = byId("meter"), what = whole ? "decided" : "pairs settled";
+  const all = whole ? state.order.length : pairs, decided = whole ? accepted + rejected : pairs - open;
+  const share = decided / Math.max(1, all) / Math.max(1, accepted + rejected);
   const part = (kind, text) => Object.assign(document.createElement("span"), { className: kind, textContent: text });
-  byId("tally").replaceChildren(part("strong", count(decided)), ` of ${count(all)} decided `, part("accept", `✓ ${count(accepted)}`), " ", part("reject", `✗ ${count(rejected)}`));
+  byId("tally").replaceChildren(part("strong", count(decided)), ` of ${count(all)} ${what} `, part("accept", `✓ ${count(accepted)}`), " ", part("reject", `✗ ${count(rejected)}`));
   meter.setAttribute("aria-valuemax", all);
   meter.setAttribute("aria-valuenow", decided);
-  meter.setAttribute("aria-valuetext", `${decided} of ${all} decided, ${accepted} accepted, ${rejected} rejected`);
-  meter.children[0].style.width = `${all ? 100 * accepted / all : 0}%`;
-  meter.children[1].style.width = `${all ? 100 * rejected / all : 0}%`;
+  meter.setAttribute("aria-valuetext", `${decided} of ${all} ${what}, ${accepted} accepted, ${rejected} rejected`);
+  meter.children[0].style.width = `${100 * accepted * share}%`;
+  meter.children[1].style.width = `${100 * rejected * share}%`;
   document.title = `${decided}/${all} ${state.facts.folder} – harmonygen review`;
   return { all, decided };
 };
@@ -120,7 +132,7 @@ const decide = name => inTurn(async () => {
   say(`${name === "accept" ? "✓ accepted" : "✗ rejected"}  ${made.of.id} · candidate ${made.k}`, name);
   await go(name === "reject" && next !== undefined ? next : openAfter(row) ?? after(row) ?? row);
   const { all, decided } = tally();
-  if (all && decided === all) say(`All ${count(all)} are decided, and saved in the run’s folder.`, "accept");
+  if (all && decided === all) say(`All ${count(all)} are done, and saved in the run’s folder.`, "accept");
 });
 const rejectPair = () => inTurn(async () => {
   if (current < 0) return;
@@ -262,7 +274,7 @@ const follow = async () => {
       filters.prepare(now);
       heading();
       forgetPairs();
-      await loadCodes();
+      await Promise.all([loadCodes(), loadStarts()]);
       const named = await findNamed();
       await refill(current);
       if (named !== null) await go(named);
@@ -295,7 +307,7 @@ const start = async () => {
   filters.start(() => inTurn(() => refill(current)));
   stage.setView(address.get("view"));
   stage.setMask(address.get("mask"));
-  await Promise.all([loadCodes(), loadOrder()]);
+  await Promise.all([loadCodes(), loadStarts(), loadOrder()]);
   nothing();
   const named = await findNamed();
   if (state.order.length || named !== null) await go(named ?? Array.from(state.order).find(row => state.codes[row] === OPEN) ?? state.order[0]);

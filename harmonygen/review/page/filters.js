@@ -1,8 +1,8 @@
 // Filters and order, as they stand in the page's address: every control is a parameter of the same name.
 import { state, byId, make, figure } from "/net.js";
 
-const form = byId("filters"), PLAIN = ["scope", "decided", "gate", "subset", "duplicates", "tag", "sort", "find", "lasso"];
-const DEFAULTS = { scope: "selected", decided: "any", gate: "", subset: "", duplicates: "any", tag: "", sort: "run", find: "", lasso: "" };
+const form = byId("filters"), PLAIN = ["scope", "decided", "gate", "judge", "subset", "duplicates", "tag", "sort", "find", "lasso"];
+const DEFAULTS = { scope: "selected", decided: "any", gate: "", judge: "", subset: "", duplicates: "any", tag: "", sort: "run", find: "", lasso: "" };
 const NAMES = {
   p_composite: "score", fmse: "fMSE", structure: "structure", clipped: "clipped", drift: "drift",
   fg_ratio: "foreground ratio", margin: "margin of the two best scores", twin: "colour distance to the nearest in its pair",
@@ -31,9 +31,11 @@ const bound = (column, extent) => {
 // Make what depends on the run: its gates, subsets, tags and columns.
 export const prepare = facts => {
   options("gate", facts.gates);
+  options("judge", facts.deciders);
   options("subset", facts.subsets);
   options("tag", facts.tags);
   byId("subset-pick").hidden = !facts.subsets.length;
+  byId("judge-pick").hidden = !facts.judges.length;
   if (facts.copies) options("duplicates", ["near", "again"], value => value === "near" ? "photo under several ids" : "the same photo again");
   const bounds = byId("bounds");
   bounds.append(...Object.entries(facts.numbers).filter(([column]) => !field(`${column}_min`)).map(([column, extent]) => bound(column, extent)));

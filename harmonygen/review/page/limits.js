@@ -51,10 +51,26 @@ const load = async card => {
   tiles(card.inside9, card.drawn.inside, "inside");
   tiles(card.outside9, card.drawn.outside, "outside");
 };
+// With several judges: how they are combined says which of them may refuse a candidate alone, and so has a limit.
+const MEANS = {
+  "mean-rank": "ranked by the mean of their ranks; none refuses alone", mean: "ranked by the mean of their scores; none refuses alone",
+  "all-above": "each refuses what it gives less", veto: "each but the first refuses what it gives less",
+};
+const combine = () => {
+  const choice = make("select", { onchange: event => { values.set("combine", event.target.value); again(); } }, ...facts.combines.map(value => make("option", { value }, `${value}: ${MEANS[value]}`)));
+  choice.value = facts.combine;
+  return make("label", { className: "pick combine" }, make("span", { className: "legend" }, `Judges ${state.facts.judges.join(", ")}`), choice);
+};
+const again = () => showLimits().catch(error => { byId("used").textContent = error.message; });
+const allInForce = () => {
+  for (const card of cards.values()) values.set(card.limit.field, card.limit.value);
+  if (facts.combines.length) values.set("combine", facts.combine_in_force);
+  again();
+};
 const showSums = () => {
   const now = `${count(sums.selected)} selected, in ${count(sums.pairs)} of ${count(facts.pairs)} pairs; ${count(sums.passed)} of ${count(facts.candidates)} candidates pass`;
   byId("sums").replaceChildren(make("span", { className: "strong" }, count(sums.selected)), now.slice(count(sums.selected).length));
-  const before = sums.selected - facts.selected;
+  const before = sums.selected - facts.in_force.selected;
   byId("change").textContent = before ? `${before > 0 ? "+" : "−"}${count(Math.abs(before))} selected against the limits in force` : "as the limits in force";
   byId("used").textContent = "";
 };
@@ -105,19 +121,21 @@ const use = async () => {
 };
 export const showLimits = async () => {
   const page = byId("limits");
-  facts = await get("/api/limits");
-  sums = facts;
+  const how = values.get("combine");
+  facts = await get(`/api/limits?${new URLSearchParams(how ? { combine: how } : {})}`);
+  sums = facts.in_force;
+  if (facts.combines.length) values.set("combine", facts.combine);
   for (const limit of facts.limits) if (!values.has(limit.field)) values.set(limit.field, limit.value);
   cards.clear();
   for (const limit of facts.limits) cards.set(limit.gate, cardOf(limit));
   page.replaceChildren(
     make("div", { className: "bar" },
       make("div", {}, make("p", { id: "sums", "aria-live": "polite" }), make("p", { id: "change", className: "legend" })),
-      make("span", { className: "row" }, make("button", { type: "button", onclick: () => { for (const card of cards.values()) set(card, card.limit.value); } }, "All as in force"),
+      make("span", { className: "row" }, facts.combines.length ? combine() : null, make("button", { type: "button", onclick: allInForce }, "All as in force"),
         make("button", { type: "button", className: "primary", name: "use", onclick: () => use().catch(error => { byId("used").textContent = error.message; }) }, "Use these…")),
       make("p", { id: "used", role: "status" })),
     make("div", { className: "limits" }, ...[...cards.values()].map(card => card.node)));
   showSums();
-  if ([...cards.values()].some(card => values.get(card.limit.field) !== card.limit.value)) await follow();
+  if (facts.combine !== facts.combine_in_force || [...cards.values()].some(card => values.get(card.limit.field) !== card.limit.value)) await follow();
   else await Promise.all([...cards.values()].map(load));
 };

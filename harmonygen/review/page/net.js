@@ -1,7 +1,7 @@
 // What the server knows, as this page holds it: the rows in view, a decision for every row, details of pairs looked at.
 export const state = {
   facts: null, reviewer: "", query: new URLSearchParams(),
-  order: new Uint32Array(0), placeOf: new Map(), codes: new Uint8Array(0),
+  order: new Uint32Array(0), placeOf: new Map(), codes: new Uint8Array(0), starts: new Uint32Array(0), pairAt: new Uint32Array(0),
   pairs: new Map(), pairOfRow: new Map(),
 };
 export const OPEN = 0, ACCEPT = 1, REJECT = 2;
@@ -24,6 +24,12 @@ export const post = async (path, body) => (await asked(path, {
 
 export const loadFacts = async () => { state.facts = await get(`/api/run?${withReviewer()}`); return state.facts; };
 export const loadCodes = async () => { state.codes = new Uint8Array(await (await asked(`/api/codes?${withReviewer()}`)).arrayBuffer()); };
+// Where the rows of each pair begin, and so the pair of each row.
+export const loadStarts = async () => {
+  state.starts = new Uint32Array(await (await asked("/api/starts")).arrayBuffer());
+  state.pairAt = new Uint32Array(state.starts[state.starts.length - 1]);
+  for (let pair = 0; pair + 1 < state.starts.length; pair++) state.pairAt.fill(pair, state.starts[pair], state.starts[pair + 1]);
+};
 export const setOrder = order => {
   state.order = order;
   state.placeOf = null;
@@ -99,7 +105,9 @@ export const say = (text, kind = "") => {
   clearTimeout(fading);
   fading = setTimeout(() => toast.classList.remove("on"), kind === "bad" ? 12000 : 2600);
 };
+// The score of all judges, then each of several judges' own.
+export const scoresOf = made => [`score ${figure(made.p_composite)}`, ...state.facts.judges.map(name => `${name} ${figure(made[`p_${name}`])}`)];
 export const told = made => {
   const verdict = ["undecided", "accepted", "rejected"][state.codes[made.row] || 0];
-  return `${made.of.id}, candidate ${made.k}, score ${figure(made.p_composite)}, ${made.gate ? `refused by gate ${made.gate}, ` : ""}${verdict}`;
+  return `${made.of.id}, candidate ${made.k}, ${scoresOf(made).join(", ")}, ${made.gate ? `refused by gate ${made.gate}, ` : ""}${verdict}`;
 };

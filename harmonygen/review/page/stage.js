@@ -1,5 +1,5 @@
 // The desk: photo and candidate side by side, under a slider, or in turn; zoomed and moved together.
-import { state, byId, make, picture, outlineOf, told, figure } from "/net.js";
+import { state, byId, make, picture, outlineOf, told, scoresOf, figure } from "/net.js";
 
 const views = byId("views"), panes = [...views.querySelectorAll(".pane")], zoomed = byId("zoom"), split = byId("split");
 const photo = views.querySelector(".real"), candidate = views.querySelector(".candidate");
@@ -80,7 +80,7 @@ const strip = choose => {
   tiles.replaceChildren(...made.of.candidates.map(each => {
     const code = state.codes[each.row] || 0;
     const image = make("img", { alt: "", decoding: "async", fetchpriority: "low", src: picture("candidate", each.row, 96) });
-    const node = make("button", { type: "button", className: `tile ${["", "accept", "reject"][code]}${each === made ? " current" : ""}${each.selected ? " selected" : ""}${each.gate ? " gated" : ""}`, title: each.gate ? `refused by gate ${each.gate}` : "" },
+    const node = make("button", { type: "button", className: `tile ${["", "accept", "reject"][code]}${each === made ? " current" : ""}${each.selected ? " selected" : ""}${each.gate ? " gated" : ""}`, title: [...(state.facts.judges.length ? scoresOf(each) : []), each.gate && `refused by gate ${each.gate}`].filter(Boolean).join(", ") },
       make("span", { className: "im" }, image), make("span", { className: "mark", "aria-hidden": "true" }, ["", "✓", "✗"][code]),
       make("span", { className: "c" }, `${each.k} · ${figure(each.p_composite)}`));
     node.setAttribute("aria-label", told(each));
@@ -93,11 +93,12 @@ const strip = choose => {
 };
 const facts = () => {
   const pair = made.of, parts = [`${pair.width} × ${pair.height}`, pair.subset, `foreground ${figure(pair.fg_ratio * 100, 1)} %`,
-    `score ${figure(made.p_composite)}`, `fMSE ${figure(made.fmse, 0)}`, `structure ${figure(made.structure)}`, `clipped ${figure(made.clipped)}`];
+    ...scoresOf(made), `fMSE ${figure(made.fmse, 0)}`, `structure ${figure(made.structure)}`, `clipped ${figure(made.clipped)}`];
   if (pair.margin !== null && pair.margin < 0.01) parts.push("near tie");
   if (pair.like) parts.push(`same photo as ${pair.like.id} (${pair.like.kind})`);
   if (made.gate) parts.push(`refused by gate ${made.gate}`);
   if (made.selected) parts.push("selected");
+  if (made.decided_by) parts.push(`decided by ${made.decided_by}`);
   return parts.filter(Boolean).join(" · ");
 };
 export const show = (next, choose) => {

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
@@ -57,6 +58,13 @@ class DiffusionGenerator:
             run_denoiser(model, digest, device.runtime)
         return cls(model, digest, sampling, device.batch, detail, decoded)
 
+    def make_ready(self, side: int, count: int) -> None:
+        """Predict once for squares of ``side`` pixels, so that a runtime makes its network for them now."""
+        model = self.draw.model
+        cells, batch = max(1, round(side / model.factor)), min(count, self.draw.batch)
+        if model.network is not None:
+            model.network(torch.zeros(batch, model.unet.config.in_channels, cells, cells), torch.tensor(1.0))
+
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite per candidate, at the photo's output size."""
         pictures = self.draw(photo.low_u8, photo.low_mask, [candidate.seed for candidate in candidates])
@@ -78,4 +86,6 @@ def make_diffusion(run: CandidateSettings, device: Device) -> DiffusionGenerator
     generator = DiffusionGenerator.from_pretrained(run.model, device, sampling, run.detail, run.decoded)
     if run.compile:
         generator.draw.model.compile()
+    if device.runtime and device.runtime.each_size:
+        generator.make_ready(run.resolution or generator.resolution, run.k)
     return generator

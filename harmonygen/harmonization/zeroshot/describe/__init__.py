@@ -71,8 +71,9 @@ def load_describer(
     _refuse(kind, {"foreground": foreground, "background": background, "captions": captions, "model": model})
     if kind == "model":
         from harmonygen.harmonization.zeroshot.describe.vision_language import VisionLanguageDescriber
+        from harmonygen.models.picture_chat import PictureChat
 
-        return VisionLanguageDescriber.from_pretrained(str(model), device, dtype, seed=seed, retries=retries)
+        return VisionLanguageDescriber(PictureChat.load(str(model), device, dtype), seed=seed, retries=retries)
     if kind == "rules":
         from harmonygen.harmonization.zeroshot.describe.rules import RuleDescriber
 

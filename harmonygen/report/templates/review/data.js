@@ -4,8 +4,8 @@ const run = JSON.parse(byId("run").textContent);
 const candidates = [];
 const pairs = run.pairs.map(([id, subset, aspect, ratio, width, height, box, entry, tiles], index) => {
   const pair = { index, id, subset, aspect, ratio, width, height, box, photo: entry, outline: entry + 1 };
-  pair.candidates = tiles.map(([k, score, gate, selected, review, fmse], place) => {
-    const made = { index: candidates.length, pair, place, k, score, gate, selected: !!selected, review, fmse };
+  pair.candidates = tiles.map(([k, score, gate, selected, review, fmse, judged = [], decidedBy = ""], place) => {
+    const made = { index: candidates.length, pair, place, k, score, gate, selected: !!selected, review, fmse, judged, decidedBy };
     made.picture = entry + 2 + place;
     candidates.push(made);
     return made;
@@ -14,6 +14,7 @@ const pairs = run.pairs.map(([id, subset, aspect, ratio, width, height, box, ent
 });
 const pairOf = new Map(pairs.map(pair => [pair.id, pair]));
 const figure = (value, digits = 3) => value === null ? "–" : value.toFixed(digits);
+const scoresOf = made => [`score ${figure(made.score)}`, ...run.judges.map((name, at) => `${name} ${figure(made.judged[at])}`)];
 const count = value => value.toLocaleString("en");
 
 // A block is split into its entries when one is asked for; null while the page has not come to it yet.

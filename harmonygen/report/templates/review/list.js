@@ -18,7 +18,6 @@ const queue = (() => {
     node.setAttribute("role", "option");
     node.dataset.index = made.index;
     node.innerHTML = '<span class="im"><img alt=""></span><span class="mark" aria-hidden="true"></span><span class="score"></span>';
-    node.querySelector(".score").textContent = made.score === null ? `k${made.k}` : made.score.toFixed(2);
     return node;
   };
   const dress = (node, made, place) => {
@@ -26,6 +25,7 @@ const queue = (() => {
     node.style.cssText = `width:${width}px;height:${rowHeight - gap}px;left:${gap + (place % columns) * (width + gap)}px;top:${gap + Math.floor(place / columns) * rowHeight}px`;
     node.className = `cell ${verdict}${made === current ? " current" : ""}${made.gate ? " gated" : ""}`;
     node.querySelector(".mark").textContent = { accept: "✓", reject: "✗" }[verdict] || "";
+    node.querySelector(".score").textContent = lens(made) === null ? `k${made.k}` : figure(lens(made), 2);
     node.setAttribute("aria-selected", made === current);
     node.setAttribute("aria-posinset", place + 1);
     node.setAttribute("aria-setsize", items.length);

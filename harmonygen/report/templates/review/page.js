@@ -1,10 +1,16 @@
 // Filters, keys and what is said.
 const form = byId("filters"), field = name => form.elements.namedItem(name);
 let current = null, items = [], ordered = [], place = [];
+// The score that filters and order are about: all judges' together, or one's.
+let lens = made => made.score;
+const chooseLens = () => {
+  const judge = field("judge");
+  lens = judge && judge.value ? made => made.judged[+judge.value] ?? null : made => made.score;
+};
 
 function told(made) {
   const verdict = { accept: "accepted", reject: "rejected" }[verdictOf(made)] || "undecided";
-  return `${made.pair.id}, candidate ${made.k}, score ${figure(made.score)}, ${made.gate ? `refused by gate ${made.gate}, ` : ""}${verdict}`;
+  return `${made.pair.id}, candidate ${made.k}, ${scoresOf(made).join(", ")}, ${made.gate ? `refused by gate ${made.gate}, ` : ""}${verdict}`;
 }
 
 // The candidates that select would choose with these decisions, and all that are decided.
@@ -18,7 +24,7 @@ const stand = pair => {
 const inScope = made => field("scope").value === "all" || standing.get(made.pair).has(made);
 
 const sort = () => {
-  const lead = field("scope").value === "all" ? made => made.score : made => made.pair.candidates[0].score;
+  const lead = field("scope").value === "all" ? lens : made => lens(made.pair.candidates[0]);
   const sign = { low: 1, high: -1 }[field("order").value];
   const by = (a, b) => (lead(a) === null) - (lead(b) === null) || sign * (lead(a) - lead(b)) || a.index - b.index;
   ordered = sign ? [...candidates].sort(by) : candidates;
@@ -27,12 +33,14 @@ const sort = () => {
 };
 const wanted = () => {
   const show = field("show").value, gate = field("gate").value, find = field("text").value.trim().toLowerCase();
+  const decider = field("decider") ? field("decider").value : "";
   const low = field("low").value / 100, high = field("high").value / 100;
   return made => {
     const verdict = verdictOf(made);
     if (show !== "all" && verdict !== (show === "open" ? "" : show)) return false;
     if (gate === "+" ? !made.gate : gate === "-" ? made.gate : gate && made.gate !== gate) return false;
-    if ((low > 0 || high < 1) && (made.score === null || made.score < low || made.score > high)) return false;
+    if ((low > 0 || high < 1) && (lens(made) === null || lens(made) < low || lens(made) > high)) return false;
+    if (decider && made.decidedBy !== decider) return false;
     return !find || made.pair.id.toLowerCase().includes(find);
   };
 };
@@ -68,7 +76,7 @@ const tally = () => {
 };
 const histogram = () => {
   const bars = new Array(50).fill(0), low = +field("low").value, high = +field("high").value;
-  for (const made of candidates) if (made.score !== null && inScope(made)) bars[Math.min(49, Math.floor(made.score * 50))]++;
+  for (const made of candidates) if (lens(made) !== null && inScope(made)) bars[Math.min(49, Math.floor(lens(made) * 50))]++;
   const top = Math.max(1, ...bars);
   const path = inside => bars.map((bar, at) => (at * 2 >= low && at * 2 < high) === inside && bar
     ? `M${at * 2 + .2} 20V${(20 - 1 - 18 * Math.sqrt(bar / top)).toFixed(1)}H${at * 2 + 1.8}V20Z` : "").join("");
@@ -171,7 +179,7 @@ const read = async file => {
 };
 const saveFile = () => say(`${count(download())} decisions saved as decisions.json, for harmonygen select --decisions`, "accept");
 const choose = (name, value) => { field(name).value = value; filter(); };
-const filter = () => { sort(); refresh(false); histogram(); };
+const filter = () => { chooseLens(); sort(); refresh(false); histogram(); };
 
 const button = name => document.querySelector(`button[name=${name}]`);
 const doing = {

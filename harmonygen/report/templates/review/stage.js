@@ -40,7 +40,7 @@ const stage = (() => {
       if (other === made) tile.setAttribute("aria-current", "true");
       tile.innerHTML = '<span class="im"><img alt=""></span><span class="mark" aria-hidden="true"></span><span class="c"></span>';
       tile.querySelector(".mark").textContent = { accept: "✓", reject: "✗" }[verdict] || "";
-      tile.querySelector(".c").textContent = other.gate || (other.score === null ? `k${other.k}` : figure(other.score)) + (other.selected ? " ★" : "");
+      tile.querySelector(".c").textContent = other.gate || (lens(other) === null ? `k${other.k}` : figure(lens(other))) + (other.selected ? " ★" : "");
       paint(tile.querySelector("img"), other.picture);
       tile.addEventListener("click", () => go(other));
       return tile;
@@ -53,7 +53,7 @@ const stage = (() => {
     const selected = made.selected ? "selected by the rule" : made.gate ? `refused: ${run.gates[made.gate] || made.gate}` : `number ${made.place + 1} in line`;
     return [
       pair.subset, pair.width ? `${pair.width} × ${pair.height}` : "", pair.ratio === null ? "" : `foreground ${(pair.ratio * 100).toFixed(0)} %`,
-      `score ${figure(made.score)}`, made.fmse === null ? "" : `fMSE ${count(made.fmse)}`, selected,
+      ...scoresOf(made), made.fmse === null ? "" : `fMSE ${count(made.fmse)}`, selected, made.decidedBy && `decided by ${made.decidedBy}`,
     ].filter(Boolean).join(" · ");
   };
   const show = chosen => {

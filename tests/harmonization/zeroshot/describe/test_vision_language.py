@@ -12,82 +12,29 @@ from skimage import data
 pytest.importorskip("transformers")
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import (
-    AutoModelForImageTextToText,
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 from harmonygen.errors import CheckpointError, InputError, UsageError
 from harmonygen.harmonization.zeroshot.describe import load_describer
-from harmonygen.harmonization.zeroshot.describe.vision_language import greyed, question, shown
+from harmonygen.harmonization.zeroshot.describe.vision_language import question
 from harmonygen.harmonization.zeroshot.words import LISTS
+from harmonygen.models.picture_chat import greyed, small_picture
 from harmonygen.pictures.images import resize
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
+from tests.fakes.small_llava import SPECIAL, llava_model, llava_processor, write_llava
 
 SOURCE = FileSource(Path("a.png"))
 GOOD = "tabby cat & (foreground) bright warm & (background) dim cool"
 OTHER = "tabby cat & (foreground) lit & (background) dark"
 BAD = "it is a cat"
-SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<image>"]
-WORDS = [*SPECIAL, *dict.fromkeys(f"{GOOD} {OTHER} {BAD}".split()), "\n"]
-TEMPLATE = (
-    "{% for message in messages %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} it{% endif %}"
-)
-
-
-def tiny_processor(template=TEMPLATE):
-    words = Tokenizer(WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    return LlavaProcessor(
-        image_processor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        tokenizer=tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=template,
-    )
-
-
-def tiny_model():
-    torch.manual_seed(0)
-    vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8
-    )
-    text = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-    )
-    return LlavaForConditionalGeneration(
-        LlavaConfig(vision_config=vision, text_config=text, image_token_index=WORDS.index("<image>"))
-    )
+KNOWN = [*dict.fromkeys(f"{GOOD} {OTHER} {BAD}".split()), "\n"]
+WORDS = [*SPECIAL, *KNOWN]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    where = tmp_path_factory.mktemp("llava")
-    tiny_model().save_pretrained(where)
-    tiny_processor().save_pretrained(where)
-    return where
+    return write_llava(tmp_path_factory.mktemp("llava"), KNOWN)
 
 
 @pytest.fixture
@@ -145,7 +92,7 @@ def test_random_replies_end_in_the_clear_error_after_the_stated_tries(folder, ph
 
 def test_the_same_seed_gives_the_same_samples_and_leaves_the_worlds_alone(folder, photo):
     describer = load_describer("model", model=folder)
-    inputs = describer._inputs(photo, 1)
+    inputs = describer._chat.inputs(photo.image_u8, photo.mask, question(1))
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     first, same, other = (describer._reply(inputs, seed, True, 1) for seed in (1, 1, 2))
@@ -206,7 +153,7 @@ def test_greying_keeps_the_foreground_and_takes_the_backgrounds_colour(photo):
     outside = marked[~photo.mask]
     assert np.ptp(outside, axis=1).max() == 0
     assert outside.min() >= 165
-    assert shown(np.zeros((1000, 2000, 3), np.uint8)).size == (768, 384)
+    assert small_picture(np.zeros((1000, 2000, 3), np.uint8)).size == (768, 384)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
@@ -216,14 +163,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 def test_a_model_without_a_chat_template_is_refused(folder, tmp_path):
     AutoModelForImageTextToText.from_pretrained(folder).save_pretrained(tmp_path)
-    tiny_processor(template=None).save_pretrained(tmp_path)
+    llava_processor(KNOWN, template=None).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="no chat template"):
         load_describer("model", model=tmp_path)
 
 
 def test_pickled_weights_are_refused(folder, tmp_path):
-    tiny_processor().save_pretrained(tmp_path)
-    model = tiny_model()
+    llava_processor(KNOWN).save_pretrained(tmp_path)
+    model = llava_model(KNOWN)
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="safetensors"):
@@ -246,8 +193,8 @@ def test_without_transformers_the_extra_is_named(folder, monkeypatch):
 def test_the_digest_changes_with_the_weights_and_the_seed(folder, tmp_path):
     first, same, seeded = (load_describer("model", model=folder, seed=seed).digest for seed in (0, 0, 1))
     assert first == same != seeded
-    tiny_processor().save_pretrained(tmp_path)
-    other = tiny_model()
+    llava_processor(KNOWN).save_pretrained(tmp_path)
+    other = llava_model(KNOWN)
     with torch.no_grad():
         next(other.parameters()).add_(1)
     other.save_pretrained(tmp_path)

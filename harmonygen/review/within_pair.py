@@ -1,4 +1,4 @@
-"""How the candidates of a pair lie apart: in their scores, and in their mean colour shift."""
+"""What stands between the candidates of one pair: how near its best two scores are, and its nearest two colours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+
 _CHUNK = 4096  # pairs whose candidates are compared with each other at once
 
 
@@ -34,7 +35,7 @@ def margins_of(scores: Floats, starts: Ints) -> Floats:
     return found
 
 
-def nearest_twins(points: Floats, starts: Ints) -> Floats:
+def nearest_of(points: Floats, starts: Ints) -> Floats:
     """Return each row's distance to the nearest other row of its pair (N,), NaN where there is none."""
     found = np.full(len(points), np.nan)
     for _, rows in _matrices(starts):
