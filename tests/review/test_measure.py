@@ -269,7 +269,7 @@ def test_planted_copies_are_found_and_no_other_photo_is(tmp_path: Path):
 def test_copies_that_nobody_looked_for_are_not_filtered(looked_at):
     client, *_ = looked_at
     status, _, said = client.ask("GET", "/api/rows?reviewer=ana&duplicates=near")
-    assert (status, b"not looked for" in said) == (400, True)
+    assert (status, b"not been looked for" in said) == (400, True)
 
 
 # From the page
