@@ -103,7 +103,7 @@ def _percent(share: float) -> str:
 
 
 def _short(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3g}"
+    return "not measured" if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _figure(value: float | None) -> str:

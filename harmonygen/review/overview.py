@@ -58,6 +58,8 @@ def duplicates_of(columns: Columns) -> dict[str, Any]:
         told.append(
             "Photos under several ids have not been looked for yet: harmonygen review RUN --measure copies does it."
         )
+    elif not near["pairs"]:
+        told.append(f"No photo is in the run under several ids ({near['photos']:,} photos compared).")
     else:
         told.append(
             f"{near['pairs']:,} pairs have a photo that the run holds under several ids, in {near['groups']:,} groups "

@@ -99,7 +99,7 @@ const draw = async () => {
   const sums = plot.draw(wanted);
   legend(colour.parts);
   const said = [`${count(state.order.length)} of ${count(rows)} candidates pass the filter`, lasso ? `inside the lasso on ${filters.nameOf(lasso.x)} and ${filters.nameOf(lasso.y)}` : "",
-    sums.outside ? `${count(sums.outside)} lie outside this view` : "", sums.unknown ? `${count(sums.unknown)} have no value here` : ""].filter(Boolean).join("; ");
+    sums.outside ? `${count(sums.outside)} ${sums.outside === 1 ? "lies" : "lie"} outside this view` : "", sums.unknown ? `${count(sums.unknown)} without a value here` : ""].filter(Boolean).join("; ");
   byId("map-said").textContent = `${said}.`;
   plot.canvas.setAttribute("aria-label", `Map of the candidates: ${wanted.xName} across, ${wanted.yName} upwards. ${said}. The fields below the map filter by numbers.`);
   fillBounds();
@@ -163,6 +163,7 @@ const measurements = () => {
 };
 
 // The set as a whole
+const short = value => Math.abs(value) >= 100 ? value.toFixed(0) : `${+value.toPrecision(3)}`;
 const percent = share => `${figure(100 * share, 1)} %`;
 const bar = (share, kind) => { const node = make("span", { className: `bar-of ${kind}` }); node.style.width = `${100 * share}%`; return node; };
 const only = (values, text) => make("button", { type: "button", onclick: () => filters.setAll({ scope: "all", decided: "any", lasso: "", ...values }) }, text);
@@ -180,7 +181,7 @@ const balance = () => {
     make("table", {}, make("caption", {}, "Mean fMSE: how strong the changes are"), make("thead", {}, make("tr", {}, ...["subset", "selected", "this run", "iHarmony4"].map(each => make("th", { scope: "col" }, each)))),
       make("tbody", {}, ...changes.map(each => make("tr", {}, make("td", {}, each.subset), make("td", { className: "number" }, count(each.count)), make("td", { className: "number" }, figure(each.fmse, 0)), make("td", { className: "number" }, figure(each.published, 0)))))),
     make("table", {}, make("caption", {}, "Medians of the change inside the mask"), make("thead", {}, make("tr", {}, ...["figure", "this run", "authentic composites"].map(each => make("th", { scope: "col" }, each)))),
-      make("tbody", {}, ...medians.map(each => make("tr", {}, make("td", {}, FIGURES[each.figure]), make("td", { className: "number" }, each.median === null ? "not measured" : figure(each.median)), make("td", { className: "number" }, figure(each.authentic)))))),
+      make("tbody", {}, ...medians.map(each => make("tr", {}, make("td", {}, FIGURES[each.figure]), make("td", { className: "number" }, each.median === null ? "not measured" : short(each.median)), make("td", { className: "number" }, short(each.authentic)))))),
     make("p", { className: "legend" }, `${source} ${medians_source} Of the change only means are published, so the page names no bin of it as lacking. This run’s figures are taken at its pictures’ own size.`));
 };
 const duplicates = () => {
