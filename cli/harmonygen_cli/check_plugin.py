@@ -34,7 +34,8 @@ def check_plugin(typed: Typed[CheckPluginSettings], plugin: Plugin = None) -> No
         return
     if settings.plugin is None:
         known = check.known_plugins()
-        reporter.table("plug-ins", ["kind", "name", "where", "package"], [[*each.values()] for each in known])
+        rows = [[each["kind"], each["name"], each["package"]] for each in known]
+        reporter.table("plug-ins", ["kind", "name", "package"], rows)
         reporter.result({"plugins": known})
         return
     with reporter.progress("check-plugin", "suites") as progress:
