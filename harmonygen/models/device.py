@@ -29,6 +29,11 @@ def keep_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
+def image_threads() -> int:
+    """Return how many threads work on pictures beside a model: as many as torch computes with, from 2 to 8."""
+    return min(8, max(2, torch.get_num_threads()))
+
+
 _MOST_IN_BATCH = 4096
 _AUTO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 

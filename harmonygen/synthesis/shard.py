@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen.errors import InputError
+from harmonygen.models.device import image_threads
 from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead
@@ -47,7 +48,6 @@ from harmonygen.synthesis.settings import SynthesizeSettings
 Tick = Callable[[Shard, int], None]
 """Told how many pairs of a shard are done, as they are."""
 SECONDS_KEY = b"harmonygen.seconds"
-_THREADS = 2
 _REDRAWS = 3
 _BEHIND_GPU = 1
 
@@ -112,7 +112,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path, tick: Tick = no_ti
         storage_errors(f"shard {shard.index} in '{out}'"),
         _Writer(final, candidate_schema(judges_of(context.scorer))) as candidates,
         _Writer(beside, pair_schema()) as photos,
-        ThreadPoolExecutor(_THREADS) as threads,
+        ThreadPoolExecutor(image_threads()) as threads,
     ):
         for finished in _finished(_drawn(pairs, context, threads, bad), context, threads):
             candidates.write(finished.candidates)
