@@ -1,4 +1,4 @@
-"""The review's server at the size of Human Harmony: first page, memory, keys, filters, kills, attacks, counts.
+"""The review's server at the size of Human Harmony: first page, memory, keys, filters, map, kills, attacks, counts.
 
 python benchmarks/review_server.py FOLDER [--pairs 30000] [--k 10] [--qt-python PYTHON] [--only speed kills ...]
 
@@ -65,6 +65,33 @@ FILTER = """(async () => {
 })()"""
 
 
+MAP = """(async () => {
+  const page = document.documentElement, begun = performance.now();
+  delete page.dataset.map;
+  document.querySelector("[name=tab][value=map]").click();
+  while (!page.dataset.map && performance.now() - begun < 20000) await new Promise(done => setTimeout(done, 1));
+  await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  const spent = performance.now() - begun;
+  document.querySelector("#map canvas").setPointerCapture = () => {};
+  return [spent, document.getElementById("map-said").textContent];
+})()"""
+LASSO = """(async ([x, y, size]) => {
+  const canvas = document.querySelector("#map canvas"), box = canvas.getBoundingClientRect();
+  const at = (type, turn) => canvas.dispatchEvent(new PointerEvent(type, { bubbles: true, pointerId: 1, button: 0,
+    clientX: box.x + (x + size * Math.cos(turn) * (1 + 0.3 * Math.sin(5 * turn))) * box.width,
+    clientY: box.y + (y + size * Math.sin(turn)) * box.height }));
+  const page = document.documentElement, before = page.dataset.drawn;
+  at("pointerdown", 0);
+  for (let turn = 0.05; turn < 6.2; turn += 0.05) at("pointermove", turn);
+  const begun = performance.now();
+  at("pointerup", 6.2);
+  const late = () => performance.now() - begun > 20000;
+  while (page.dataset.drawn === before && !late()) await new Promise(done => setTimeout(done, 1));
+  await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  return [performance.now() - begun, document.getElementById("count").textContent];
+})(%s)"""
+
+
 @contextlib.contextmanager
 def served(run: Path, reviewer: str = "ana") -> Iterator[tuple[subprocess.Popen[str], str, float]]:
     """Serve a run; yield the process, its link, and the seconds until it was there."""
@@ -118,6 +145,25 @@ def speed(run: Path, browser_of: Any, openings: int = 5) -> None:
     print(f"the server holds {max(held):.0f} MB; all rows read after {shown(whole, 's')}")
     print(f"a key to its painted picture: {shown(keys, 'ms')} ({len(keys)} keys)")
     print(f"a filter of all rows to its drawn queue: {shown([ms for ms, _ in filters], 'ms')}")
+
+
+def map_speed(run: Path, browser_of: Any, openings: int = 3) -> None:
+    """Open the map, draw lassos and change its colour, each in new servers and browsers."""
+    opens, lassos, held = [], [], []
+    for _ in range(openings):
+        with served(run) as (process, link, _), browser_of() as browser:
+            browser.open("about:blank")
+            browser.open(link + "&scope=all")
+            browser.until(READY)
+            browser.until("document.getElementById('notes').hidden", 120)
+            opens.append(browser.value(MAP))
+            for place in ([0.4, 0.4, 0.1], [0.55, 0.5, 0.2], [0.6, 0.3, 0.15], [0.3, 0.6, 0.08]):
+                lassos.append(browser.value(LASSO % json.dumps(place)))
+            held.append(memory(process.pid, "VmHWM"))
+    print("of one opening:", opens[-1][1], [(round(ms), text) for ms, text in lassos[-4:]])
+    print(f"the map from the click to its points: {shown([ms for ms, _ in opens], 'ms')}")
+    print(f"a lasso to its drawn queue and map: {shown([ms for ms, _ in lassos], 'ms')}")
+    print(f"the server held {max(held):.0f} MB at most")
 
 
 def shown(values: list[float], unit: str) -> str:
@@ -242,7 +288,7 @@ def _scripts(browser_of: Any, client: Client) -> int:
         browser.open(client.post("/api/link")["link"] + "&reviewer=ana&scope=all")
         browser.until(READY)
         seen = NASTY in browser.value("document.getElementById('pair').textContent")
-        for tab in ("limits", "people", "review"):
+        for tab in ("limits", "map", "people", "review"):
             browser.value(f"document.querySelector('[name=tab][value={tab}]').click()")
             time.sleep(1.5)
         ran = browser.value("document.documentElement.dataset.attacked || ''")
@@ -287,7 +333,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=30_000)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--qt-python", default=sys.executable)
-    parser.add_argument("--only", nargs="*", default=["speed", "kills", "attacks", "counts"])
+    parser.add_argument("--only", nargs="*", default=["speed", "map", "kills", "attacks", "counts"])
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "cli")])
     binary = find_chromium()
@@ -299,6 +345,7 @@ def main() -> None:
     print(f"{options.pairs * options.k} candidates; {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
     parts = {
         "speed": lambda: speed(run, browser_of),
+        "map": lambda: map_speed(run, browser_of),
         "kills": lambda: kills(run, browser_of),
         "attacks": lambda: attacks(options.folder, browser_of),
         "counts": lambda: counts(options.folder),

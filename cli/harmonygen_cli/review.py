@@ -64,6 +64,7 @@ def _summary(reporter: Reporter, folder: Path) -> None:
     reporter.line(f"{found['candidates']} candidates of {found['pairs']} pairs, {found['selected']} selected")
     _tell_bins(reporter, found)
     _tell_changes(reporter, found)
+    _tell_medians(reporter, found)
     for said in found["duplicates"]["told"]:
         reporter.line(said)
     reporter.result(found)
@@ -91,8 +92,18 @@ def _tell_changes(reporter: Reporter, found: dict[str, Any]) -> None:
     reporter.table("strength of change: mean fMSE", ["subset", "selected", "this run", "iHarmony4"], rows)
 
 
+def _tell_medians(reporter: Reporter, found: dict[str, Any]) -> None:
+    rows = [[each["figure"], _short(each["median"]), _short(each["authentic"])] for each in found["medians"]]
+    reporter.table("medians of the change", ["figure", "this run", "authentic"], rows)
+    reporter.line(found["medians_source"])
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _short(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3g}"
 
 
 def _figure(value: float | None) -> str:

@@ -1,6 +1,7 @@
-"""What is published about iHarmony4 and Human Harmony: bins of foreground ratio, counts in them, mean change.
+"""What is known about iHarmony4 and Human Harmony: bins of foreground ratio, counts in them, strength of change.
 
-Counts and means are of the test sets, at 256 x 256 pixels (REFERENCE section 7).
+Counts and means are published, of the test sets, at 256 x 256 pixels (REFERENCE section 7). Medians are our own
+measurement of a few authentic composites (REFERENCE section 13).
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ IHARMONY4 = PublishedSet(
     {"all": 1376.42, "HCOCO": 996.59, "HAdobe5k": 2051.61, "HFlickr": 1574.37, "Hday2night": 1409.98},
 )
 HUMAN_HARMONY = PublishedSet("Human Harmony", (26, 323, 2597), {})
+
+AUTHENTIC = 44
+"""Number of authentic composites of iHarmony4 behind :data:`AUTHENTIC_MEDIANS`. They are no fair draw."""
+AUTHENTIC_MEDIANS: Mapping[str, float] = {
+    "fmse": 1410,
+    "structure": 0.932,
+    "lightness": 12.4,
+    "chroma": 9.8,
+    "contrast": 0.354,
+}
+"""Medians of them, longest side 512 pixels, by the figures of :class:`harmonygen.evaluation.changes.Change`."""
 
 
 def bin_of(fg_ratio: float) -> str:

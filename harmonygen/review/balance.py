@@ -1,7 +1,7 @@
 """What a run's selection has and lacks beside what is published of iHarmony4: foreground ratio and strength of change.
 
 The published figures are those of :mod:`harmonygen.data.published`. Of the foreground ratio, counts in three bins are
-published, of the change only mean fMSE: so bins alone can be lacking.
+published, of the change only mean fMSE: so no bin of it can be said to be lacking.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harmonygen.data.published import BINS, EDGES, HUMAN_HARMONY, IHARMONY4
+from harmonygen.data.published import AUTHENTIC, AUTHENTIC_MEDIANS, BINS, EDGES, HUMAN_HARMONY, IHARMONY4
 from harmonygen.review.columns import Bools, Columns
 from harmonygen.review.within_pair import Floats
 
@@ -23,6 +23,11 @@ SOURCE = (
     f"{sum(HUMAN_HARMONY.counts):,} of {HUMAN_HARMONY.name}, at 256 x 256 pixels."
 )
 """Where the published figures come from."""
+MEDIANS_SOURCE = (
+    f"Medians of {AUTHENTIC} authentic composites of {IHARMONY4.name} were measured by harmonygen, longest side 512 "
+    "pixels. They are no fair draw of the set."
+)
+"""Where the medians come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,15 @@ class SubsetChange:
     published: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class MedianChange:
+    """The median of one figure of the selection, and that of authentic composites; None: not measured."""
+
+    figure: str
+    median: float | None
+    authentic: float
+
+
 @dataclass(frozen=True)
 class Balance:
     """Bins and changes of the ``selected`` candidates of a run."""
@@ -63,6 +77,7 @@ class Balance:
     selected: int
     bins: Sequence[RatioBin]
     changes: Sequence[SubsetChange]
+    medians: Sequence[MedianChange]
 
     @property
     def lacking(self) -> list[RatioBin]:
@@ -75,7 +90,9 @@ class Balance:
             "selected": self.selected,
             "bins": [{**asdict(each), "lacks": each in self.lacking} for each in self.bins],
             "changes": [asdict(each) for each in self.changes],
+            "medians": [asdict(each) for each in self.medians],
             "source": SOURCE,
+            "medians_source": MEDIANS_SOURCE,
         }
 
 
@@ -83,7 +100,8 @@ def balance_of(columns: Columns, chosen: Bools) -> Balance:
     """Compare the candidates that are ``chosen`` (N,) with what is published."""
     ratios = columns.values["fg_ratio"][chosen]
     ratios = ratios[np.isfinite(ratios)]
-    return Balance(int(chosen.sum()), list(_bins(ratios)), list(_changes(columns, chosen)))
+    changes, medians = list(_changes(columns, chosen)), list(_medians(columns, chosen))
+    return Balance(int(chosen.sum()), list(_bins(ratios)), changes, medians)
 
 
 def _bins(ratios: Floats) -> Iterator[RatioBin]:
@@ -107,11 +125,13 @@ def _changes(columns: Columns, chosen: Bools) -> Iterator[SubsetChange]:
         yield SubsetChange(name, int(of.sum()), float(fmse[of].mean()) if of.any() else None, published)
 
 
-def words_of(each: RatioBin) -> str:
-    """Say in words what a bin holds, and whether that is little.
-
-    >>> words_of(RatioBin("[0, .05)", 0, 0.0499, 10, 0.1, 0.52, 0.01))
-    'foreground ratio [0, .05): 10.0 % of the selection, 52.0 % of iHarmony4: too few'
-    """
-    said = f"foreground ratio {each.name}: {each.share:.1%} of the selection, {each.published:.1%} of {IHARMONY4.name}"
-    return said.replace("%", " %") + (": too few" if each.lacks else "")
+def _medians(columns: Columns, chosen: Bools) -> Iterator[MedianChange]:
+    values = columns.values
+    own: dict[str, Floats] = {name: values[name] for name in ("fmse", "structure")}
+    if "dl" in columns.measured:
+        chroma = np.hypot(values["da"], values["db"])
+        own |= {"lightness": np.abs(values["dl"]), "chroma": chroma, "contrast": np.abs(values["contrast"])}
+    for name, authentic in AUTHENTIC_MEDIANS.items():
+        known = own[name][chosen] if name in own else np.zeros(0)
+        known = known[np.isfinite(known)]
+        yield MedianChange(name, float(np.median(known)) if len(known) else None, authentic)

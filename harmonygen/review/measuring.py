@@ -94,6 +94,14 @@ class Measuring:
             self._standings[kind] = said
 
 
+def _end_with_the_server() -> None:
+    """Wait until the server is gone, however it ended, and end this process: its chunks are on the disk."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(1)
+
+
 def _work(folder: str, kind: Kind, told: Connection) -> None:
     """Measure in this process, and say how far it is; end when the server does."""
     from harmonygen.review.column_store import columns_of, stored_columns
@@ -101,12 +109,10 @@ def _work(folder: str, kind: Kind, told: Connection) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
 
     def progress(done: int, total: int) -> None:
-        try:
-            told.send(Standing("running", done, total))
-        except OSError:  # the server is gone
-            os._exit(1)
+        told.send(Standing("running", done, total))
 
     with suppress(OSError):  # the server is gone: nobody is to be told
         try:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from harmonygen.data.published import HUMAN_HARMONY, IHARMONY4, bin_of
-from harmonygen.review.balance import balance_of, words_of
+from harmonygen.review.balance import balance_of
 from harmonygen.review.columns import read_columns_of
+from harmonygen.review.measured import with_measured
 from harmonygen.runs.read import Run
 from harmonygen_cli.main import run as command
 
@@ -47,7 +48,6 @@ def test_a_bin_lacks_if_it_has_under_half_of_the_published_share(made_run: Path)
     found = balance_of(few, np.ones(columns.rows, bool))
     assert [each.lacks for each in found.bins] == [0.25 < 0.5 * 3835 / 7404, True, False]
     assert [each.name for each in found.lacking] == ["[0, .05)", "[.05, .15)"]
-    assert words_of(found.bins[1]).endswith(": too few")
     none = balance_of(few, np.zeros(columns.rows, bool))
     assert (none.selected, none.lacking) == (0, [])
 
@@ -59,6 +59,13 @@ def test_the_terminal_says_what_the_page_says(looked_at, made_run: Path, capsys)
     page = client.get("/api/overview")
     assert told["bins"] == page["balance"]["bins"]
     assert told["changes"] == page["balance"]["changes"]
+    assert [(each["figure"], each["median"] is None) for each in told["medians"]] == [
+        ("fmse", False),
+        ("structure", False),
+        ("lightness", True),
+        ("chroma", True),
+        ("contrast", True),
+    ]
     assert told["duplicates"] == page["duplicates"]
     for each in page["balance"]["bins"]:
         query = f"scope=all&fg_ratio_min={each['low']!r}&fg_ratio_max={each['high']!r}"
@@ -70,7 +77,11 @@ def test_the_terminal_says_what_the_page_says(looked_at, made_run: Path, capsys)
 def test_a_summary_measures_first_if_it_is_asked_to(run: Path, capsys):
     assert command(["review", str(run), "--measure", "colour", "--summary", "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["measured"] == ["colour"]
+    told = json.loads(captured.out)
+    assert told["measured"] == ["colour"]
+    columns, _ = with_measured(Run.look(run), read_columns_of(Run.look(run)))
+    contrast = next(each for each in told["medians"] if each["figure"] == "contrast")
+    assert contrast["median"] == pytest.approx(np.median(np.abs(columns.values["contrast"][columns.selected])))
     assert "colour: measured" in captured.err
     assert "foreground ratio" in captured.err
     assert command(["review", str(run), "--measure", "size", "--summary"]) == 2

@@ -30,6 +30,8 @@ from harmonygen.review.query import Query, mask_of, order_of
 from harmonygen.review.session import Session
 from harmonygen.runs.read import Run
 from harmonygen.storage.shards import strays
+from harmonygen.synthesis import reselect as reselect_module
+from harmonygen.synthesis.reselect import reselect
 
 MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
@@ -138,7 +140,8 @@ def test_a_killed_measurement_resumes(run: Path, monkeypatch):
         assert np.array_equal(resumed.values[name], with_measured(found, columns)[0].values[name])
 
 
-def test_a_measurement_is_of_its_run_and_damage_is_no_measurement(run: Path):
+def test_a_measurement_is_of_its_run_and_damage_is_no_measurement(run: Path, monkeypatch):
+    monkeypatch.setattr(reselect_module, "_sum_up", lambda *_: None)
     found, columns = opened(run)
     measure_kind(found, columns, "colour")
     path = measured_file(found, "colour")
@@ -147,6 +150,9 @@ def test_a_measurement_is_of_its_run_and_damage_is_no_measurement(run: Path):
         path.write_bytes(damage)
         assert with_measured(found, columns)[0].measured == ()
     path.write_bytes(content)
+    reselect(run, rule="quantile")
+    again = Run.look(run)
+    assert with_measured(again, read_columns_of(again))[0].measured == ("dl", "da", "db", "contrast")
     other = Run(found.folder, {**found.plan, "plan_digest": "another"}, found.parts)
     assert with_measured(other, columns)[0].measured == ()
     with pytest.raises(UsageError, match="still being read"):
@@ -269,17 +275,26 @@ def test_copies_that_nobody_looked_for_are_not_filtered(looked_at):
 # From the page
 
 
+def _ended(client) -> dict:
+    end = time.monotonic() + 60
+    while (found := client.get("/api/overview")["measurements"]["colour"])["state"] == "running":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
 def test_the_page_starts_a_measurement_and_sees_it_end(served, run: Path):
     client, session, _ = served
     version = client.get("/api/run?reviewer=ana")["version"]
     assert client.post("/api/measure", kind="colour")["colour"]["state"] == "running"
+    client.post("/api/measure", stop=True)
+    assert _ended(client)["state"] == "stopped"
+    assert client.post("/api/measure", kind="colour")["colour"]["state"] == "running"
     assert client.ask("POST", "/api/measure", b'{"kind":"copies"}')[0] == 400
-    end = time.monotonic() + 60
-    while client.get("/api/overview")["measurements"]["colour"]["state"] == "running" and time.monotonic() < end:
-        time.sleep(0.05)
+    assert _ended(client)["state"] == "done"
+    end = time.monotonic() + 20
     while client.get("/api/run?reviewer=ana")["version"] == version and time.monotonic() < end:
         time.sleep(0.02)
-    assert client.get("/api/overview")["measurements"]["colour"]["state"] == "done"
     assert np.isfinite(session.columns.values["dl"]).all()
     for body in (b'{"kind":"size"}', b"{}", b'{"kind":["colour"]}'):
         assert client.ask("POST", "/api/measure", body)[0] == 400

@@ -11,6 +11,7 @@ const KINDS = {
   judge: ["The judge’s features", "What the judge sees: its features before the last layer, as two principal components."],
   copies: ["Photos under several ids", "Photos that are one: re-encoded, resized, mirrored or cropped, by hash and by parts."],
 };
+const FIGURES = { fmse: "fMSE", structure: "structure", lightness: "change of L", chroma: "change of a and b", contrast: "change of contrast, log2" };
 const chosen = { x: "", y: "", colour: "decision", view: "middle" };
 const axes = new Map();
 let facts = null, version = "", plot = null, pinned = -1, hovered = -1, timer = 0, polling = 0, open = () => {}, shown = -1;
@@ -83,6 +84,7 @@ const setLasso = corners => {
   filters.setAll({ lasso: [chosen.x, chosen.y, ...values].join(",") });
 };
 
+const dotOf = rows => rows > MANY ? 1 : rows > SOME ? 2 : 4;
 const draw = async () => {
   const began = performance.now(), rows = state.codes.length, kept = new Uint8Array(rows);
   for (const row of state.order) kept[row] = 1;
@@ -91,7 +93,7 @@ const draw = async () => {
   const lasso = lassoOf(), own = lasso && lasso.x === chosen.x && lasso.y === chosen.y;
   const wanted = {
     x, y, xView: rangeOf(x, kept), yView: rangeOf(y, kept), xName: filters.nameOf(chosen.x), yName: filters.nameOf(chosen.y), kept, ...colour,
-    dot: rows > MANY ? 1 : rows > SOME ? 2 : 4, mostPoints: Math.min(60, facts.most_points), pinned,
+    dot: dotOf(rows), keptDot: dotOf(state.order.length), mostPoints: Math.min(60, facts.most_points), pinned,
     lasso: own ? lasso.points.map(([a, b]) => [toAxis(x, a), toAxis(y, b)]) : null,
   };
   const sums = plot.draw(wanted);
@@ -165,7 +167,7 @@ const percent = share => `${figure(100 * share, 1)} %`;
 const bar = (share, kind) => { const node = make("span", { className: `bar-of ${kind}` }); node.style.width = `${100 * share}%`; return node; };
 const only = (values, text) => make("button", { type: "button", onclick: () => filters.setAll({ scope: "all", decided: "any", lasso: "", ...values }) }, text);
 const balance = () => {
-  const { bins, changes, source, selected } = facts.balance, lacking = bins.filter(each => each.lacks);
+  const { bins, changes, medians, source, medians_source, selected } = facts.balance, lacking = bins.filter(each => each.lacks);
   byId("map-balance").replaceChildren(
     make("h2", {}, "What the selection lacks"),
     make("p", {}, !selected ? "Nothing is selected." : lacking.length ? `Too few foregrounds of ratio ${lacking.map(each => each.name).join(" and ")}: under half of iHarmony4’s share.` : "Each bin of foreground ratio has at least half of iHarmony4’s share."),
@@ -177,7 +179,9 @@ const balance = () => {
       only({ fg_ratio_min: each.low, fg_ratio_max: each.high }, "Show candidates of this bin")))),
     make("table", {}, make("caption", {}, "Mean fMSE: how strong the changes are"), make("thead", {}, make("tr", {}, ...["subset", "selected", "this run", "iHarmony4"].map(each => make("th", { scope: "col" }, each)))),
       make("tbody", {}, ...changes.map(each => make("tr", {}, make("td", {}, each.subset), make("td", { className: "number" }, count(each.count)), make("td", { className: "number" }, figure(each.fmse, 0)), make("td", { className: "number" }, figure(each.published, 0)))))),
-    make("p", { className: "legend" }, `${source} Of the change, means alone are published, so no bin of it can be said to lack. This run’s figures are taken at its pictures’ own size.`));
+    make("table", {}, make("caption", {}, "Medians of the change inside the mask"), make("thead", {}, make("tr", {}, ...["figure", "this run", "authentic composites"].map(each => make("th", { scope: "col" }, each)))),
+      make("tbody", {}, ...medians.map(each => make("tr", {}, make("td", {}, FIGURES[each.figure]), make("td", { className: "number" }, each.median === null ? "not measured" : figure(each.median)), make("td", { className: "number" }, figure(each.authentic)))))),
+    make("p", { className: "legend" }, `${source} ${medians_source} Of the change only means are published, so the page names no bin of it as lacking. This run’s figures are taken at its pictures’ own size.`));
 };
 const duplicates = () => {
   const { pixels, photo, near, told: said } = facts.duplicates;

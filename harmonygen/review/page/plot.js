@@ -73,9 +73,10 @@ export const makePlot = ({ onLasso, onPoint, onPick }) => {
     const count = new Uint16Array(across * down), shade = new Uint32Array(across * down);
     top = new Int32Array(across * down).fill(-1);
     const scale = (axis, view, size) => { const unit = (axis.high - axis.low) / STEPS, span = view[1] - view[0]; return [unit / span * size, (axis.low - view[0]) / span * size]; };
-    const [xs, xo] = scale(x, xView, w - 1), [ys, yo] = scale(y, yView, h - 1), xAt = x.steps, yAt = y.steps, size = drawn.dot * sharp | 0 || 1, half = size >> 1;
+    const [xs, xo] = scale(x, xView, w - 1), [ys, yo] = scale(y, yView, h - 1), xAt = x.steps, yAt = y.steps;
     let shown = 0, outside = 0, unknown = 0;
     for (const wanted of [0, 1]) {
+      const size = Math.max(1, Math.floor((wanted ? drawn.keptDot : drawn.dot) * sharp)), half = size >> 1;
       for (let row = 0; row < xAt.length; row++) {
         if ((kept[row] ? 1 : 0) !== wanted) continue;
         if (xAt[row] === UNKNOWN || yAt[row] === UNKNOWN) { unknown++; continue; }

@@ -95,6 +95,7 @@ const facts = () => {
   const pair = made.of, parts = [`${pair.width} × ${pair.height}`, pair.subset, `foreground ${figure(pair.fg_ratio * 100, 1)} %`,
     ...scoresOf(made), `fMSE ${figure(made.fmse, 0)}`, `structure ${figure(made.structure)}`, `clipped ${figure(made.clipped)}`];
   if (pair.margin !== null && pair.margin < 0.01) parts.push("near tie");
+  if (pair.like) parts.push(`same photo as ${pair.like.id} (${pair.like.kind})`);
   if (made.gate) parts.push(`refused by gate ${made.gate}`);
   if (made.selected) parts.push("selected");
   if (made.decided_by) parts.push(`decided by ${made.decided_by}`);
