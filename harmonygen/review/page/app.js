@@ -192,7 +192,7 @@ const takeFile = file => inTurn(async () => {
 const show = name => {
   tab = ["review", "limits", "people"].includes(name) ? name : "review";
   for (const each of ["review", "limits", "people"]) byId(each).hidden = each !== tab;
-  byId("filters").hidden = tab !== "review";
+  byId("filters").hidden = button("fold").hidden = tab !== "review";
   for (const each of document.querySelectorAll("[name=tab]")) each.setAttribute("aria-pressed", each.value === tab);
   remember();
   if (tab === "people") return inTurn(notes.showPeople);
