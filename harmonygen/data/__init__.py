@@ -33,7 +33,7 @@ LAYOUTS = {
     "coco": "a COCO instances .json, or a folder with one (also in annotations/, or in train/, valid/)",
     "parquet": "a .parquet file, a folder of them or hf://datasets/<user>/<name>, with image columns real and mask",
     "table": "a .csv, .tsv or .parquet of paths with columns real and mask, or a folder with one",
-    "sample": "the word sample: the built-in sample",
+    "sample": "the built-in sample, named by the word sample",
 }
 """The layouts read, in the order they are tried, and how each looks."""
 
