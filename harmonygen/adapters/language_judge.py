@@ -76,7 +76,9 @@ class LanguageJudge:
 
 def make_language_judge(
     model: Annotated[str, setting(..., "Folder of an image-text-to-text model, or its name on the Hub.")],
-    question: Annotated[str, setting(..., "What it is asked; yes stands for a composite.", unset="built in")] = "",
+    question: Annotated[
+        str, setting(..., "Question that the model is asked; yes stands for a composite.", unset="built in")
+    ] = "",
     calibration: Annotated[
         Path | None, setting(..., "File that harmonygen.adapters.calibrate wrote.", unset="none: scores only rank")
     ] = None,
@@ -114,7 +116,7 @@ def read_calibration(path: Path | None) -> tuple[float, float]:
     """Return (scale, offset) of a calibration's file; (1, 0) without one.
 
     Raises:
-        UsageError: it cannot be read, or is no calibration.
+        UsageError: it cannot be read, or is not a calibration.
     """
     if path is None:
         return 1.0, 0.0

@@ -108,7 +108,7 @@ def doors_of(spec: str, kind: str | None) -> list[Door]:
 
 
 def _is_called(target: Any, door: Door) -> bool:
-    """Tell whether a function, or what a class makes, has the parameters of a door's call."""
+    """Return whether a function, or what a class makes, has the parameters of a door's call."""
     called = target.__call__ if isinstance(target, type) else target
     try:
         names = [name for name in inspect.signature(called).parameters if name != "self"]

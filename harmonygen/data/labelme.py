@@ -1,6 +1,6 @@
 """Read labelme: a JSON beside each photo, with its shapes. One pair a shape, or a group of shapes (``group_id``).
 
-Polygons, rectangles and circles are areas; lines and points are none and are passed over. The photo is the file that
+Polygons, rectangles and circles are areas; lines and points are none and are skipped. The photo is the file that
 ``imagePath`` names, else the one that has the JSON's name.
 """
 
@@ -38,7 +38,7 @@ class _Shape:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a folder holds labelme's JSON, there, in ``annotations/`` or in folders called by splits."""
+    """Return whether a folder holds labelme's JSON, there, in ``annotations/`` or in folders called by splits."""
     return any(_is_labelme(file) for folder in _folders(path) for file in _jsons(folder)[:1])
 
 

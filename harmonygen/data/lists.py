@@ -44,7 +44,7 @@ class ListFile:
 
 
 def is_list(path: Path) -> bool:
-    """Tell by its name whether a file is a list: any name with one of :data:`ENDINGS`."""
+    """Return whether a file is a list: any name with one of :data:`ENDINGS`."""
     return path.name.lower().endswith(ENDINGS)
 
 
@@ -131,7 +131,7 @@ def read_lists(lists: Iterable[ListFile]) -> tuple[list[CompositeName], list[Qua
     """Return the composites that lists name, in their order, and the lines that name none.
 
     Raises:
-        UsageError: a list is no text, or paths lead out of their folder.
+        UsageError: a list is not text, or paths lead out of their folder.
     """
     names: list[CompositeName] = []
     faults: list[Quarantined] = []

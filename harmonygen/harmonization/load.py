@@ -76,7 +76,7 @@ def load_harmonizer(
 
     Raises:
         UsageError: a method that is not known, that is no single model, or that takes no refiner; wrong settings.
-        CheckpointError: a checkpoint that is not there, or of another kind or direction.
+        CheckpointError: a checkpoint that is missing, or of another kind or direction.
         PluginError: a plug-in that cannot be built.
     """
     if chosen.refine is not None and method not in (*REFINED, "zero-shot"):

@@ -14,7 +14,7 @@ def open_session(path: Path, device: Device) -> Any:
 
     Raises:
         UsageError: onnxruntime is not installed.
-        CheckpointError: the file is not there, or cannot be opened.
+        CheckpointError: the file is missing, or cannot be opened.
     """
     try:
         import onnxruntime

@@ -17,7 +17,7 @@ _ADVICE = "build the dataset again, or correct the card by hand"
 
 @dataclass(frozen=True)
 class Info:
-    """What the card says of a configuration: columns (None if it does not tell) and rows by split."""
+    """What the card says about a configuration: columns (None if it does not tell) and rows by split."""
 
     schema: pa.Schema | None
     rows: Mapping[str, int]
@@ -25,7 +25,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Card:
-    """A dataset card: glob patterns by (configuration, split), what it says of each configuration, its Markdown."""
+    """A dataset card: glob patterns by (configuration, split), what it says about each configuration, its Markdown."""
 
     patterns: Mapping[tuple[str, str], tuple[str, ...]]
     infos: Mapping[str, Info]
@@ -37,7 +37,7 @@ class Card:
 
 
 def matches(path: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a path in a repository matches one of the glob patterns, as the Hub understands them.
+    """Return whether a path in a repository matches one of the glob patterns, as the Hub understands them.
 
     >>> matches("data/train-00000-of-00001.parquet", ("data/train-*",)), matches("data/x/train-1", ("data/*",))
     (True, False)

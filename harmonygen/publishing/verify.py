@@ -40,7 +40,8 @@ _AGAIN = "build the dataset again"
 class Verified:
     """A folder that was looked at: what would be published, its card (None if unreadable), what is wrong with it.
 
-    ``images`` were decoded; ``left`` files of the folder are not published; ``notes`` are no faults, but worth knowing.
+    ``images`` were decoded; ``left`` files of the folder are not published; ``notes`` are not faults, but worth
+    knowing.
     """
 
     folder: Path

@@ -86,7 +86,7 @@ def write_report(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run and no dataset, or ``out`` is a file that is no page of harmonygen.
+        UsageError: the folder is neither a run nor a dataset, or ``out`` is a file that is not a page of harmonygen.
         StorageError: a file cannot be read or the report cannot be written.
     """
     refuse_foreign_page(out)

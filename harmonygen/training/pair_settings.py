@@ -59,7 +59,7 @@ class ChainSettings(Settings):
     probability: float = setting(
         0.0, "Share of samples whose photo and composite go through a random chain of formats, 0 to 1.", ge=0, le=1
     )
-    resample: float = setting(0.5, "Share of chains that resize there and back by two filters, 0 to 1.", ge=0, le=1)
+    resample: float = setting(0.5, "Share of chains that resize and back with two filters, 0 to 1.", ge=0, le=1)
     min_scale: float = setting(0.5, "Smallest scale of the resizing.", gt=0)
     max_scale: float = setting(1.5, "Largest scale of the resizing.", gt=0)
     sharpen: float = setting(0.2, "Share of chains that sharpen, 0 to 1.", ge=0, le=1)

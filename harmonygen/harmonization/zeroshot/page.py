@@ -1,4 +1,4 @@
-"""The page of a zero-shot run: a row a composite, with each edit's picture, words, score and what was decided.
+"""The page of a zero-shot run: one row per composite, with each edit's picture, words, score and what was decided.
 
 It reads the traces and strips that lie beside the results; a run that was cut short is shown as far as it got.
 """
@@ -42,7 +42,7 @@ class Cell:
 
 
 def is_zero_shot(folder: Path) -> bool:
-    """Tell whether a folder is a run of `harmonize --method zero-shot`."""
+    """Return whether a folder is a run of `harmonize --method zero-shot`."""
     plan = read_json(folder / "plan.json")
     return plan.get("verb") == "harmonize" and plan.get("settings", {}).get("method") == "zero-shot"
 
