@@ -137,7 +137,7 @@ def run_parts(
             yield waiting[future], future.result()
     except BrokenProcessPool as error:
         raise HarmonygenError(
-            "a worker died: repeat the command to go on (with fewer --workers if memory ran out)"
+            "a worker died: repeat the command to resume (with fewer --workers if memory ran out)"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -94,6 +94,6 @@ def load_harmonizer(
 def refuse_zero_shot() -> NoReturn:
     """Raise UsageError: the method is no single model, and `harmonize` loads it by itself."""
     raise UsageError(
-        "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+        "--method zero-shot describes, edits and judges for minutes per picture, and runs in 'harmonygen harmonize' "
         "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
     )

@@ -175,7 +175,7 @@ def refuse_unasked(output_dir: Path) -> None:
     found = checkpoints(output_dir)
     if found:
         raise UsageError(
-            f"'{output_dir}' has checkpoints up to step {step_of(found[-1])}: go on with --resume-from-checkpoint "
+            f"'{output_dir}' has checkpoints up to step {step_of(found[-1])}: resume with --resume-from-checkpoint "
             "latest, choose another --output-dir, or start again with overwrite=true"
         )
 

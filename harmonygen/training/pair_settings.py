@@ -40,7 +40,7 @@ class CompositeSettings(Settings):
     )
     lightness_sigma: float = setting(
         0.0,
-        "Photos are drawn by exp(-d^2 / (2 sigma^2)), d their foreground's mean L* minus their background's; 0 draws "
+        "Photos are drawn with weight exp(-d^2 / (2 sigma^2)), d their foreground's mean L* minus their background's; 0 draws "
         "all alike.",
         ge=0,
     )

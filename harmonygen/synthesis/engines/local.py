@@ -96,7 +96,7 @@ def _next_result(
         dead = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
         if dead:
             raise HarmonygenError(
-                f"a worker died (exit code {dead[0]}): repeat the command to go on "
+                f"a worker died (exit code {dead[0]}): repeat the command to resume "
                 "(with fewer --workers if memory ran out)"
             )
 
