@@ -125,5 +125,5 @@ def read_calibration(path: Path | None) -> tuple[float, float]:
         return float(values["scale"]), float(values["offset"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"'{path}' is no calibration ({told(error)}): write one with python -m harmonygen.adapters.calibrate"
+            f"'{path}' is not a calibration ({told(error)}): write one with python -m harmonygen.adapters.calibrate"
         ) from error

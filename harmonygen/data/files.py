@@ -177,7 +177,7 @@ def not_read(path: Path) -> PassedOver:
             "pip install 'harmonygen[heif]', or save it as PNG" if suffix in (".heic", ".heif") else "save it as PNG"
         )
         return passed_over(path, "suffix", f"is a picture of a kind ({suffix}) that is not read: {remedy}")
-    return passed_over(path, "not a picture", "is no picture by its suffix")
+    return passed_over(path, "not a picture", "is not a picture by its suffix")
 
 
 def walk_images(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -232,7 +232,7 @@ def read_text(path: Path) -> str:
     import gzip
 
     if path.exists() and not path.is_file():
-        raise UsageError(f"'{path}' is no plain file (a folder, a device or a FIFO): write it to a file")
+        raise UsageError(f"'{path}' is not a plain file (a folder, a device or a FIFO): write it to a file")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
             raw = opened.read(MAX_TEXT + 1)

@@ -63,7 +63,7 @@ def _is_labelme(path: Path) -> bool:
 
 def _load(path: Path) -> Mapping[str, Any]:
     if not path.is_file() or path.stat().st_size > _MAX_JSON:
-        raise InputError(f"'{path}' is no file, or over {_MAX_JSON} bytes")
+        raise InputError(f"'{path}' is not a file, or is over {_MAX_JSON} bytes")
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -154,7 +154,7 @@ def _shapes(held: Mapping[str, Any], file: Path, found: Found) -> Iterator[_Shap
             found.bad.append(bad(f"{file} shape {number}", f"shape {number} of '{file}' cannot be read: {error!r}"))
             continue
         if polygon is None:
-            kind = f"is a {shape.get('shape_type')!r}, which is no area that is read: draw a polygon"
+            kind = f"is a {shape.get('shape_type')!r}, which is not read as an area: draw a polygon"
             found.passed.append(passed_over(f"{file} shape {number}", "not an area", kind))
         else:
             group = shape.get("group_id")

@@ -47,7 +47,7 @@ def has_photos_alone(data: Path) -> bool:
 
 def _one(photo: Path) -> PairSet:
     if not is_image(photo.name):
-        raise UsageError(f"'{photo}' is no picture by its suffix: give a photo, or a folder of photos")
+        raise UsageError(f"'{photo}' is not a picture by its suffix: give a photo, or a folder of photos")
     return PairSet((_pair("", photo),), "photos", photo.parent)
 
 

@@ -80,7 +80,9 @@ def _front(readme: str) -> Mapping[str, Any]:
         told = " ".join(str(error).split())
         raise UsageError(f"the card's YAML does not parse ({told}): {_ADVICE}") from error
     if not isinstance(front, dict):
-        raise UsageError(f"the card's YAML is no mapping of names to values (found {type(front).__name__}): {_ADVICE}")
+        raise UsageError(
+            f"the card's YAML is not a mapping of names to values (found {type(front).__name__}): {_ADVICE}"
+        )
     return front
 
 
@@ -103,7 +105,7 @@ def _data_files(stated: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _texts(path: Any) -> tuple[str, ...]:
     texts = tuple(path) if isinstance(path, list) else (path,)
     if not all(isinstance(text, str) for text in texts):
-        raise UsageError(f"a path of 'data_files' is no text ({path!r}): {_ADVICE}")
+        raise UsageError(f"a path of 'data_files' is not text ({path!r}): {_ADVICE}")
     return texts
 
 

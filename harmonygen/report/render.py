@@ -104,7 +104,7 @@ def refuse_foreign_page(path: Path | None) -> None:
         with storage_errors(f"'{path}'"):
             head = path.open("rb").read(_HEAD) if path.is_file() else b""
         if _MARK not in head:
-            raise UsageError(f"'{path}' is there already and is no page of harmonygen: choose another --out")
+            raise UsageError(f"'{path}' exists already and is not a page of harmonygen: choose another --out")
 
 
 def put_page(path: Path, content: bytes) -> None:

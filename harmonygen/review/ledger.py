@@ -189,7 +189,7 @@ class Desk:
         return np.equal(codes, ACCEPTED), np.equal(codes, REJECTED)
 
     def agreed(self, reviewers: Sequence[str] | None = None) -> dict[Key, Decision]:
-        """Return the decisions that count: those on which all, or these, reviewers who decided agree."""
+        """Return the decisions that count: those on which all reviewers (or ``these``) who decided agree."""
         names = self.reviewers if reviewers is None else reviewers
         return agreed([self.log(name).marks.decisions() for name in names])
 

@@ -129,7 +129,7 @@ def keys_of(of: Any) -> list[Key]:
         raise ValueError("'of' names no candidates")
     keys = [(pair_id, k) for pair_id, ks in of.items() for k in ks]
     if not all(type(k) is int and k >= 0 for _, k in keys):
-        raise ValueError("'of' names candidates that are no whole number from 0")
+        raise ValueError("'of' names candidates that are not a whole number from 0")
     return keys
 
 
@@ -153,7 +153,7 @@ def reviewer_name(text: str) -> str:
     name = unicodedata.normalize("NFC", text.strip()).casefold()
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{text[:60]!r} is no reviewer's name: use 1 to 40 letters, digits, - and _, a letter or digit first"
+            f"{text[:60]!r} is not a reviewer's name: use 1 to 40 letters, digits, - and _, a letter or digit first"
         )
     return name
 
@@ -207,7 +207,7 @@ def _parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _faulty(path: Path, number: int, why: object) -> UsageError:
-    return UsageError(f"line {number} of '{path}' is no step of a review ({why}): remove the line to do without it")
+    return UsageError(f"line {number} of '{path}' is not a step of a review ({why}): remove the line to do without it")
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ def write_zero_shot_report(
         StorageError: a trace cannot be read or the page cannot be written.
     """
     if not is_zero_shot(run):
-        raise UsageError(f"'{run}' is no run of harmonize --method zero-shot: give the --out of one")
+        raise UsageError(f"'{run}' is not a run of harmonize --method zero-shot: give the --out of one")
     refuse_foreign_page(out)
     found = dict(traces(run))
     among = {path: trace for path, trace in found.items() if _fits(trace["pair_id"], pairs)}
