@@ -184,7 +184,7 @@ def _agreed(spellings: Sequence[ListFile]) -> ListFile:
         if found != own:
             raise UsageError(
                 f"'{first.path}' and '{other.path}' are two spellings of one list and name different composites "
-                f"({len(own - found)} in the first alone, {len(found - own)} in the second alone): remove one, or "
+                f"({len(own - found)} only in the first, {len(found - own)} only in the second): remove one, or "
                 "name the list to read"
             )
     return first

@@ -81,7 +81,7 @@ class TrainSettings(ReadSettings):
     )
     lr_warmup_steps: int = setting(0, "Number of warm-up steps.", ge=0)
     lr_warmup_ratio: float = setting(
-        0.0, "Warm-up as a share of --max-train-steps, instead of steps, 0 to 1.", ge=0, lt=1
+        0.0, "Warm-up given as a share of --max-train-steps, 0 to 1.", ge=0, lt=1
     )
     adam_beta1: float = setting(0.9, "AdamW beta 1.")
     adam_beta2: float = setting(0.999, "AdamW beta 2.")
@@ -155,7 +155,7 @@ class HarmonyVaeTraining(TrainSettings):
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
     posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
-    skip_init: Literal["zero", "random"] = setting("zero", "What the convolutions of the skips start from.")
+    skip_init: Literal["zero", "random"] = setting("zero", "Initial values of the skips' convolutions.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
 
