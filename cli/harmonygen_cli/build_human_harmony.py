@@ -17,7 +17,7 @@ _TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "d
 
 @command(HumanHarmonySettings, spellings={"data": ("--data", "--imaterialist")}, alone={"person": "selfie"})
 def build_human_harmony(typed: Typed[HumanHarmonySettings], dry_run: DryRun = False) -> None:
-    """Build a dataset of (photo, mask, composite) from segmented photos: K candidates each, the best chosen, split.
+    """Build a dataset of photos, masks and composites from segmented photos, split into training and test.
 
     Example: `harmonygen build-human-harmony --data imaterialist-2020 --k 10 --out human-harmony`
 

@@ -83,7 +83,7 @@ class SettingOption:
         return f"{self.about.description}{several}{alone} [default: {self.default}]"
 
     def many(self) -> bool:
-        """Tell whether the option is typed once for each value."""
+        """Return whether the option is typed once for each value."""
         return get_origin(self.about.annotation) is tuple and not self.commas
 
     def value(self, typed: Any) -> Any:

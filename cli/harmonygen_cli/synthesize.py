@@ -21,7 +21,7 @@ _PAPER = {**PUBLISHED, "decoded": "whole"}
 def synthesize(
     typed: Typed[SynthesizeSettings], paper: Paper = False, overwrite: Overwrite = False, dry_run: DryRun = False
 ) -> None:
-    """Make K candidate composites of every (photo, mask) pair, score and select them.
+    """Make K candidate composites of every (photo, mask) pair, score them and select among them.
 
     Example: `harmonygen synthesize --data photos/ --k 10 --keep best --out outputs/run1`
     """

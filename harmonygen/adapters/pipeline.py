@@ -185,7 +185,8 @@ class PipelineHarmonizer:
 def make_pipeline_generator(
     model: Model,
     instructions: Annotated[
-        tuple[str, ...], setting(..., "What is asked for; {light} becomes a drawn light.", unset="built in")
+        tuple[str, ...],
+        setting(..., "Words that the pipeline is given; {light} becomes a random light.", unset="built in"),
     ] = (),
     steps: Steps = 20,
     strength: Strength = 0.5,
@@ -207,7 +208,7 @@ def make_pipeline_generator(
 
 def make_pipeline_harmonizer(
     model: Model,
-    instruction: Annotated[str, setting(..., "What is asked for.", unset="built in")] = "",
+    instruction: Annotated[str, setting(..., "Words that the pipeline is given.", unset="built in")] = "",
     steps: Steps = 20,
     strength: Strength = 0.3,
     guidance: Guidance = None,

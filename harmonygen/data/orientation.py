@@ -39,7 +39,7 @@ class Convention:
 
 
 def with_mask_rule(found: PairSet, whole: Sequence[Pair], reading: ReadOptions) -> PairSet:
-    """Return pairs whose masks bear the rule that they are read by, with notes about what had to be decided.
+    """Return pairs whose masks have the rule that they are read by, with notes about what had to be decided.
 
     Args:
         found: the pairs that are used.
@@ -137,7 +137,7 @@ def _with_values(pair: Pair, rule: MaskRule) -> Pair:
 
 
 def _has_own(mask: MaskSource) -> bool:
-    """Tell whether a mask file has an EXIF orientation of its own, by which it is turned."""
+    """Return whether a mask file has an EXIF orientation of its own, by which it is turned."""
     return isinstance(mask, FileSource) and bool(turned_photos([mask]))
 
 

@@ -96,12 +96,12 @@ def split_groups(
 ) -> list[Split]:
     """Return the split of each photo: whole groups, in an order drawn from (seed, ids), until the test share is met.
 
-    A group is passed over when the test photos still wanted could not be made up exactly without it; where no choice
+    A group is skipped when the test photos still wanted could not be made up exactly without it; where no choice
     of groups gives the number (:func:`target_count`), the nearest that one does is taken, the lower of two. The split
     of a photo does not depend on the order of the photos.
 
     Args:
-        real_ids: a unique id a photo.
+        real_ids: a unique id per photo.
         groups: the group of each photo (:func:`near_duplicate_groups`).
         seed: another seed gives another split.
         test_fraction: share of all photos that become test photos, in [0, 1].

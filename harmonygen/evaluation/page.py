@@ -44,7 +44,7 @@ class CaseView:
 def write_page(
     path: Path, title: str, notes: Sequence[str], tables: Sequence[Table], curve: str, cases: Iterable[CaseView]
 ) -> None:
-    """Write the page; cases are drawn one after the other, so that one case's pictures are in memory."""
+    """Write the page; cases are drawn one after another, so that one case's pictures are in memory."""
     page = pages.page(
         "evaluation.html.j2",
         title=title,
@@ -62,7 +62,7 @@ def write_page(
 
 
 def draw_sheet(cases: Sequence[CaseView]) -> bytes:
-    """Draw cases as a PNG, a row each: composite with its mask's outline, each method, the photo."""
+    """Draw cases as a PNG, one row each: composite with its mask's outline, each method, the photo."""
     step = PICTURE + CAPTION + GAP
     wide = max((len(case.shots) for case in cases), default=1)
     sheet = Image.new("RGB", (GAP + wide * (PICTURE + GAP), GAP + max(1, len(cases)) * step), PAPER)

@@ -47,11 +47,11 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
     person: str = setting(
         "none",
-        "What finds people, such as selfie: it widens masks to the wearer, and makes masks where photos have none.",
+        "Segmenter that finds people: it widens masks to the wearer, and makes masks where photos have none.",
     )
     person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
     product_filter: Literal["heuristic", "witness", "person-detector", "list", "none"] = setting(
-        "heuristic", "What finds product photos."
+        "heuristic", "Filter that finds product photos."
     )
     product_list: Path | None = setting(None, "File with the ids of product photos.")
     product_weights: Path | None = setting(None, "File with torchvision weights for person-detector.")
@@ -65,7 +65,7 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     train_list: Path | None = setting(None, "File with the ids of photos for the training split.")
     test_list: Path | None = setting(None, "File with the ids of photos for the test split.")
     leak_check: Path | None = setting(None, "Test list or iHarmony4 folder whose photos to leave out.")
-    reference: str | None = setting(None, "Dataset whose foreground ratios are drawn beside.")
+    reference: str | None = setting(None, "Dataset whose foreground ratios are drawn for comparison.")
     license: str | None = setting(None, "Licence of the source photos, for the card and the rows.", unset="unknown")
     format: Literal["parquet", "iharmony4"] = setting("parquet", "Layout of the dataset.")
     link: Link = "hard"

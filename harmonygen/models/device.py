@@ -52,7 +52,7 @@ def pick_device(name: str) -> str:
     """Return the device for ``auto`` (CUDA, Apple, CPU in this order), or check the one that is named.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: it is missing.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
@@ -109,7 +109,7 @@ class Device:
         ``each_size`` says that pictures are of one size, so that a network made for it pays.
 
         Raises:
-            UsageError: the device or the runtime is not there, or the dtype or the batch is not understood.
+            UsageError: the device or the runtime is missing, or the dtype or the batch is not understood.
         """
         device = pick_device(name)
         precision, most = pick_dtype(dtype, device), pick_batch(batch, device)

@@ -56,7 +56,7 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 
 class HarmonyVaeSpec(Settings):
-    """What an imported Harmony-VAE folder says of itself in ``harmonygen.json``."""
+    """What an imported Harmony-VAE folder says about itself in ``harmonygen.json``."""
 
     kind: Literal["harmony-vae"] = "harmony-vae"
     format: int = 1

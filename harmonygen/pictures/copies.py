@@ -67,7 +67,7 @@ class Looks:
 
     @classmethod
     def of(cls, count: int) -> Looks:
-        """Return room for the looks of so many photos."""
+        """Return room for the looks of this many photos."""
         return cls(
             np.zeros(count, dtype=np.uint64),
             np.zeros(count, dtype=np.bool_),

@@ -1,6 +1,6 @@
 """The distinct values of a mask image, how often each stands there, and whether it fills areas or only edges.
 
-Everything goes over strips of rows, so that a mask of 100 megapixels needs one byte a pixel beside the picture.
+Everything goes over strips of rows, so that a mask of 100 megapixels needs one byte per pixel beside the picture.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def write_review(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run, or ``out`` is a file that is no page of harmonygen.
+        UsageError: the folder is not a run, or ``out`` is a file that is not a page of harmonygen.
         StorageError: a file cannot be read or the page cannot be written.
     """
     refuse_foreign_page(out)

@@ -72,7 +72,7 @@ def make_onnx(
 
     Raises:
         UsageError: ONNX Runtime is not installed.
-        CheckpointError: the file is no network of one picture with three channels.
+        CheckpointError: the file is not a network of one picture with three channels.
     """
     made = OnnxSegmenter(*_opened(file, side, device), mean, std, scale)
     made.digest = f"onnx:{content_digest(file).hex()[:16]}"
@@ -92,7 +92,7 @@ def _opened(file: Path, side: int | None, device: Device) -> tuple[Any, tuple[in
         )
     height, width = (stated if isinstance(stated, int) else side or _SIDE for stated in shape[2:])
     if side is not None and (height, width) != (side, side):
-        raise CheckpointError(f"'{file}' works at {width}x{height} alone: drop side")
+        raise CheckpointError(f"'{file}' works only at {width}x{height}: drop side")
     return session, (height, width)
 
 

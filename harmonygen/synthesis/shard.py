@@ -1,8 +1,9 @@
 """The shard function: pairs in, one whole Parquet file of scored candidates out, wherever it is called.
 
 Photos are decoded ahead of the model, in threads. What follows the model (measuring, scoring, encoding) shares threads
-too: on a CPU before the model goes on, so that they do not fight for cores; on a GPU behind it, while the next pair is
-drawn. So one pair's candidates are in memory at a time on a CPU, two pairs' on a GPU. The candidates' file is renamed
+too: on a CPU before the model continues, so that they do not fight for cores; on a GPU behind it, while the next pair
+is drawn. So one pair's candidates are in memory at a time on a CPU, two pairs' on a GPU. The candidates' file is
+renamed
 last: it is the record that the shard is done.
 """
 
@@ -90,7 +91,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a shard came to: pairs done, candidates stored, inputs quarantined."""
+    """The result of a shard: pairs done, candidates stored, inputs quarantined."""
 
     pairs: int
     candidates: int

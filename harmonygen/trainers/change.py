@@ -76,7 +76,7 @@ def measure_foreground_change(real_u8: ImageU8, composite_u8: ImageU8, mask: Mas
 
 
 def _shows(saturation: float, real_u8: npt.NDArray[np.uint8], composite_u8: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether a change of saturation can be seen: a colour cast may hide it, or turn it round.
+    """Return whether a change of saturation can be seen: a colour cast may hide it, or turn it round.
 
     A grey foreground that is warmed and then dulled has more colour than before. What is seen is the mean of CIE Lab's
     saturation, the share of chroma in a colour.

@@ -80,7 +80,7 @@ class OnTheFlyComposites(Dataset[Batch]):
     """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1.
 
     Photos that are decoded when asked for may turn out bad: such a one is recorded in ``bad``, and the next sample
-    stands in for every sample that would have drawn it.
+    replaces every sample that would have drawn it.
     """
 
     def __init__(

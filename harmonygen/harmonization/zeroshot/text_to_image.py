@@ -105,7 +105,7 @@ class TextToImage:
         return torch.device(self.unet.device)
 
     def schedule(self, steps: int) -> Schedule:
-        """Return the folder's noise schedule at so many DDIM steps."""
+        """Return the folder's noise schedule at this many DDIM steps."""
         return Schedule(self.scheduler, steps, self.prediction)
 
     def encode(self, images01: Tensor) -> Tensor:

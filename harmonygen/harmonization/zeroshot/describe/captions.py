@@ -180,7 +180,7 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where} is not JSON ({error}): write one object a line") from error
+            raise UsageError(f"{where} is not JSON ({error}): write one object per line") from error
         if not isinstance(row, dict):
             raise UsageError(f"{where} holds a {type(row).__name__}, an object is needed: {_NEEDS}")
         _check_columns(row, where)
