@@ -41,7 +41,7 @@ IHARMONY4 = PublishedSet(
 HUMAN_HARMONY = PublishedSet("Human Harmony", (26, 323, 2597), {})
 
 AUTHENTIC = 44
-"""Number of authentic composites of iHarmony4 behind :data:`AUTHENTIC_MEDIANS`. They are no fair draw."""
+"""Number of authentic composites of iHarmony4 behind :data:`AUTHENTIC_MEDIANS`. They are not a random sample."""
 AUTHENTIC_MEDIANS: Mapping[str, float] = {
     "fmse": 1410,
     "structure": 0.932,

@@ -25,7 +25,7 @@ SOURCE = (
 """Where the published figures come from."""
 MEDIANS_SOURCE = (
     f"Medians of {AUTHENTIC} authentic composites of {IHARMONY4.name} were measured by harmonygen, longest side 512 "
-    "pixels. They are no fair draw of the set."
+    "pixels. They are not a random sample of it."
 )
 """Where the medians come from."""
 

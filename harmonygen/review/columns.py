@@ -129,6 +129,16 @@ class Columns:
             return None
         return next((row for row in self.rows_of(pair) if self.k[row] == k), None)
 
+    def like_of(self, pair: int) -> dict[str, str] | None:
+        """Return the id of a pair that has a pair's photo under another id, and the kind of copy; None: there is none.
+
+        While nobody looked for copies, there is none.
+        """
+        copies = self.copies
+        if copies is None or not copies.group[pair]:
+            return None
+        return {"id": self.pair_ids[copies.like[pair]], "kind": copies.kind_of(pair)}
+
     def key_of(self, row: int) -> tuple[str, int]:
         """Return pair id and k of a row."""
         return self.pair_ids[self.pair[row]], int(self.k[row])

@@ -49,10 +49,13 @@ class Lasso:
         names, values = text.split(",")[:2], [_finite(part) for part in text.split(",")[2:]]
         if unknown := [name for name in names if name not in numbers]:
             raise UsageError(
-                f"lasso is on {unknown[0]!r}: give two of {', '.join(numbers)} (others are to be measured)"
+                f"lasso names the column {unknown[0][:40]!r}, which is not there or not measured: give two of "
+                f"{', '.join(numbers)}"
             )
         if any(value is None for value in values) or len(values) % 2 or not 3 <= len(values) // 2 <= MOST_POINTS:
-            raise UsageError(f"lasso has no polygon: give two columns and 3 to {MOST_POINTS} points x,y as numbers")
+            raise UsageError(
+                f"lasso is no polygon: give two columns, then 3 to {MOST_POINTS} points, each as two numbers"
+            )
         points = [value for value in values if value is not None]
         return cls(names[0], names[1], list(zip(points[::2], points[1::2], strict=True)))
 

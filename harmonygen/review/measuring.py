@@ -84,7 +84,7 @@ class Measuring:
             self._process, last = None, self._standings[kind]
             if last.state == "running":
                 killed = process.exitcode == -signal.SIGTERM
-                told = "stopped: start it again to resume" if killed else "it ended early: start it again to resume"
+                told = "stopped, can be resumed" if killed else "ended early, can be resumed"
                 self._standings[kind] = replace(last, state="stopped" if killed else "failed", message=told)
         if last.state == "done":
             self._ended()
@@ -123,4 +123,4 @@ def _work(folder: str, kind: Kind, told: Connection) -> None:
         except HarmonygenError as error:
             told.send(Standing("failed", message=str(error)))
         except MemoryError:
-            told.send(Standing("failed", message="memory ran out: close other programs, then start it again to resume"))
+            told.send(Standing("failed", message="memory ran out: close other programs, then resume"))

@@ -47,7 +47,7 @@ def overview(session: Session) -> dict[str, Any]:
 
 
 def duplicates_of(columns: Columns) -> dict[str, Any]:
-    """Count candidates and pairs that the run has more than once, and say it; ``near`` is None if nobody looked."""
+    """Count what the run has more than once, in numbers and in words; ``near`` is None if nobody looked."""
     pixels, photo = int(columns.is_duplicate().sum()), int(columns.same_photo.sum())
     near = None if columns.copies is None else counts_of(columns.copies)
     told = [
@@ -55,11 +55,13 @@ def duplicates_of(columns: Columns) -> dict[str, Any]:
         f"{photo:,} pairs have a photo and a mask that another pair has too, pixel for pixel.",
     ]
     if near is None:
-        told.append("Photos under several ids were not looked for: harmonygen review RUN --measure copies looks.")
+        told.append(
+            "Photos under several ids have not been looked for yet: harmonygen review RUN --measure copies does it."
+        )
     else:
         told.append(
             f"{near['pairs']:,} pairs have a photo that the run holds under several ids, in {near['groups']:,} groups "
-            f"({near['photos']:,} different photos compared). Without {near['again']:,} of them each photo stands once."
+            f"({near['photos']:,} photos compared). Without {near['again']:,} of these pairs, each photo has one id."
         )
     return {"pixels": pixels, "photo": photo, "near": near, "told": told}
 

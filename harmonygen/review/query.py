@@ -146,7 +146,9 @@ def _of_pair(query: Query, columns: Columns) -> Bools:
 
 def _copies(columns: Columns) -> PhotoCopies:
     if columns.copies is None:
-        raise UsageError("photos under several ids were not looked for: do so in the part Map, or by --measure copies")
+        raise UsageError(
+            "photos under several ids have not been looked for yet: do it in the part Map, or by --measure copies"
+        )
     return columns.copies
 
 

@@ -181,18 +181,11 @@ class Session:
             "width": int(columns.width[number]),
             "height": int(columns.height[number]),
             "same_photo": bool(columns.same_photo[number]),
-            "like": self._like(number),
+            "like": columns.like_of(number),
             "fg_ratio": _number(columns.values["fg_ratio"][rows.start]),
             "margin": _number(columns.values["margin"][rows.start]),
             "candidates": [self._candidate(row, reviewer) for row in rows],
         }
-
-    def _like(self, number: int) -> dict[str, str] | None:
-        """Return the pair that has a pair's photo under another id, and in words how the two differ."""
-        copies = self.columns.copies
-        if copies is None or not copies.group[number]:
-            return None
-        return {"id": self.columns.pair_ids[copies.like[number]], "kind": copies.kind_of(number)}
 
     def _candidate(self, row: int, reviewer: str) -> dict[str, Any]:
         columns = self.columns

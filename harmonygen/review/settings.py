@@ -13,9 +13,9 @@ class ReviewSettings(Settings):
     port: int | None = setting(None, "Port of the page's address on this machine.", unset="a free one", ge=1, le=65535)
     reviewer: str = setting("", "Name that the decisions are kept under.", unset="your user name")
     measure: tuple[Literal["colour", "judge", "copies"], ...] = setting(
-        (), "Measure first: colour changes, the judge's features, or copies of photos (see docs/review.md)."
+        (), "Measure all candidates first: their change of colour, the judge's features, or copies of photos."
     )
-    summary: bool = setting(False, "Print what the run's selection lacks and holds twice; open no page.")
+    summary: bool = setting(False, "Print what the selection lacks and what the run holds twice, and open no page.")
 
 
 class WhySettings(Settings):

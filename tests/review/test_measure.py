@@ -248,11 +248,11 @@ def test_planted_copies_are_found_and_no_other_photo_is(tmp_path: Path):
         ["coffee", "cropped"],
         ["jpeg", "rocket"],
     ]
-    told = {name: (session._like(columns.number_of[name])) for name in ("equal", "mirrored", "cropped", "jpeg")}
+    told = {name: columns.like_of(columns.number_of[name]) for name in ("equal", "mirrored", "cropped", "jpeg")}
     assert told["equal"] == {"id": "astronaut", "kind": "the same pixels"}
     assert (told["mirrored"]["kind"], told["cropped"]["kind"]) == ("mirrored", "cropped or framed")
     assert told["jpeg"]["id"] == "rocket"
-    assert session._like(columns.number_of["chelsea"]) is None
+    assert columns.like_of(columns.number_of["chelsea"]) is None
     assert (copies.photos, copies.unreadable, copies.groups, copies.pairs, copies.surplus) == (7, 0, 3, 7, 4)
     for asked, names in {
         "near": {"astronaut", "equal", "mirrored", "coffee", "cropped", "rocket", "jpeg"},
@@ -269,7 +269,7 @@ def test_planted_copies_are_found_and_no_other_photo_is(tmp_path: Path):
 def test_copies_that_nobody_looked_for_are_not_filtered(looked_at):
     client, *_ = looked_at
     status, _, said = client.ask("GET", "/api/rows?reviewer=ana&duplicates=near")
-    assert (status, b"not looked for" in said) == (400, True)
+    assert (status, b"not been looked for" in said) == (400, True)
 
 
 # From the page

@@ -185,8 +185,8 @@ const balance = () => {
 };
 const duplicates = () => {
   const { pixels, photo, near, told: said } = facts.duplicates;
-  byId("map-duplicates").replaceChildren(make("h2", {}, "Held twice"), ...said.slice(0, near ? 3 : 2).map(each => make("p", {}, each)),
-    ...(near ? [] : [make("p", {}, "Photos under several ids were not looked for yet: “Measure” below looks.")]),
+  byId("map-duplicates").replaceChildren(make("h2", {}, "Duplicates"), ...said.slice(0, near ? 3 : 2).map(each => make("p", {}, each)),
+    ...(near ? [] : [make("p", {}, "Photos under several ids have not been looked for yet. Press “Measure” at that line below.")]),
     make("p", { className: "row" }, pixels ? only({ duplicates: "pixels" }, `Equal pixels (${count(pixels)})`) : null, photo ? only({ duplicates: "photo" }, `Photo and mask twice (${count(photo)})`) : null,
       near && near.pairs ? only({ duplicates: "near" }, `Photos under several ids (${count(near.pairs)})`) : null, near && near.again ? only({ duplicates: "again" }, `All but the first (${count(near.again)})`) : null));
 };
