@@ -154,7 +154,7 @@ def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, i
         name=gathered.name,
         notes=(*gathered.notes, *identity.notes),
         shown=None if whole else (tiles, len(gathered.tiles), len(rows), len(gathered.rows)),
-        style=pages.asset("review/review.css"),
+        style=pages.asset("review/common.css") + pages.asset("review/review.css"),
         scripts=[pages.asset(f"review/{name}") for name in _SCRIPTS],
         gates=_gates(rows),
         judges=gathered.judges,
