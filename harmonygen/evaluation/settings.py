@@ -79,7 +79,9 @@ class MethodSpec(Settings):
             raise ValueError(f"method {self.name!r} needs a folder of predictions or a model: give one of them")
         check_method_settings(self.method, self.model or "", self.method_settings)
         if self.predictions is not None and self.seeds > 1:
-            raise ValueError(f"method {self.name!r} has seeds, but only a model can have seeds: name a folder for each seed")
+            raise ValueError(
+                f"method {self.name!r} has seeds, but only a model can have seeds: name a folder for each seed"
+            )
         return self
 
 

@@ -80,9 +80,7 @@ class TrainSettings(ReadSettings):
         "constant_with_warmup", "Schedule of the learning rate."
     )
     lr_warmup_steps: int = setting(0, "Number of warm-up steps.", ge=0)
-    lr_warmup_ratio: float = setting(
-        0.0, "Warm-up given as a share of --max-train-steps, 0 to 1.", ge=0, lt=1
-    )
+    lr_warmup_ratio: float = setting(0.0, "Warm-up given as a share of --max-train-steps, 0 to 1.", ge=0, lt=1)
     adam_beta1: float = setting(0.9, "AdamW beta 1.")
     adam_beta2: float = setting(0.999, "AdamW beta 2.")
     adam_weight_decay: WeightDecay = 1e-2
