@@ -96,7 +96,7 @@ class Models:
         return loaded
 
     def predictor(self, spec: MethodSpec) -> Predictor:
-        """Return the predictor of a model: it makes what ``harmonize`` makes of the composite with the same seed.
+        """Return the predictor of a model; its results are those of ``harmonize`` with the same seed.
 
         With ``detail`` ``decode`` it gives what the model decodes, nothing pasted, brought to the scored size in one
         step.
