@@ -44,8 +44,8 @@ def _show_plan(reporter: Reporter, result: BuildResult) -> None:
     rows = [["photos", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
     rows += [["inputs that cannot be used", result.quarantined], ["train photos", result.train]]
     reporter.table("build-human-harmony", ["", "count"], [*rows, ["test photos", result.test]])
-    sizes = "of the photos that were kept" if result.exact else "if every photo is kept"
-    reporter.line(f"split sizes are {sizes} -> {result.out} (nothing written)")
+    sizes = "" if result.exact else " if every photo is kept"
+    reporter.line(f"these are the sizes of the splits{sizes}; nothing was written to {result.out}")
 
 
 def _show(reporter: Reporter, result: BuildResult) -> None:

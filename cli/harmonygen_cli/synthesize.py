@@ -39,7 +39,7 @@ def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSetti
         size = f"{result.pairs} pairs x {settings.k} candidates in {result.shards} shards"
         reporter.line(f"{size} -> {result.url or result.out} (nothing written)")
     elif not result.summary:
-        reporter.line(f"part {settings.part} done; the run is summed up when all {result.shards} shards are")
+        reporter.line(f"part {settings.part} done; the summary is written when all {result.shards} shards are done")
     else:
         show(reporter, result.out, result.summary, result.shards_run, result.url)
     counts = {"pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}

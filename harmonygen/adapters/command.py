@@ -34,8 +34,8 @@ from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import setting
 
 Line = Annotated[str, setting(..., "Command; the job's folder is added as its last argument.")]
-Seconds = Annotated[float, setting(..., "Seconds after which it is killed.", gt=0, le=86_400)]
-Full = Annotated[bool, setting(..., "Give it the photo at full size, not at the size below.")]
+Seconds = Annotated[float, setting(..., "Seconds after which the command is killed.", gt=0, le=86_400)]
+Full = Annotated[bool, setting(..., "Give the command the photo at full size instead of a reduced copy.")]
 Size = Annotated[int, setting(..., "Short side of the picture that it gets, in pixels.", ge=8, le=8192)]
 _TOLD = 300  # characters of what the command said that a message quotes
 

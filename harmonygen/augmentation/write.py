@@ -105,7 +105,7 @@ class Mix:
 
     @cached_property
     def targets(self) -> dict[str, str]:
-        """Return what each file of the dataset that comes along is called in the new one, both relative to the root."""
+        """Return the new name of each file of the dataset, by its old name; both are relative to the root."""
         pairs = (*self.dataset.train, *self.test)
         if self.photos == "own":
             named = {name: name for name in self.dataset.files(pairs)}

@@ -277,7 +277,7 @@ def _by_id(elements: Sequence[Mapping[str, Any]], what: str, path: Path) -> dict
     if twice:
         raise UsageError(
             f"{len(set(twice))} {what} ids of '{path}' stand for several: {listed([repr(each) for each in twice])}: "
-            "whose annotations are whose cannot be told; give each its own id (a merge of two files has to renumber)"
+            "their annotations cannot be told apart; give each its own id (a merge of two files has to renumber)"
         )
     return found
 

@@ -232,7 +232,7 @@ def read_text(path: Path) -> str:
     import gzip
 
     if path.exists() and not path.is_file():
-        raise UsageError(f"'{path}' is not a plain file (a folder, a device or a FIFO): write it to a file")
+        raise UsageError(f"'{path}' is not a plain file (but a folder, a device or a FIFO): copy its content to a file")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
             raw = opened.read(MAX_TEXT + 1)

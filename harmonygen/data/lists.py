@@ -196,7 +196,7 @@ def _composites(listed: ListFile) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a dataset's test lists name, for guards: the union of all of them, whatever their names' head.
+    """What a dataset's test lists name, for guards: the union of all of them, whatever their names begin with.
 
     ``names`` has every composite; a bare name whose subset is unknown stands there once for each subset. ``bad`` are
     lines, or lists of another name, that could not be read.

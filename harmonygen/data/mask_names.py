@@ -40,7 +40,7 @@ class Owner(NamedTuple):
 
 
 def is_mask_name(stem: str) -> bool:
-    """Return whether a name says by a word that it is a mask's.
+    """Return whether a word in a name marks it as a mask's.
 
     >>> is_mask_name("a_mask"), is_mask_name("mask-a"), is_mask_name("a.matte"), is_mask_name("masked")
     (True, True, True, False)

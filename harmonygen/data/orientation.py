@@ -98,7 +98,7 @@ def shows(mask: MaskSource, head: Header) -> Shown:
 
 
 def shows_segment(segmentation: Any, size: tuple[int, int], head: Header) -> Shown:
-    """Return what a COCO segmentation of a stated (height, width) shows: runs by the size, polygons by their reach."""
+    """Return what a COCO segmentation of a stated (height, width) shows: runs by size, polygons by reach."""
     stated = head.way_of(size)
     if stated is None or not isinstance(segmentation, list):
         return Shown(stated)

@@ -230,12 +230,14 @@ def read_ids(path: Path) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as opened:
             cells = [row[0].strip() for row in csv.reader(opened) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the list of ids '{path}' ({error}): give a text file, one id a line") from error
+        raise UsageError(
+            f"cannot read the list of ids '{path}' ({error}): give a text file, one id per line"
+        ) from error
     cells = [cell for cell in cells if cell and not cell.startswith("#")]
     if cells and cells[0].lower() in HEADERS:
         cells = cells[1:]
     if not cells:
-        raise UsageError(f"the list of ids '{path}' is empty: write one photo id a line")
+        raise UsageError(f"the list of ids '{path}' is empty: write one photo id per line")
     return list(dict.fromkeys(bare_id(cell) for cell in cells))
 
 

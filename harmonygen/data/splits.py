@@ -77,7 +77,7 @@ def choose(
 ) -> tuple[list[PartT], list[PartT]]:
     """Return the parts of a data set that are read, and the others, both in their order.
 
-    For ``train``: the training parts, else those of no split, else those of the only split that there is. For
+    For ``train``: the training parts, or else those without a split, or else those of the only split. For
     ``test`` and ``validation``: those, else those of the other, else what ``train`` gives.
 
     Raises:

@@ -81,7 +81,7 @@ def refuse_clashes(pictures: Sequence[Path], settings: HarmonizeSettings) -> Non
         for path in files(picture, settings)[:-1]:
             if path in names:
                 raise UsageError(
-                    f"the result '{path.name}' and what lies beside '{picture.name}' have one name: choose another "
+                    f"the result '{path.name}' has the name of a file that belongs to '{picture.name}': choose another "
                     "--image-format"
                 )
 

@@ -193,7 +193,7 @@ class HarmonizeSettings(ReadSettings):
     out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
     method: MethodChoice = None
     method_settings: Annotated[MethodSettings, LATER] = {}  # noqa: RUF012
-    model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
+    model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes a Stable Diffusion model's folder.")
     refine: Refiner = None
     seed: Seed = 0
     draws: Draws = None

@@ -2,7 +2,7 @@
 
 Each step is done, or continues, from what is on disk: ``work/prepared`` and ``work/dropped``, ``work/split.parquet``,
 ``work/synthesize`` (an ordinary run), then the dataset under a digest of the plan and the selection, its card and
-report, and ``manifest.json`` last. The same command resumes; a finished build repeated writes nothing.
+report, and ``manifest.json`` last. The same command resumes; it writes nothing if the build is finished.
 """
 
 from __future__ import annotations

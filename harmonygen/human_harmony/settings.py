@@ -59,7 +59,9 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     min_fg: float = setting(0.01, "Smallest foreground share of a photo, 0 to 1.", ge=0, le=1)
     max_fg: float = setting(0.95, "Largest foreground share of a photo, 0 to 1.", ge=0, le=1)
     decisions: Annotated[Path | None, SHOWN] = setting(None, "Review to apply: a decisions.json, or a run's folder.")
-    near_tie: float = setting(0.01, "Two best scores that differ by less count as a near tie, 0 to 1.", ge=0, le=1)
+    near_tie: float = setting(
+        0.01, "Difference of the two best scores from which they are no near tie, 0 to 1.", ge=0, le=1
+    )
     min_margin: Annotated[MinMargin, SHOWN] = MIN_MARGIN
     test_fraction: float = setting(7404 / 73146, "Share of the photos in the test split, 0 to 1.", ge=0, lt=1)
     train_list: Path | None = setting(None, "File with the ids of photos for the training split.")

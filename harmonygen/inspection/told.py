@@ -261,4 +261,4 @@ def _verdict(facts: dict[str, Any]) -> str:
     if facts["error"]:
         return f"end with exit code {facts['exit_code']}: {facts['error']}"
     about = f", about {bad['expected']:,} by the sample" if bad["expected"] > bad["count"] else ""
-    return f"go on: {plural(bad['count'], 'input')} cannot be used{about}, {bad['allowed']:,} allowed"
+    return f"succeed: {plural(bad['count'], 'input')} cannot be used{about}, {bad['allowed']:,} allowed"

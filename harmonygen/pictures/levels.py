@@ -116,7 +116,7 @@ def _numbered(array: npt.NDArray[Any], name: str) -> Levels:
         values = np.union1d(values, array[rows])
         if values.size > _MOST:
             raise InputError(
-                f"mask '{name}' holds over {_MOST} values from {array.min()} to {array.max()}: it is not a mask, or "
+                f"mask '{name}' holds over {_MOST} values from {array.min()} to {array.max()}: if it is a mask, "
                 "export it in 8 bits"
             )
     codes = np.empty(array.shape, dtype=np.uint16)

@@ -32,7 +32,7 @@ def identity_lut(size: int = 33) -> Lut:
         UsageError: ``size`` is under 2.
     """
     if size < 2:
-        raise UsageError(f"a LUT needs at least 2 grid points a side, found {size}: 33 is usual")
+        raise UsageError(f"a LUT needs at least 2 grid points per side, found {size}: 33 is usual")
     axis = np.linspace(0.0, 1.0, size, dtype=np.float32)
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
 

@@ -156,7 +156,7 @@ def _codes(session: Session, request: Request, _body: Any) -> Response:
 def _pairs(session: Session, request: Request, _body: Any) -> Any:
     asked = request.query_params.get("rows", "").split(",")[:_MOST_PAIRS]
     if not all(row.isdecimal() and len(row) < 10 for row in asked):
-        raise UsageError("rows are whole numbers with commas between")
+        raise UsageError("rows have to be whole numbers, separated by commas")
     return session.pairs(map(int, asked), _reviewer(request.query_params))
 
 

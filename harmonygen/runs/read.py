@@ -180,7 +180,7 @@ class Run:
 
     @cached_property
     def selection(self) -> dict[str, Any]:
-        """The rule, gates, count, seed, classifier and decisions in force: from the last `select`, or else from the plan."""
+        """Rule, gates, count, seed, classifier and decisions in force, from the last `select` or else the plan."""
         if self.reselected:
             return self.reselected
         settings = self.plan["settings"]

@@ -228,7 +228,7 @@ class ReviewLogs:
 
 
 def agreed(made: Sequence[Mapping[Key, Decision]]) -> dict[Key, Decision]:
-    """Return the decisions on which all who decided agree; where they do not, none counts.
+    """Return the decisions on which all reviewers who decided agree; a disputed candidate has none.
 
     >>> agreed([{("a", 0): "accept", ("a", 1): "reject"}, {("a", 1): "accept"}])
     {('a', 0): 'accept'}

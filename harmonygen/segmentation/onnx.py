@@ -26,9 +26,9 @@ Scale = Literal["auto", "sigmoid", "stretch", "none"]
 File = Annotated[Path, setting(..., "File of the network (.onnx).")]
 Side = Annotated[int | None, setting(..., "Side of the square that it sees.", unset="the file's", ge=16, le=MAX_SIDE)]
 Colours = tuple[float, float, float]
-Mean = Annotated[Colours, setting(..., "Mean of red, green and blue, taken off, 0 to 1.")]
-Std = Annotated[Colours, setting(..., "What red, green and blue are divided by after that.")]
-Scaling = Annotated[Scale, setting(..., "How its output becomes a probability; auto: sigmoid where it leaves 0 to 1.")]
+Mean = Annotated[Colours, setting(..., "Mean of red, green and blue that is subtracted, 0 to 1.")]
+Std = Annotated[Colours, setting(..., "Deviation by which red, green and blue are divided after that.")]
+Scaling = Annotated[Scale, setting(..., "How the output becomes a probability; auto uses a sigmoid for values outside 0 to 1.")]
 _SIDE = 1024  # of a file that states none
 
 

@@ -33,7 +33,7 @@ def write_overlay(path: Path, rows: Sequence[Row], photos: Mapping[str, ImageSou
 
 
 def overlay_sheet(folder: Path, rows: Sequence[Row], photos: Mapping[str, ImageSource], shown: int) -> Image.Image:
-    """Draw up to ``shown`` photos as one RGB picture: of those with a mask, half are the least certain and half are evenly spread.
+    """Draw up to ``shown`` photos as one RGB picture: half of the masks are the least certain, half spread evenly.
 
     ``photos`` has each photo's source by pair id. A caption has the photo's name and how sure the segmenter is inside
     the mask; photos without a mask come last, with the reason.

@@ -176,7 +176,7 @@ _WARMTHS = _daylight_warmth(_KELVINS) - _daylight_warmth(np.array([_NEUTRAL]))
 
 
 def kelvin_of(warmth: float) -> float:
-    """Return the change of colour temperature, from 6500 K, that a change of red over blue in stops comes to.
+    """Return the change of colour temperature, from 6500 K, for a change of red over blue in stops.
 
     >>> kelvin_of(0.0) == 0 and kelvin_of(0.5) < 0 < kelvin_of(-0.5)
     True

@@ -40,8 +40,8 @@ class CompositeSettings(Settings):
     )
     lightness_sigma: float = setting(
         0.0,
-        "Photos are drawn with weight exp(-d^2 / (2 sigma^2)), where d is the foreground's mean L* minus the background's; "
-        "0 draws all equally often.",
+        "Photos are drawn with weight exp(-d^2 / (2 sigma^2)), where d is the foreground's mean L* minus the "
+        "background's; 0 draws all equally often.",
         ge=0,
     )
     borrowed_masks: float = setting(0.0, "Share of samples whose mask is another photo's, resized, 0 to 1.", ge=0, le=1)

@@ -185,7 +185,9 @@ class DenoiserTraining(TrainSettings):
     )
     model: dict[str, Any] = setting(dict, "Configuration of diffusers' UNet2DConditionModel.")
     target: Literal["latent", "residual"] = setting("latent", "Denoise latents, or their change from the input's.")
-    noise: Literal["white", "shared"] = setting("white", "White noise, or with a part that is one draw per channel.")
+    noise: Literal["white", "shared"] = setting(
+        "white", "Noise: white, or shared, which adds a part with one draw per channel."
+    )
     noise_share: float = setting(0.0, "Share of the noise variance in that one draw, 0 to 1.", ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = setting("nearest", "How the mask is shrunk to the latents.")
     sampler: Annotated[Sampler, HOW] = setting("euler-ancestral", "Sampler that the checkpoint states.")
@@ -245,7 +247,9 @@ class DistillTraining(TrainSettings):
         2000, "Number of the teacher's results to keep and to train on; 0 draws new ones for each batch.", ge=0
     )
     init: str = setting("", "Checkpoint folder of a student to start from.", unset="the teacher")
-    also_at: tuple[CropSide, ...] = setting((), "Side to which crops are shrunk too; batches take turns.")
+    also_at: tuple[CropSide, ...] = setting(
+        (), "Further side to which crops are shrunk; batches alternate between sides."
+    )
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
 
     @model_validator(mode="after")

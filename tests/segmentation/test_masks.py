@@ -163,7 +163,7 @@ def test_a_folder_in_which_nothing_is_found_says_why(photos, plugin, tmp_path):
 def test_a_plug_in_that_fails_quarantines_and_one_that_breaks_the_contract_ends_the_job(photos, plugin, tmp_path):
     with pytest.raises(TooManyBadInputsError, match=r"broken' failed on 'a photo' .*out of tune"):
         make_masks(settings_for(photos, tmp_path / "a", segmenter="my_segmenters:broken"))
-    with pytest.raises(PluginError, match=r"squares'.* came"):
+    with pytest.raises(PluginError, match=r"squares'.* the values go from"):
         make_masks(settings_for(photos, tmp_path / "b", segmenter="my_segmenters:squares"))
     with pytest.raises(UsageError, match=r"segmenter 'selfy' is not known.*selfie"):
         make_masks(settings_for(photos, tmp_path / "c", segmenter="selfy"))

@@ -62,7 +62,7 @@ def judge(history: Sequence[ScoredEdit], limit: int, another: bool) -> NextStep:
 
 
 def falls_in_a_row(history: Sequence[ScoredEdit]) -> int:
-    """Count the falls that end the history; an edit that went back to an earlier picture begins a new row."""
+    """Count the falls at the end of the history; an edit of an earlier picture starts the count again."""
     harmony = {step.number: step.harmony for step in history}
     falls = 0
     for step in reversed(history[1:]):

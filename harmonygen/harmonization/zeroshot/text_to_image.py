@@ -101,7 +101,7 @@ class TextToImage:
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
+        """The device of the UNet."""
         return torch.device(self.unet.device)
 
     def schedule(self, steps: int) -> Schedule:

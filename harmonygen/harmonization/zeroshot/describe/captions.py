@@ -1,4 +1,4 @@
-"""A caption file: the words of a person for each photo of a folder, as CSV or JSON lines.
+"""A caption file: a person's words for each photo of a folder, as CSV or JSON lines.
 
 Columns (or keys): ``foreground``, ``background`` and what the photo is found by, ``name``, ``file_name`` or
 ``pair_id``. All three hold a pair id, a file name or a file name without its suffix; cells are compared, never opened.
