@@ -12,8 +12,9 @@ from photo files to Parquet; what a command adds once (weights, plan, summary, r
 are those `synthesize` makes, so the share says what the rest costs, not how fast the calls are.
 
 Each row is a process of its own. It takes turns, --rounds times: bare calls, `synthesize`, bare calls. Bare seconds are
-the means before and after, the share is the median over rounds. Without --steps, a model is sampled in the steps
-that it states.
+the means before and after, shares are medians over rounds. `inside` is the share of the shards' own seconds that their
+model calls take: on a machine that is not quiet it says more, because both are of the same minutes. Without --steps, a
+model is sampled in the steps that it states.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -76,6 +78,46 @@ def bare_calls(context: Any, photos: Sequence[Any], k: int) -> Callable[[], None
             scorer.probabilities(scorer.network(images, inside)).tolist()
 
     return calls
+
+
+@contextmanager
+def model_seconds() -> Iterator[list[float]]:
+    """Collect the seconds of each model call made inside the block, on a CPU, where a call lasts until its end."""
+    from harmonygen.models.denoiser import Denoiser
+    from harmonygen.models.draw import PictureDecoder
+    from harmonygen.models.scorer import ClassifierScorer
+
+    found: list[float] = []
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*inputs: Any, **more: Any) -> Any:
+            began = time.perf_counter()
+            result = call(*inputs, **more)
+            found.append(time.perf_counter() - began)
+            return result
+
+        return timed
+
+    def judged(scorer: Any, composites: Any, mask: Any) -> Any:
+        network = scorer.network
+        scorer.network = watched(network)
+        try:
+            return judge(scorer, composites, mask)
+        finally:
+            scorer.network = network
+
+    calls = ((Denoiser, ("condition", "features", "sample")), (PictureDecoder, ("__init__", "__call__")))
+    usual = {(owner, name): getattr(owner, name) for owner, names in calls for name in names}
+    judge = ClassifierScorer.__call__
+    for (owner, name), call in usual.items():
+        setattr(owner, name, watched(call))
+    ClassifierScorer.__call__ = judged  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        for (owner, name), call in usual.items():
+            setattr(owner, name, call)
+        ClassifierScorer.__call__ = judge  # type: ignore[method-assign]
 
 
 def settings_of(options: argparse.Namespace, folder: Path) -> Any:
@@ -129,17 +171,19 @@ def warm_calls(settings: Any) -> tuple[Any, Callable[[], None]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Return a row: seconds of the bare calls, of the shards and of the whole call, each over all rounds."""
+    """Return a row: seconds of bare calls, of the shards, of the whole call and of the calls inside it, by round."""
     from harmonygen.synthesis.synthesize import synthesize
 
-    rounds: dict[str, list[float]] = {"bare": [], "shards": [], "whole": []}
+    rounds: dict[str, list[float]] = {"bare": [], "shards": [], "whole": [], "inside": []}
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(options, Path(folder))
         context, calls = warm_calls(settings)
         before = seconds_of(calls, options.device)
         for number in range(options.rounds):
             again = settings.model_copy(update={"out": Path(folder) / f"run-{number}"})
-            rounds["whole"].append(seconds_of(lambda again=again: synthesize(again), options.device))
+            with model_seconds() as inside:
+                rounds["whole"].append(seconds_of(lambda again=again: synthesize(again), options.device))
+            rounds["inside"].append(sum(inside))
             rounds["shards"].append(shard_seconds(again.out))
             after = seconds_of(calls, options.device)
             rounds["bare"].append((before + after) / 2)
@@ -147,16 +191,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {**rounds, "steps": context.generator.draw.sampling.steps or context.generator.draw.model.spec.steps}
 
 
-def shares(row: dict[str, Any], of: str) -> list[float]:
-    """Return the bare calls' share of the ``shards`` or of the ``whole`` call, in each round."""
-    return [bare / all_of_it for bare, all_of_it in zip(row["bare"], row[of], strict=True)]
+def share(row: dict[str, Any], part: str, whole: str) -> float:
+    """Return the share of one figure in another, the median over rounds."""
+    return median(one / all_of_it for one, all_of_it in zip(row[part], row[whole], strict=True))
 
 
 def print_row(options: argparse.Namespace, model: str, runtime: str, row: dict[str, Any]) -> None:
     """Print a row of the table."""
     bare, shards, whole = (median(row[name]) for name in ("bare", "shards", "whole"))
     cells = [f"{bare:.1f}", f"{shards:.1f}", f"{whole:.1f}", f"{options.limit * options.k / shards:.2f}"]
-    cells += [f"{median(shares(row, of)):.2f}" for of in ("shards", "whole")]
+    cells += [f"{share(row, 'bare', whole):.2f}" for whole in ("shards", "whole")]
+    cells.append(f"{share(row, 'inside', 'shards'):.2f}" if options.device == "cpu" else "-")
     print(f"| {model}, {row['steps']} steps, {runtime} | {' | '.join(cells)} |", flush=True)
 
 
@@ -192,8 +237,8 @@ def main() -> int:
         f"{options.device}, {options.threads} threads, one worker, {options.rounds} rounds; "
         f"load {os.getloadavg()[0]:.1f} before\n"
     )
-    print("| what | bare calls, s | shards, s | whole call, s | candidates/s | share of shards | share of the call |")
-    print(f"|---|{'---:|' * 6}")
+    heads = ("bare calls, s", "shards, s", "whole call, s", "candidates/s", "share of shards", "of the call", "inside")
+    print(f"| what | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
     for model in options.models or [options.model]:
         for runtime in options.runtimes or [options.runtime]:
             if runtime in PACKAGES and find_spec(PACKAGES[runtime]) is None:

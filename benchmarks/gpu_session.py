@@ -15,6 +15,7 @@ The packages that it imports beside torch are printed by `--needs`: what the mac
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 import traceback
@@ -35,6 +36,7 @@ from harmonygen.models.device import Sampling
 from harmonygen.models.runtime import Network
 
 _REPEATS = 3
+_NARROW = 0.1
 DENOISED_TOGETHER = (1, 4, 10, 40)
 DECODED_TOGETHER = (1, 2, 5, 10)
 
@@ -48,14 +50,17 @@ class Session:
         self.dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         self.peak = 0.0
         self.counted: dict[tuple[int, bool], Parts] = {}
+        self.built: dict[bool, Denoiser] = {}
 
     def minutes(self) -> float:
         """Return the minutes that the session has lasted."""
         return (time.monotonic() - self.began) / 60
 
     def model(self, light: bool = False) -> Denoiser:
-        """Build the model anew, channels last."""
-        return build(self.options.widths, True, self.device, self.dtype, light)
+        """Return the model, channels last; it is built once, which takes some seconds on a CPU."""
+        if light not in self.built:
+            self.built[light] = build(self.options.widths, True, self.device, self.dtype, light)
+        return self.built[light]
 
     def seconds(self, work: Callable[[], object]) -> float:
         """Return seconds a call."""
@@ -108,7 +113,7 @@ def rates(session: Session) -> None:
 def layouts(session: Session) -> None:
     """Print a step of the UNet for K candidates: contiguous, channels last, compiled, and each replayed as a graph."""
     print("| pixels | one step of K | first call, s | ms | times | share of peak |\n|---:|---|---:|---:|---:|---:|")
-    model, usual = session.model(), dict[int, float]()
+    model, usual = copy.deepcopy(session.model()), dict[int, float]()
     for name, net in ways(model, session.options.compiler):
         for side in session.options.sizes:
             given = session.cells(model, side, session.options.k)
@@ -160,7 +165,7 @@ def row(session: Session, side: int, name: str, batch: int, work: Callable[[], o
 
 def buckets(session: Session) -> None:
     """Print what is compiled for photos of several sizes and counts of draws: once for each size."""
-    model, made = session.model(), list[object]()
+    model, made = build(_NARROW, True, session.device, session.dtype), list[object]()  # widths decide nothing here
 
     def backend(graph: Any, inputs: object) -> Any:
         made.append(inputs)

@@ -1,121 +1,166 @@
-"""axe-core over pages, light and dark, wide and narrow: a table of findings, and pictures to look at.
+r"""axe-core over pages, light and dark, wide and narrow: a table of findings, and pictures to look at.
 
     pip install PySide6==6.8.3 && pip install --no-deps axe-playwright-python    # in a venv of their own
-    python benchmarks/page_axe.py outputs/run1/report.html http://127.0.0.1:8000/?token=... [--pictures FOLDER]
+    python benchmarks/page_axe.py outputs/run1/report.html site/index.html --review outputs/run1 \
+        --qt-python qt/bin/python [--pictures FOLDER]
 
-Each page is opened in Qt's Chromium at 1280 and 390 px, in both colour schemes. Exit code 1 if axe has a serious or
-critical finding.
+Each page is opened in Qt's Chromium at 1280 and 390 px, in both colour schemes. `--review` serves a copy of a run, and
+looks at each part of the review app. Exit code 1 if axe has a serious or critical finding, or if Tab goes through the
+controls in another order than the page has them.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("QTWEBENGINE_CHROMIUM_FLAGS", "--no-sandbox --disable-gpu --single-process")
-os.environ.setdefault("QTWEBENGINE_DISABLE_SANDBOX", "1")
-WIDTHS, SCHEMES, HEIGHT, WAIT_MS = (1280, 390), ("light", "dark"), 900, 1500
-RUN = """
-axe.run(document, {resultTypes: ["violations"]}).then(found => {
-  window.axeFound = JSON.stringify(found.violations.map(each => (
-    {id: each.id, impact: each.impact, help: each.help, nodes: each.nodes.map(node => node.html.slice(0, 160))})));
-}, error => {
-  window.axeFound = JSON.stringify([{id: "axe failed", impact: "critical", help: String(error), nodes: [""]}]);
-});
-"""
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from qt_browser import QtBrowser  # noqa: E402
+
+SCHEMES, WIDTHS, HEIGHT = ("light", "dark"), (1280, 390), 900
+WHERE = "import axe_playwright_python as found; print(list(found.__path__)[0])"
+RUN = """(() => { %s
+return axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations.map(each => (
+  {id: each.id, impact: each.impact, help: each.help, nodes: each.nodes.map(node => node.html.slice(0, 160))})));
+})()"""
+PARTS = {
+    "review": "document.getElementById('help').open = false, 1",
+    "keys": "document.getElementById('help').open = true, 1",
+    "numbers": "document.querySelector('[name=fold]').getClientRects().length && document.querySelector('[name=fold]')"
+    ".click(), document.getElementById('help').open = false, document.getElementById('more').open = true, 1",
+    "thresholds": "document.querySelector('[name=tab][value=limits]').click(), 1",
+    "reviewers": "document.querySelector('[name=tab][value=people]').click(), 1",
+}
+"""What brings up each part of the review app, as JavaScript."""
+STOPS = """[...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"]')]
+  .filter(each => each.getClientRects().length && !each.disabled && each.type !== "file" && each.tabIndex >= 0)"""
+ORDER = f"""(() => {{
+  const box = each => each.getBoundingClientRect(), odd = [];
+  const stops = {STOPS}.filter(each => !each.closest("dialog") && each.tabIndex === 0);
+  if ([...document.querySelectorAll("[tabindex]")].some(each => each.tabIndex > 0)) odd.push("a positive tabindex");
+  const part = each => each.closest("main, header, form, aside, nav");
+  const lifted = each => ["fixed", "absolute"].includes(getComputedStyle(each).position);
+  const aloft = each => each && (lifted(each) || aloft(each.parentElement));
+  for (let at = 1; at < stops.length; at++) {{
+    const before = box(stops[at - 1]), after = box(stops[at]);
+    if (part(stops[at]) !== part(stops[at - 1]) || aloft(stops[at]) || aloft(stops[at - 1])) continue;
+    if (after.bottom <= before.top && after.left <= before.left) odd.push(stops[at].outerHTML.slice(0, 90));
+  }}
+  return odd;
+}})()"""
+"""The controls that Tab reaches although they stand left of and above the one before."""
 
 
-def axe_source() -> str:
-    """Return axe-core's script."""
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or not found.submodule_search_locations:
-        sys.exit("axe-core is missing: pip install --no-deps axe-playwright-python")
-    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")
+def axe_source(python: str) -> str:
+    """Return axe-core's script, from the packages of the Python that has Qt."""
+    found = subprocess.run([python, "-c", WHERE], capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit("axe-core is missing: pip install --no-deps axe-playwright-python, beside PySide6")
+    return (Path(found.stdout.strip()) / "axe.min.js").read_text(encoding="utf-8")
 
 
-def look(page: str, width: int, scheme: str, picture: str) -> None:
-    """Open one page in this process, print axe's findings as JSON and save a picture."""
-    from PySide6.QtCore import QTimer, QUrl
-    from PySide6.QtWebEngineWidgets import QWebEngineView
-    from PySide6.QtWidgets import QApplication
+class Served:
+    """The review app of a copy of a run; each :meth:`link` lets one browser in."""
 
-    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] += f" --blink-settings=preferredColorScheme={int(scheme == 'light')}"
-    app = QApplication([])
-    view = QWebEngineView()
-    view.resize(width, HEIGHT)
-    view.show()
+    def __init__(self, run: Path) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        copy = shutil.copytree(run, Path(self.folder.name) / run.name)
+        command = [sys.executable, "-m", "harmonygen", "review", str(copy), "--reviewer", "ana"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-    def ask() -> None:
-        view.page().runJavaScript(
-            "JSON.stringify([window.axeFound || '', matchMedia('(prefers-color-scheme: dark)').matches])", 0, take
-        )
+    def link(self) -> str:
+        """Return the link that the server shows next."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "http://" in line:
+                return "http://" + line.partition("http://")[2].split()[0]
+        sys.exit("the review's server ended")
 
-    def take(told: str) -> None:
-        answer = json.loads(told or "[]")
-        if not answer or not answer[0]:
-            QTimer.singleShot(200, ask)
-            return
-        view.grab().save(picture)
-        print(json.dumps({"dark": bool(answer[1]), "found": json.loads(answer[0])}))
-        app.quit()
+    def __enter__(self) -> Served:
+        return self
 
-    def start() -> None:
-        view.page().runJavaScript(axe_source() + RUN, 0)
-        QTimer.singleShot(500, ask)
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
 
-    view.loadFinished.connect(lambda _fine: QTimer.singleShot(WAIT_MS, start))
-    view.load(QUrl(page) if "://" in page else QUrl.fromLocalFile(os.path.abspath(page)))
-    QTimer.singleShot(120_000, lambda: app.exit(3))
-    sys.exit(app.exec())
+
+def name_of(page: str) -> str:
+    """Return what a page is called in the table and its pictures: its folder and file."""
+    return "-".join(Path(page.partition("?")[0]).parts[-2:]).replace(".html", "")
+
+
+def address_of(page: str) -> str:
+    """Return a page's address."""
+    return page if "://" in page else Path(page).resolve().as_uri()
+
+
+def views(browser: QtBrowser, pages: list[str], link: str) -> Iterator[tuple[str, int]]:
+    """Bring up one page after the other, in every width; yield its name and the width."""
+    for page in pages:
+        for width in WIDTHS:
+            browser.resize(width, HEIGHT)
+            browser.open(address_of(page))
+            time.sleep(0.5)
+            yield name_of(page), width
+    if link:
+        browser.open(link)
+        for width in WIDTHS:
+            for part, script in PARTS.items():
+                browser.resize(width, HEIGHT)
+                browser.open(link.partition("?")[0])
+                browser.until("document.documentElement.dataset.ready")
+                browser.value(script)
+                time.sleep(1.5)
+                yield f"app-{part}", width
+
+
+def looked_at(browser: QtBrowser, axe: str, picture: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what axe finds on the page that is up, and which controls Tab reaches out of order; save its picture."""
+    browser.screenshot(picture)
+    return browser.value(RUN % axe), browser.value(ORDER)
+
+
+def named(found: list[dict[str, Any]]) -> str:
+    """Return findings as a cell of the table."""
+    return ", ".join(f"{each['id']} ({len(each['nodes'])})" for each in found) or "0"
 
 
 def main() -> int:
     """Look at every page in every way and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", nargs="+")
+    parser.add_argument("pages", nargs="*")
+    parser.add_argument("--review", type=Path, help="run to serve in the review app")
+    parser.add_argument("--qt-python", default=sys.executable, help="a Python that has PySide6 and axe")
     parser.add_argument("--pictures", type=Path, default=Path("axe"))
-    parser.add_argument("--one", nargs=3, metavar=("WIDTH", "SCHEME", "PICTURE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        look(options.pages[0], int(options.one[0]), options.one[1], options.one[2])
     options.pictures.mkdir(parents=True, exist_ok=True)
-    print("| page | width | scheme | serious or critical | other |\n|---|---|---|---|---|")
-    return max(
-        [
-            _row(page, width, scheme, options.pictures)
-            for page in options.pages
-            for width in WIDTHS
-            for scheme in SCHEMES
-        ]
-    )
-
-
-def _row(page: str, width: int, scheme: str, pictures: Path) -> int:
-    name = "-".join(Path(page.partition("?")[0]).parts[-2:]).replace(".html", "")
-    picture = pictures / f"{name}-{width}-{scheme}.png"
-    command = [sys.executable, __file__, page, "--one", str(width), scheme, str(picture)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        sys.exit(f"{page} did not open: {done.stderr[-800:]}")
-    answer = json.loads(lines[-1])
-    grave = [each for each in answer["found"] if each["impact"] in ("serious", "critical")]
-    other = [each for each in answer["found"] if each not in grave]
-    seen = scheme if answer["dark"] == (scheme == "dark") else f"{scheme} (not shown by the browser)"
-    print(f"| {name} | {width} | {seen} | {_named(grave)} | {_named(other)} |", flush=True)
-    for each in grave:
-        print(f"    {each['id']}: {each['help']}", *each["nodes"][:3], sep="\n        ", file=sys.stderr)
-    return int(bool(grave))
-
-
-def _named(found: list[dict]) -> str:
-    return ", ".join(f"{each['id']} ({len(each['nodes'])})" for each in found) or "0"
+    axe, wrong = axe_source(options.qt_python), 0
+    print("| page | width | scheme | serious or critical | other | out of order |\n|---|---|---|---|---|---|")
+    with Served(options.review) if options.review else nullcontext() as app:
+        for scheme in SCHEMES:
+            with QtBrowser(options.qt_python, (WIDTHS[0], HEIGHT), dark=scheme == "dark") as browser:
+                for name, width in views(browser, options.pages, app.link() if app else ""):
+                    found, odd = looked_at(browser, axe, options.pictures / f"{name}-{width}-{scheme}.png")
+                    dark = browser.value("matchMedia('(prefers-color-scheme: dark)').matches")
+                    assert dark == (scheme == "dark"), "the browser does not show the colour scheme"
+                    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+                    other = [each for each in found if each not in grave]
+                    wrong += bool(grave or odd)
+                    print(f"| {name} | {width} | {scheme} | {named(grave)} | {named(other)} | {len(odd)} |", flush=True)
+                    for line in [*(f"{each['id']}: {each['help']} {each['nodes'][:3]}" for each in grave), *odd]:
+                        print(f"    {line}", file=sys.stderr, flush=True)
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class Harmonizer:
         fit: Fit = "native",
         detail: Detail = "transfer",
     ) -> Harmonizer:
-        """Load ``starter`` (``parametric`` alone) or a checkpoint folder, whose method is found out if not given.
+        """Load ``starter`` (``parametric`` alone) or a checkpoint folder, whose method is detected if not given.
 
         ``method``, or the place of the folder, can name a plug-in; ``settings`` are the plug-in's own (docs/plugins).
 
@@ -186,7 +186,7 @@ class HarmonyClassifier:
     def __call__(self, images: Sequence[Any], masks: Sequence[Any]) -> list[float]:
         """Return P(composite) of each image, in [0, 1]."""
         if len(images) != len(masks):
-            raise UsageError(f"{len(images)} images but {len(masks)} masks: give one mask an image")
+            raise UsageError(f"{len(images)} images but {len(masks)} masks: give one mask per image")
         pairs = zip(images, masks, strict=True)
         return [self.scorer([as_image_u8(image)], as_mask(mask))[0] for image, mask in pairs]
 

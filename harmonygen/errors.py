@@ -31,7 +31,7 @@ class PluginError(HarmonygenError):
 
 
 class InputError(HarmonygenError):
-    """One photo, mask or row that cannot be used; a run quarantines it and goes on. Exit code 2 when met alone."""
+    """One photo, mask or row that cannot be used; a run quarantines it and continues. Exit code 2 when met alone."""
 
     exit_code = 2
 

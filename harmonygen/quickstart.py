@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonygen.errors import UsageError, shown
-from harmonygen.runs.job_folder import look
 from harmonygen.settings import Seed, Settings, setting
-from harmonygen.storage.shards import make_folder, refuse_files
 
 if TYPE_CHECKING:
     from harmonygen.human_harmony.build import BuildResult
@@ -55,6 +53,7 @@ def quickstart(settings: QuickstartSettings, progress: Progress | None = None) -
     from harmonygen.human_harmony.build import build_human_harmony
     from harmonygen.human_harmony.settings import HumanHarmonySettings
     from harmonygen.report import write_contact_sheet
+    from harmonygen.storage.shards import make_folder
     from harmonygen.synthesis.settings import SynthesizeSettings
     from harmonygen.synthesis.synthesize import synthesize
 
@@ -88,6 +87,9 @@ def quickstart(settings: QuickstartSettings, progress: Progress | None = None) -
 
 def _look(out: Path) -> None:
     """Refuse a folder that holds something else than a quickstart; nothing is written."""
+    from harmonygen.runs.job_folder import look
+    from harmonygen.storage.shards import refuse_files
+
     refuse_files(out)
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
     if others := [name for name in names if name not in (*_VERBS, _SHEET)]:

@@ -52,11 +52,18 @@ def find(name: str) -> Path:
         if not path.is_file():
             raise UsageError(f"recipe '{name}' is not a file: check the path, or see 'harmonygen recipes ls'")
         return path
-    matches = [known for known in names() if known == name or known.rpartition("/")[2] == name]
+    if ".." not in name and not Path(name).is_absolute() and (whole := _path(name)):
+        return whole
+    matches = [known for known in names() if known.rpartition("/")[2] == name]
     if len(matches) != 1:
         found = f"stands for {' and '.join(matches)}" if matches else f"is not known{nearest(name, names())}"
         raise UsageError(f"recipe '{name}' {found}: see 'harmonygen recipes ls'")
     return next(path for root in roots() if (path := root / f"{matches[0]}.toml").is_file())
+
+
+def _path(name: str) -> Path | None:
+    """Return the path of the recipe that ``kind/name`` spells in full, if there is one."""
+    return next((path for root in roots() if (path := root / f"{name}.toml").is_file()), None)
 
 
 def summary(name: str) -> str:

@@ -137,7 +137,7 @@ class Pair:
 class Composite:
     """A composite with its mask and, where the data has it, its real photo.
 
-    ``name`` is unique in a dataset and names what is made of the composite: ``<Subset>/<stem of its file>``, or
+    ``name`` is unique in a dataset and names what is made from the composite: ``<Subset>/<stem of its file>``, or
     ``<pair_id>_hg<k>`` for a candidate of a run. Composites of one photo share ``real_id``.
     """
 

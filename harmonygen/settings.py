@@ -79,7 +79,7 @@ Seed = Annotated[int, setting(..., "Seed of every random choice.", ge=0, lt=2**6
 DeviceName = Annotated[str, setting(..., "Device of the models: auto, cpu, cuda, cuda:1 or mps.")]
 DtypeName = Annotated[str, setting(..., "Number type of the models: auto, float32, bfloat16 or float16.")]
 RuntimeChoice = Annotated[
-    RuntimeName, setting(..., "What computes UNet and classifier on a CPU: torch, ONNX Runtime or OpenVINO.")
+    RuntimeName, setting(..., "Runtime of UNet and classifier on a CPU: torch, ONNX Runtime or OpenVINO.")
 ]
 BatchSize = Annotated[str, setting(..., "Number of pictures denoised together, or auto.")]
 SamplingSteps = Annotated[int, setting(..., "Number of sampling steps.", ge=1, le=MAX_STEPS)]
@@ -113,7 +113,8 @@ ListFile = Annotated[str | None, setting(..., "iHarmony4 list of composites, .tx
 MIN_MARGIN = 0.01
 """Difference of two scores of being a composite under which they are a near tie."""
 MinMargin = Annotated[
-    float, setting(..., "Least difference of the scores of a preferred and a rejected composite, 0 to 1.", ge=0, le=1)
+    float,
+    setting(..., "Smallest difference between the scores of a preferred and a rejected composite, 0 to 1.", ge=0, le=1),
 ]
 Subset = Annotated[str | None, setting(..., "Use only this subset of the data.", unset="all subsets")]
 SplitFile = Annotated[Path | None, setting(..., "CSV file with the columns kind, name and split.")]
@@ -122,7 +123,9 @@ LeakGuard = Annotated[
     Literal["hash", "ids"],
     setting(..., "How test photos are found: by id and hash, or by id."),
 ]
-Classifier = Annotated[str, setting(..., "Folder of the classifier that scores candidates, or starter; or a judge.")]
+Classifier = Annotated[
+    str, setting(..., "Folder of the classifier that scores candidates, or starter, or a judge's name.")
+]
 PluginSettings = Annotated[dict[str, Any], setting(..., "Settings of the plug-in, by name.")]
 
 
@@ -168,7 +171,7 @@ class ReadSettings(Settings):
     """How data are read: the same options for every verb that reads photos with masks.
 
     Each field stands in :class:`harmonygen.records.ReadOptions` too, under the same name, which is how it travels to
-    the readers. A field that changes what comes out is marked :data:`LATER`; ``layout`` does not, since the pairs that
+    the readers. A field that changes the result is marked :data:`LATER`; ``layout`` does not, since the pairs that
     it leads to decide.
     """
 
@@ -209,7 +212,7 @@ class ReadSettings(Settings):
 
 
 def asked(settings: Settings, *marks: MayChange) -> dict[str, Any]:
-    """Return settings (dumped as JSON, those inside others too) without those that bear one of ``marks``.
+    """Return settings (dumped as JSON, those inside others too) without those that have one of ``marks``.
 
     By default neither those marked :data:`HOW` nor those marked :data:`SHOWN` are returned.
 
@@ -241,7 +244,7 @@ def _without(value: Any, dumped: Any, marks: Sequence[MayChange]) -> Any:
 
 
 def marked(kind: type[Settings], mark: MayChange | Later) -> tuple[str, ...]:
-    """Return the names of the fields that bear a mark."""
+    """Return the names of the fields that have a mark."""
     return tuple(name for name, field in kind.model_fields.items() if mark in field.metadata)
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harmonygen.models.denoiser import Denoiser
+from harmonygen.models.draw import PictureDecoder
+from harmonygen.models.scorer import ClassifierScorer
 from harmonygen.models.window_decoder import WindowDecoder
 from harmonygen.synthesis.settings import SynthesizeSettings
 from harmonygen.synthesis.synthesize import synthesize
@@ -59,7 +62,19 @@ def test_the_bare_calls_are_those_of_synthesize(photo_folder, tiny_inverse, tiny
     assert dict(seen) == bare
 
 
-def test_the_share_is_the_bare_calls_of_the_shards_round_by_round():
-    row = {"bare": [8.0, 9.0], "shards": [10.0, 10.0], "whole": [16.0, 12.0]}
-    assert bench.shares(row, "shards") == [0.8, 0.9]
-    assert bench.shares(row, "whole") == [0.5, 0.75]
+def test_the_calls_inside_are_timed_and_put_back(photo_folder, tiny_inverse, tiny_classifier, tmp_path, monkeypatch):
+    settings = SynthesizeSettings(
+        data=str(photo_folder), model=str(tiny_inverse), classifier=str(tiny_classifier), k=2, resolution=64,
+        out=tmp_path / "run", allow_outside=True,
+    )  # fmt: skip
+    usual = Denoiser.sample, ClassifierScorer.__call__, PictureDecoder.__init__
+    with bench.model_seconds() as found:
+        synthesize(settings)
+    assert len(found) == 3 * 6  # photos; condition, features, sample, decoder of the photo, of candidates, judge
+    assert 0 < sum(found) <= bench.shard_seconds(settings.out)
+    assert usual == (Denoiser.sample, ClassifierScorer.__call__, PictureDecoder.__init__)
+
+
+def test_a_share_is_the_median_over_rounds():
+    row = {"bare": [8.0, 9.0, 5.0], "shards": [10.0, 10.0, 10.0]}
+    assert bench.share(row, "bare", "shards") == 0.8

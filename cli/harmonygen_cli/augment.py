@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @command(AugmentSettings, spellings={"trainer": ("--for",)})
 def augment(typed: Typed[AugmentSettings], dry_run: DryRun = False) -> None:
-    """Add ceil(gamma N2/N1) candidates to each pair of a dataset, beside its own composites.
+    """Add a run's candidates to a harmonization dataset: ceil(gamma N2/N1) for each pair.
 
     Example: `harmonygen augment --gamma 1 --data iHarmony4 --candidates outputs/synthesize --out augmented`
 
-    The arithmetic alone, from names: `harmonygen augment --dry-run --gamma 1 --data IHD_train.txt`
+    Only the arithmetic, from names: `harmonygen augment --dry-run --gamma 1 --data IHD_train.txt`
     """
     settings, reporter = typed.settings(), typed.reporter
     from harmonygen.augmentation import augment as workflow
@@ -54,7 +54,7 @@ def _for_trainer(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any
     done = " (finished before, nothing written)" if arms.finished_before else ""
     reporter.line(
         f"{' and '.join(arms.arms)} for {settings.trainer} in '{arms.folder}'{done}: "
-        f"{arms.epoch} composites an epoch each, {arms.test} test composites"
+        f"{arms.epoch} composites per epoch each, {arms.test} test composites"
     )
     for command_line in arms.commands:
         reporter.line(f"train with, in the trainer's folder: {command_line}")
@@ -70,7 +70,7 @@ def _print_plan(reporter: Reporter, plan: GammaPlan) -> None:
     rows.append(["total", plan.pairs, plan.composites, "", "", plan.added])
     scope = "each subset by its own ratio" if plan.per_subset else "one ratio over all"
     reporter.table(f"gamma = {plan.gamma:g}, {scope}", columns, rows)
-    reporter.line(f"needs K >= {plan.needed_k} candidates a pair")
+    reporter.line(f"needs K >= {plan.needed_k} candidates per pair")
 
 
 def _exact(ratio: Any) -> str:
@@ -85,7 +85,7 @@ def _print_result(reporter: Reporter, result: AugmentResult) -> None:
     if result.gated or result.unused:
         reporter.line(f"not eligible: {result.gated} candidates failed a gate, {result.unused} are of other pairs")
     if result.test_candidates:
-        reporter.line(f"{result.test_candidates} candidates of test photos were passed over")
+        reporter.line(f"{result.test_candidates} candidates of test photos were skipped")
     if result.look_alikes:
         named = listed(result.look_alikes, "pairs")
         reporter.line(f"left out with their composites, training photos that look like test photos: {named}")

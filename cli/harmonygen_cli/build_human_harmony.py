@@ -17,7 +17,7 @@ _TOLD = ("out", "pairs", "left_out", "quarantined", "train", "test", "exact", "d
 
 @command(HumanHarmonySettings, spellings={"data": ("--data", "--imaterialist")}, alone={"person": "selfie"})
 def build_human_harmony(typed: Typed[HumanHarmonySettings], dry_run: DryRun = False) -> None:
-    """Build a dataset of (photo, mask, composite) from segmented photos: K candidates each, the best chosen, split.
+    """Build a dataset of photos, masks and composites from segmented photos, split into training and test.
 
     Example: `harmonygen build-human-harmony --data imaterialist-2020 --k 10 --out human-harmony`
 
@@ -44,8 +44,8 @@ def _show_plan(reporter: Reporter, result: BuildResult) -> None:
     rows = [["photos", result.pairs], *([f"left out, {name}", n] for name, n in result.left_out.items())]
     rows += [["inputs that cannot be used", result.quarantined], ["train photos", result.train]]
     reporter.table("build-human-harmony", ["", "count"], [*rows, ["test photos", result.test]])
-    sizes = "of the photos that were kept" if result.exact else "if every photo is kept"
-    reporter.line(f"split sizes are {sizes} -> {result.out} (nothing written)")
+    sizes = "" if result.exact else " if every photo is kept"
+    reporter.line(f"these are the sizes of the splits{sizes}; nothing was written to {result.out}")
 
 
 def _show(reporter: Reporter, result: BuildResult) -> None:

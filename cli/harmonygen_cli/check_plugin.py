@@ -14,7 +14,10 @@ from harmonygen_cli.from_settings import Typed, command
 
 Plugin = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="Plug-in to check, by name or as module:attribute. Without one: list them."),
+    typer.Argument(
+        metavar="[NAME]",
+        help="Plug-in to check, by name or as module:attribute. Without a name, all plug-ins are listed.",
+    ),
 ]
 
 
@@ -24,7 +27,7 @@ def check_plugin(typed: Typed[CheckPluginSettings], plugin: Plugin = None) -> No
 
     Example: `harmonygen check-plugin color-jitter --k 8`
 
-    Ends with exit code 1 if a check fails.
+    The exit code is 1 if a check fails.
     """
     settings, reporter = typed.settings(plugin=plugin), typed.reporter
     from harmonygen.conformance import check
@@ -34,7 +37,8 @@ def check_plugin(typed: Typed[CheckPluginSettings], plugin: Plugin = None) -> No
         return
     if settings.plugin is None:
         known = check.known_plugins()
-        reporter.table("plug-ins", ["kind", "name", "where", "package"], [[*each.values()] for each in known])
+        rows = [[each["kind"], each["name"], each["package"]] for each in known]
+        reporter.table("plug-ins", ["kind", "name", "package"], rows)
         reporter.result({"plugins": known})
         return
     with reporter.progress("check-plugin", "suites") as progress:

@@ -7,7 +7,7 @@ from harmonygen_cli.options import Json, Quiet
 
 
 def doctor(json_output: Json = False, quiet: Quiet = False) -> None:
-    """Say what this machine can run, and why not.
+    """Show what this machine can run, and what is missing for the rest.
 
     Example: `harmonygen doctor --json`
     """

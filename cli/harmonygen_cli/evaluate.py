@@ -33,7 +33,7 @@ def evaluate(
     paper: Paper = False,
     small: Small = False,
 ) -> None:
-    """Score predictions, or models run on the fly: PSNR, MSE, fMSE, SSIM, by subset and foreground ratio.
+    """Score predictions, or models run on the fly, by PSNR, MSE, fMSE and SSIM, per subset and foreground ratio.
 
     Example: `harmonygen evaluate --data iHarmony4 --predictions outputs/harmonize --out outputs/evaluate`
 

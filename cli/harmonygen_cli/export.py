@@ -22,8 +22,8 @@ _ROWS = ("folder", "trainer", "pairs", "rows", "gated", "unchanged", "config", "
 def export(typed: Typed[ExportSettings], run: RunFolder) -> None:
     """Write a run's composites with their photos and masks for other people's trainers.
 
-    Without `--for`, an iHarmony4 tree that every harmonization trainer and `augment` read. With it, the folder, the
-    words and the config of an edit-model trainer.
+    Without `--for`, the result is an iHarmony4 tree, which every harmonization trainer and `augment` read. With it, the
+    result is the folder of an edit-model trainer, with words and a config.
 
     Example: `harmonygen export outputs/synthesize --which selected --out dataset`
 
@@ -57,7 +57,7 @@ def _print_changes(reporter: Reporter, result: ExportResult) -> None:
         reporter.line(f"{result.renamed} pairs have other names than in the run: see manifest.parquet")
     if result.most_levels:
         reporter.line(
-            f"{result.converted} photos became JPEG: {result.mean_levels:.2f} levels off in the mean, "
+            f"{result.converted} photos became JPEG: {result.mean_levels:.2f} levels off on average, "
             f"{result.most_levels} at most (--photos png is lossless)"
         )
 

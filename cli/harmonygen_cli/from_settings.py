@@ -83,7 +83,7 @@ class SettingOption:
         return f"{self.about.description}{several}{alone} [default: {self.default}]"
 
     def many(self) -> bool:
-        """Tell whether the option is typed once for each value."""
+        """Return whether the option is typed once for each value."""
         return get_origin(self.about.annotation) is tuple and not self.commas
 
     def value(self, typed: Any) -> Any:
@@ -119,9 +119,9 @@ class Command(Generic[SettingsT]):
         yield _parameter("quiet", Quiet, False)
 
     def filled(self, arguments: Sequence[str]) -> list[str]:
-        """Return what was typed, with a value behind each option that stands alone where it may.
+        """Return what was typed, with a value for each option that may be typed without one.
 
-        Another option or a ``key=value`` word behind it is not its value.
+        If another option or a ``key=value`` word follows, that is not its value.
         """
         alone = {spelling: option.alone for option in self.options if option.alone for spelling in option.spellings}
         behind = [*arguments[1:], "--"]

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[IMAGE] [KEY=VALUE]...", help="One composite, with --mask; settings to override."),
+    typer.Argument(
+        metavar="[IMAGE] [KEY=VALUE]...",
+        help="One composite, together with --mask; also settings to override, such as seed=3.",
+    ),
 ]
 _OF_ZERO_SHOT = (
     *("foreground", "background", "captions", "describer", "describer_model"),
@@ -49,7 +52,7 @@ def harmonize(typed: Typed[HarmonizeSettings], overrides: Words = None, paper: P
 
 
 def _tell(result: HarmonizeResult, method: str, reporter: Reporter) -> None:
-    """Say what a run came to, in a table and as JSON."""
+    """Print the result of a run, as a table and as JSON."""
     if not result.summary:
         reporter.line(f"{method}: {result.out}")
     else:

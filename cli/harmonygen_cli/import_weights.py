@@ -22,5 +22,5 @@ def import_weights(typed: Typed[ImportSettings]) -> None:
     size = f"{result.parameters / 1e6:.1f} M parameters, {result.dtype}, from {result.source} (sha256 {result.sha256})"
     reporter.line(f"{result.kind}: {result.folder}, {size}")
     if settings.direction:
-        reporter.line(f"direction {settings.direction}: as you state it, the weights do not tell")
+        reporter.line(f"direction {settings.direction}: as you stated it, since the weights do not show it")
     reporter.result({**asdict(result), "direction": settings.direction})

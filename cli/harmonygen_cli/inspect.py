@@ -1,4 +1,4 @@
-"""`harmonygen inspect`: how data are read, before anything is made of them."""
+"""`harmonygen inspect`: how data are read, before anything is made from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Data = Annotated[str, typer.Argument(metavar="DATA", help="Photos with masks in 
 
 @command(InspectSettings, spellings={"every": ("--all",)})
 def inspect(typed: Typed[InspectSettings], data: Data) -> None:
-    """Say how data are read: layout, pairs, how masks are understood, what is not used and why.
+    """Show how data are read: layout, pairs, how masks are understood, what is not used and why.
 
     Example: `harmonygen inspect photos/ --out inspection.html`
 
-    Ends with exit code 3 where a run on these data would.
+    The exit code is 3 if a run on these data would end with 3.
     """
     settings, reporter = typed.settings(data=data), typed.reporter
     from harmonygen.inspection.inspect import inspect_data

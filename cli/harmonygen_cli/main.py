@@ -22,15 +22,15 @@ _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
 
 VERBS = {
     "quickstart": "Run the whole job on the built-in sample.",
-    "inspect": "Say how data are read: pairs, masks, photos, what is left out.",
+    "inspect": "Show how data are read: pairs, masks, photos, what is left out.",
     "masks": "Make masks for photos that have none.",
     "synthesize": "Make, score and select candidate composites of photos.",
     "score": "Score a finished run by other judges.",
     "select": "Select among a finished run's candidates again.",
     "review": "Accept and reject a run's candidates in the browser.",
-    "why": "Say where a candidate came from and why it was chosen.",
+    "why": "Show where a candidate came from and why it was chosen.",
     "augment": "Mix candidates into a harmonization dataset.",
-    "export": "Write a run as an iHarmony4 tree.",
+    "export": "Write a run for harmonization or editing trainers.",
     "build-human-harmony": "Build a dataset from segmented photos.",
     "publish": "Verify a built dataset and publish it on the Hub.",
     "harmonize": "Harmonize composites.",
@@ -41,7 +41,7 @@ VERBS = {
     "import-weights": "Turn released weights into a checkpoint folder.",
     "check-plugin": "Check a plug-in: generator, judge, harmonizer or segmenter.",
     "recipes": "List, print, copy and check recipes.",
-    "doctor": "Say what this machine can run, and why not.",
+    "doctor": "Show what this machine can run, and what is missing.",
 }
 """Each verb is the module of its name (``-`` as ``_``), which holds the command, or an ``app``, of its name."""
 
@@ -94,7 +94,7 @@ def _asked(arguments: Sequence[str]) -> str:
 
 
 def _below_help(arguments: Sequence[str]) -> str | None:
-    """Return what help says of plug-ins that the command names; nothing is imported if it asks for no help."""
+    """Return what help says about plug-ins that the command names; nothing is imported if it asks for no help."""
     if not {"--help", "-h"} & set(arguments):
         return None
     from harmonygen_cli.plugin_help import plugin_help

@@ -21,13 +21,13 @@ _TOLD = ("out", "photos", "masks", "left_out", "quarantined", "passed_over", "fi
 
 @command(MaskSettings)
 def masks(typed: Typed[MaskSettings], photos: Photos, dry_run: DryRun = False) -> None:
-    """Make masks for a folder of photos that has none; the result is read by every `--data`.
+    """Make masks for a folder of photos without masks. Every `--data` reads the result.
 
     Example: `harmonygen masks photos/ --person --out masked`
 
     Then: `harmonygen synthesize --data masked`
 
-    By a network of your own: `harmonygen masks photos/ --segmenter isnet.onnx --out masked`
+    With your own network: `harmonygen masks photos/ --segmenter isnet.onnx --out masked`
     """
     settings = typed.settings(photos=photos)
     from harmonygen.segmentation.masks import make_masks

@@ -21,11 +21,11 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a built d
 
 @command(PublishSettings)
 def publish(typed: Typed[PublishSettings], folder: Folder) -> None:
-    """Verify a built dataset, send it to a branch of its own, read it back, then publish it on main by one commit.
+    """Verify a built dataset, send it to its own branch, read it back, and publish it on main by one commit.
 
     Example: `harmonygen publish outputs/human-harmony --repo user/human-harmony --private --revision v1.0`
 
-    What would be sent, without a token: `harmonygen publish outputs/augmented --repo user/name --dry-run`
+    See what would be sent, without a token: `harmonygen publish outputs/augmented --repo user/name --dry-run`
     """
     settings, reporter = typed.settings(folder=folder), typed.reporter
     from harmonygen.publishing.publish import carry_out, prepare

@@ -9,7 +9,7 @@ from harmonygen_cli.from_settings import Typed, command
 
 @command(QuickstartSettings)
 def quickstart(typed: Typed[QuickstartSettings]) -> None:
-    """Run the whole job on the built-in sample: synthesize, select, augment, a small Human Harmony.
+    """Run the whole job on the built-in sample: synthesize, select, augment, and a small Human Harmony.
 
     Example: `harmonygen quickstart --out quickstart`
     """

@@ -16,7 +16,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, or
 
 @command(ReportSettings)
 def report(typed: Typed[ReportSettings], folder: Folder) -> None:
-    """Write one self-contained HTML page: photos, outlines, candidates, scores, drop reasons.
+    """Write one self-contained HTML page of a run or a dataset, with photos, candidates, scores and drop reasons.
 
     Examples: `harmonygen report outputs/synthesize --pairs 'HFlickr*' --out flickr.html`,
     `harmonygen report outputs/synthesize --review`

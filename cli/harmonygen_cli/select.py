@@ -55,7 +55,7 @@ def show(reporter: Reporter, result: ReselectResult) -> None:
 def tell(reporter: Reporter, result: ReselectResult) -> None:
     """Print what a reselection changed, for people alone."""
     reporter.line(
-        f"{result.selected} of {result.candidates} candidates selected, {result.changed} marks changed: {result.out}"
+        f"{result.selected} of {result.candidates} candidates selected, {result.changed} changes: {result.out}"
     )
     if result.accepted or result.rejected:
         reporter.line(f"review: {result.accepted} accepted, {result.rejected} rejected")

@@ -21,7 +21,7 @@ _PAPER = {**PUBLISHED, "decoded": "whole"}
 def synthesize(
     typed: Typed[SynthesizeSettings], paper: Paper = False, overwrite: Overwrite = False, dry_run: DryRun = False
 ) -> None:
-    """Make K candidate composites of every (photo, mask) pair, score and select them.
+    """Make K candidate composites of every (photo, mask) pair, score them and select among them.
 
     Example: `harmonygen synthesize --data photos/ --k 10 --keep best --out outputs/run1`
     """
@@ -39,7 +39,7 @@ def tell(reporter: Reporter, result: SynthesizeResult, settings: SynthesizeSetti
         size = f"{result.pairs} pairs x {settings.k} candidates in {result.shards} shards"
         reporter.line(f"{size} -> {result.url or result.out} (nothing written)")
     elif not result.summary:
-        reporter.line(f"part {settings.part} done; the run is summed up when all {result.shards} shards are")
+        reporter.line(f"part {settings.part} done; the summary is written when all {result.shards} shards are done")
     else:
         show(reporter, result.out, result.summary, result.shards_run, result.url)
     counts = {"pairs": result.pairs, "shards": result.shards, "shards_run": result.shards_run}

@@ -25,7 +25,7 @@ _KEPT = {True: "kept", False: "failed"}
 
 @command(WhySettings)
 def why(typed: Typed[WhySettings], run: Folder, pair_id: PairId, k: Number = None) -> None:
-    """Say where a pair's candidates came from: photo, seeds, weights, scores, each gate's value and limit, reviewers.
+    """Show where a pair's candidates come from: photo, seeds, weights, scores, gates with their limits, reviewers.
 
     Examples: `harmonygen why outputs/synthesize Sample/astronaut_head`,
     `harmonygen why outputs/synthesize Sample/astronaut_head 3 --recreate`

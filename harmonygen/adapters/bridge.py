@@ -124,5 +124,7 @@ def make_bridge(
             f"{', '.join(map(str, known))} in and {latents} out are known"
         )
     if getattr(unet.config, "addition_embed_type", None):
-        raise CheckpointError(f"the UNet of '{model}' wants more than a timestep and text: this adapter gives no more")
+        raise CheckpointError(
+            f"the UNet of '{model}' needs more inputs than a timestep and text, which this adapter does not give"
+        )
     return BridgeHarmonizer(unet, vae, weights_digest(model), device, steps, resolution)

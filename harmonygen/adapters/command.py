@@ -2,7 +2,7 @@
 
 The command gets a folder as its last argument. In it lie ``job.json``, ``image.png`` and ``mask.png`` (white is the
 foreground); a generator's and a harmonizer's pictures are expected in ``out/0.png``, ``out/1.png`` ..., a judge's
-numbers in ``scores.json``, a list. ``job.json`` has ``kind``, ``seeds`` (one a picture), and for a judge
+numbers in ``scores.json``, a list. ``job.json`` has ``kind``, ``seeds`` (one per picture), and for a judge
 ``composites``, the files to score.
 
 A command that takes too long is killed with all it started; that photo is quarantined, as if it had failed.
@@ -34,24 +34,24 @@ from harmonygen.seeds import digest_of_bytes
 from harmonygen.settings import setting
 
 Line = Annotated[str, setting(..., "Command; the job's folder is added as its last argument.")]
-Seconds = Annotated[float, setting(..., "Seconds after which it is killed.", gt=0, le=86_400)]
-Full = Annotated[bool, setting(..., "Give it the photo at full size, not at the size below.")]
+Seconds = Annotated[float, setting(..., "Seconds after which the command is killed.", gt=0, le=86_400)]
+Full = Annotated[bool, setting(..., "Give the command the photo at full size instead of a reduced copy.")]
 Size = Annotated[int, setting(..., "Short side of the picture that it gets, in pixels.", ge=8, le=8192)]
 _TOLD = 300  # characters of what the command said that a message quotes
 
 
 class Tool:
-    """The command with its time limit, and what it is made of."""
+    """The command with its time limit, and what it is made from."""
 
     def __init__(self, command: str, timeout: float) -> None:
         """Look for the command.
 
         Raises:
-            UsageError: the command is empty, or its program is not there.
+            UsageError: the command is empty, or its program is missing.
         """
         self._words, self._timeout = shlex.split(command), timeout
         if not self._words or shutil.which(self._words[0]) is None:
-            raise UsageError(f"the command '{command}' names no program that is there: check its path")
+            raise UsageError(f"the command '{command}' names a program that does not exist: check its path")
         files = [Path(word) for word in self._words if Path(word).is_file()]
         contents = [hashlib.sha256(path.read_bytes()).hexdigest().encode() for path in files]
         self.digest = f"command:{digest_of_bytes([command.encode(), *contents])}"
@@ -128,19 +128,19 @@ class CommandJudge:
 def make_command_generator(
     command: Line, timeout: Seconds = 600, full: Full = False, resolution: Size = 512
 ) -> Callable[..., Iterator[ImageU8]]:
-    """Return a command as a generator; raises UsageError if its program is not there."""
+    """Return a command as a generator; raises UsageError if its program is missing."""
     return CommandGenerator(Tool(command, timeout), full, resolution)
 
 
 def make_command_judge(command: Line, timeout: Seconds = 600) -> Callable[..., list[float]]:
-    """Return a command as a judge; raises UsageError if its program is not there."""
+    """Return a command as a judge; raises UsageError if its program is missing."""
     return CommandJudge(Tool(command, timeout))
 
 
 def make_command_harmonizer(
     command: Line, timeout: Seconds = 600, full: Full = False, resolution: Size = 512
 ) -> Callable[..., Any]:
-    """Return a command as a harmonizer; raises UsageError if its program is not there."""
+    """Return a command as a harmonizer; raises UsageError if its program is missing."""
     return CommandHarmonizer(Tool(command, timeout), full, resolution)
 
 

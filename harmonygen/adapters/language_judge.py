@@ -69,7 +69,9 @@ class LanguageJudge:
 
 def make_language_judge(
     model: Annotated[str, setting(..., "Folder of an image-text-to-text model, or its name on the Hub.")],
-    question: Annotated[str, setting(..., "What it is asked; yes stands for a composite.", unset="built in")] = "",
+    question: Annotated[
+        str, setting(..., "Question that the model is asked; yes stands for a composite.", unset="built in")
+    ] = "",
     calibration: Annotated[
         Path | None, setting(..., "File that harmonygen.adapters.calibrate wrote.", unset="none: scores only rank")
     ] = None,
@@ -90,7 +92,7 @@ def read_calibration(path: Path | None) -> tuple[float, float]:
     """Return (scale, offset) of a calibration's file; (1, 0) without one.
 
     Raises:
-        UsageError: it cannot be read, or is no calibration.
+        UsageError: it cannot be read, or is not a calibration.
     """
     if path is None:
         return 1.0, 0.0
@@ -99,5 +101,5 @@ def read_calibration(path: Path | None) -> tuple[float, float]:
         return float(values["scale"]), float(values["offset"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"'{path}' is no calibration ({told(error)}): write one with python -m harmonygen.adapters.calibrate"
+            f"'{path}' is not a calibration ({told(error)}): write one with python -m harmonygen.adapters.calibrate"
         ) from error

@@ -83,7 +83,7 @@ class OnnxModel:
         """Return the picture (h, w, 3) in [0, 1] at the photo's ``low`` size.
 
         Raises:
-            UsageError: the output is no image.
+            UsageError: the output is not an image.
         """
         made = self(photo.low_u8, photo.low_mask, seed)
         if made.ndim != 4 or made.shape[:2] != (1, 3):

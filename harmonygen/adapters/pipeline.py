@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from harmonygen.adapters.pipeline_frame import Frame, frame_of, guidance_of, is_stretched, own_resolution
+from harmonygen.adapters.pipeline_frame import PictureFrame, frame_of, guidance_of, is_stretched, own_resolution
 from harmonygen.errors import CheckpointError, InputError, UsageError, told
 from harmonygen.models.checkpoints import digest_of_model, load_without_bars
 from harmonygen.models.device import Device
@@ -100,7 +100,7 @@ class PicturePipeline:
             )
         return answer if answer.shape[:2] == (height, width) else bicubic(answer, height, width)
 
-    def _told(self, photo: Photo, words: str, seed: int, frame: Frame) -> dict[str, Any]:
+    def _told(self, photo: Photo, words: str, seed: int, frame: PictureFrame) -> dict[str, Any]:
         """Return all that a pipeline may be told, by its parameters' names."""
         size = frame.height, frame.width
         return {
@@ -185,7 +185,8 @@ class PipelineHarmonizer:
 def make_pipeline_generator(
     model: Model,
     instructions: Annotated[
-        tuple[str, ...], setting(..., "What is asked for; {light} becomes a drawn light.", unset="built in")
+        tuple[str, ...],
+        setting(..., "Words that the pipeline is given; {light} becomes a random light.", unset="built in"),
     ] = (),
     steps: Steps = 20,
     strength: Strength = 0.5,
@@ -207,7 +208,7 @@ def make_pipeline_generator(
 
 def make_pipeline_harmonizer(
     model: Model,
-    instruction: Annotated[str, setting(..., "What is asked for.", unset="built in")] = "",
+    instruction: Annotated[str, setting(..., "Words that the pipeline is given.", unset="built in")] = "",
     steps: Steps = 20,
     strength: Strength = 0.3,
     guidance: Guidance = None,

@@ -20,7 +20,7 @@ _STRETCH = 0.1  # how far the sides' ratio may be off before an answer counts as
 
 
 @dataclass(frozen=True)
-class Frame:
+class PictureFrame:
     """The size of the picture that a pipeline is handed, and what it is told of sizes."""
 
     height: int
@@ -28,20 +28,20 @@ class Frame:
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
-def frame_of(kind: str, height: int, width: int, multiple: int) -> Frame:
+def frame_of(kind: str, height: int, width: int, multiple: int) -> PictureFrame:
     """Return the frame in which a pipeline of the class ``kind`` answers a picture, whose sides are multiples.
 
     >>> frame_of("QwenImageEditPipeline", 512, 768, 16)
-    Frame(height=512, width=768, told={})
+    PictureFrame(height=512, width=768, told={})
     >>> frame_of("Flux2Pipeline", 1024, 1536, 16).told["width"]
     1248
     """
     if kind.startswith("QwenImageEdit"):  # it brings each picture to a megapixel, and answers there if told nothing
-        return Frame(height, width)
+        return PictureFrame(height, width)
     if kind.startswith(_AT_A_MEGAPIXEL):  # Flux2 crops a larger picture, but not its answer
         height, width = _within(height, width, multiple)
     told = {"height": height, "width": width, "max_area": height * width, "_auto_resize": False}
-    return Frame(height, width, told)
+    return PictureFrame(height, width, told)
 
 
 def own_resolution(kind: str) -> int:

@@ -38,7 +38,7 @@ class AugmentResult:
     ``new`` composites were added to ``originals``; ``test`` composites came along untouched. ``gated`` candidates
     had failed a gate and were not eligible; ``skipped_pairs`` were quarantined by the run and got none; ``unused``
     candidates belong to pairs that the list leaves out; ``short_pairs`` got fewer than gamma asks for.
-    ``test_candidates`` are of test photos, or of photos that look like them, and were passed over
+    ``test_candidates`` are of test photos, or of photos that look like them, and were skipped
     (``skip_test_photos``); they are part of ``unused``. ``look_alikes`` names such photos of the training list, which
     were left out with their composites.
     ``compared`` photos were hashed by the leak guard; ``leak_guard`` says in words what it compared.
@@ -102,7 +102,7 @@ def dry_run(settings: AugmentSettings, say: Say | None = None) -> GammaPlan:
     """Work out the arithmetic from names alone: no run, nothing written; images are looked at if they are there.
 
     Raises:
-        UsageError: no such data, list or subset, or a gamma that is no number.
+        UsageError: no such data, list or subset, or a gamma that is not a number.
         StorageError: some images are there and others are missing, which ends the job itself.
     """
     data = data_folder(settings.data)
@@ -124,7 +124,7 @@ def augment(settings: AugmentSettings, progress: Progress | None = None, say: Sa
 
     Raises:
         UsageError: K smaller than gamma needs; pairs without candidates; candidates of other photos, of the test split
-            (unless they are passed over), or of photos and masks that changed; composites of another size than their
+            (unless they are skipped), or of photos and masks that changed; composites of another size than their
             photo; a folder of other options; another run at work.
         StorageError: files missing, hard links across disks, disk full: rerun the same command to resume.
     """

@@ -78,7 +78,9 @@ def export(settings: ExportSettings, progress: Progress | None = None) -> Export
         StorageError: a photo is gone, or the disk is full: rerun the same command to resume.
     """
     if settings.trainer is not None:
-        raise UsageError(f"a tree is not for {settings.trainer}: call harmonygen.trainers.export.export_for")
+        raise UsageError(
+            f"this function writes no folder for {settings.trainer}: call harmonygen.trainers.export.export_for"
+        )
     run = Run.open(settings.run)
     chosen, gated = wanted(run, settings.which)
     form = plain_form(settings, run)

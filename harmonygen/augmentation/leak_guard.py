@@ -53,7 +53,7 @@ def refuse_test_ids(train: Iterable[str], test: HeldOut) -> None:
         raise UsageError(
             f"{len(leaked)} photos are in the test list '{named}' and would feed the training split: "
             f"{shown(leaked, 'photos')}: synthesize from the training list (--list-file IHD_train.txt), "
-            "correct the list, or pass over candidates of test photos (augment --skip-test-photos)"
+            "correct the list, or skip candidates of test photos (augment --skip-test-photos)"
         )
 
 

@@ -124,7 +124,7 @@ def _refuse_short(
         )
     worst = [f"{pair_id} ({passed} of {made} passed the gates)" for pair_id, (passed, made) in counted.items()]
     raise UsageError(
-        f"gamma {gamma:g} needs {most} candidates a pair that pass the gates; {len(short)} pairs have fewer: "
+        f"gamma {gamma:g} needs {most} candidates per pair that pass the gates; {len(short)} pairs have fewer: "
         f"{shown(worst, 'pairs')}: loosen the gates with harmonygen select, make more candidates with a larger --k, "
         "lower --gamma, or pass --allow-fewer to take what passed (--pick selected: harmonygen select --count)"
     )

@@ -13,7 +13,7 @@ Photos = Annotated[
     Literal["jpg", "png", "own"],
     setting(
         ...,
-        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
+        "How photos that are not JPEG are stored; own leaves all photos and names as they are.",
     ),
 ]
 Trainer = Literal[
@@ -35,7 +35,7 @@ Direction = Literal["harmonize", "inverse"]
 class AugmentSettings(Settings):
     """Options of `harmonygen augment`."""
 
-    gamma: float = setting(1.0, "Blending ratio: new composites over those of the dataset.", ge=0)
+    gamma: float = setting(1.0, "Blending ratio: new composites relative to those of the dataset.", ge=0)
     data: Annotated[str, HOW] = setting("sample", "Dataset to augment: an iHarmony4 folder, a list file or sample.")
     candidates: Annotated[Path, HOW] = setting(Path("outputs/synthesize"), "Folder of a finished synthesize run.")
     out: Annotated[Path, HOW] = setting(Path("outputs/augmented"), "Folder of the new dataset.")
@@ -55,7 +55,7 @@ class AugmentSettings(Settings):
         False, "Leave out candidates of test photos, and photos that look like them, instead of refusing the run."
     )
     trainer: Annotated[HarmonizationTrainer | None, HOW] = setting(
-        None, "Write the lists, the config and the start of this trainer beside the tree, for base and augmented."
+        None, "Also write this trainer's lists, config and start command, for base and augmented."
     )
     seed: Seed = 0
 
@@ -78,14 +78,14 @@ class ExportSettings(Settings):
     link: Link = "hard"
     photos: Literal["jpg", "png", "own"] | None = setting(
         None,
-        "How photos that are no JPEG are stored; own leaves all photos and names as they are.",
+        "How photos that are not JPEG are stored; own leaves all photos and names as they are.",
         unset="jpg for a tree, png with --for",
     )
     trainer: Trainer | None = setting(
         None, "Write pairs, masks, words and the config of this trainer.", unset="a harmonization tree"
     )
     direction: Direction = setting(
-        "harmonize", "What --for trains: composite to photo (harmonize) or photo to composite (inverse)."
+        "harmonize", "Direction that --for trains: composite to photo (harmonize) or photo to composite (inverse)."
     )
     caption: str = setting(
         "measured",

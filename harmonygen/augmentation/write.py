@@ -1,4 +1,4 @@
-"""Write a planned mix of originals and candidates, as an iHarmony4 tree or as Parquet; both go on after a kill."""
+"""Write a planned mix of originals and candidates, as an iHarmony4 tree or as Parquet; both continue after a kill."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Mix:
     """Everything that is going to be written, decided: dataset, test split on disk, arithmetic, run and picks.
 
     ``converted`` are the photos (their ids) that a tree gets as PNG of the pixels that the composites were made from,
-    since plain decoding of their files gives others. ``options`` are the settings that decide what comes out.
+    since plain decoding of their files gives others. ``options`` are the settings that decide the result.
     ``photos`` is the form of a tree's photos and names; ``own`` leaves those of the dataset. ``look_alikes`` of test
     photos are in neither split.
     """
@@ -105,7 +105,7 @@ class Mix:
 
     @cached_property
     def targets(self) -> dict[str, str]:
-        """Return what each file of the dataset that comes along is called in the new one, both relative to the root."""
+        """Return the new name of each file of the dataset, by its old name; both are relative to the root."""
         pairs = (*self.dataset.train, *self.test)
         if self.photos == "own":
             named = {name: name for name in self.dataset.files(pairs)}
@@ -128,7 +128,7 @@ class Mix:
 
     @cached_property
     def rewritten(self) -> dict[str, Pair]:
-        """The photos and masks that are written anew and not linked, by their file in the dataset, with their pair."""
+        """The photos and masks that are written again and not linked, by their file in the dataset, with their pair."""
         found: dict[str, Pair] = {}
         for pair in (*self.dataset.train, *self.test):
             photo, mask = self.dataset.inside(pair)
@@ -175,7 +175,7 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def _same_kind(name: str, target: str) -> bool:
-    """Tell whether a file may have the target's name with its own bytes."""
+    """Return whether a file may have the target's name with its own bytes."""
     before, after = (splitext(each)[1].lower() for each in (name, target))
     return before == after or {before, after} <= set(_JPEG)
 
@@ -205,7 +205,7 @@ def plain_targets(
 
 
 def _given(dataset: Originals, pair: Pair) -> PairName:
-    """Return the names of a pair as its files bear them."""
+    """Return the names of a pair as its files have them."""
     photo, mask = dataset.inside(pair)
     stem = splitext(basename(photo))[0]
     return PairName(dirname(dirname(mask)), stem, splitext(basename(mask))[0][len(stem) + 1 :])

@@ -28,10 +28,12 @@ from harmonygen.plugins.doors import (
     SEGMENTERS,
     Door,
     find_plugin,
+    is_plugin,
     plugin_names,
 )
 from harmonygen.plugins.load import load_judge
 from harmonygen.plugins.plugin import Plugin
+from harmonygen.recipes import nearest
 from harmonygen.segmentation.segmenters import load_segmenter, spelled
 from harmonygen.synthesis import load as synthesis
 from harmonygen.synthesis.settings import SynthesizeSettings
@@ -100,7 +102,12 @@ def doors_of(spec: str, kind: str | None) -> list[Door]:
     named = [door for door in DOORS if name in plugin_names(door)]
     if named:
         return named
-    find_plugin(GENERATORS, spec)  # says what is wrong with a name that nothing has
+    if not is_plugin(GENERATORS, spec):
+        known = list(dict.fromkeys(name for door in DOORS for name in plugin_names(door)))
+        raise UsageError(
+            f"plug-in '{spec}' is not known{nearest(name, known)}: run harmonygen check-plugin without a name to list "
+            "all, or name your own as module:attribute (docs/plugins/README.md)"
+        )
     shown = [door for door in DOORS if _is_called(Plugin.find(door, spec).target, door)]
     if len(shown) != 1:
         raise UsageError(f"'{spec}' does not show what it is: say --kind {_KINDS}")
@@ -108,7 +115,7 @@ def doors_of(spec: str, kind: str | None) -> list[Door]:
 
 
 def _is_called(target: Any, door: Door) -> bool:
-    """Tell whether a function, or what a class makes, has the parameters of a door's call."""
+    """Return whether a function, or what a class makes, has the parameters of a door's call."""
     called = target.__call__ if isinstance(target, type) else target
     try:
         names = [name for name in inspect.signature(called).parameters if name != "self"]

@@ -24,7 +24,7 @@ Kind = Literal["generator", "judge", "harmonizer", "segmenter"]
 class CheckPluginSettings(ReadSettings):
     """Options of `harmonygen check-plugin`."""
 
-    plugin: str | None = setting(None, "Plug-in to check; without one, all that are known are listed.", unset="none")
+    plugin: str | None = setting(None, "Plug-in to check; without a name, all known plug-ins are listed.", unset="none")
     all: bool = setting(False, "Check all plug-ins that need no model of yours, one row each.")
     kind: Kind | None = setting(None, "Kind of the plug-in.", unset="all kinds that have one of this name")
     settings: PluginSettings = {}  # noqa: RUF012

@@ -33,7 +33,7 @@ LAYOUTS = {
     "coco": "a COCO instances .json, or a folder with one (also in annotations/, or in train/, valid/)",
     "parquet": "a .parquet file, a folder of them or hf://datasets/<user>/<name>, with image columns real and mask",
     "table": "a .csv, .tsv or .parquet of paths with columns real and mask, or a folder with one",
-    "sample": "the word sample: the built-in sample",
+    "sample": "the built-in sample, named by the word sample",
 }
 """The layouts read, in the order they are tried, and how each looks."""
 
@@ -53,12 +53,12 @@ def read_pairs(
     Args:
         data: a folder or file, ``hf://datasets/<user>/<name>``, or ``sample`` (write ``./sample`` for a folder); any
             other URL is copied into the cache first (:func:`harmonygen.storage.fetch.fetch`).
-        layout: one of :data:`LAYOUTS`; found out from what is there if not given.
+        layout: one of :data:`LAYOUTS`; detected if not given.
         list_file: iHarmony4 layout only: the list of composites to read.
         subset: read the pairs of this subset alone; where the data have splits, it may name one.
         limit: keep the first ``limit`` pairs.
         reading: how the data are read, as settings say it; ``layout`` may stand there too.
-        split: which split is read where the data have several; another one where it is not there.
+        split: which split is read where the data have several; another one where it is missing.
 
     Raises:
         UsageError: no layout fits, nothing can be read, or ids are refused or collide.
@@ -84,7 +84,7 @@ def read_pairs(
 
 
 def is_url(text: str | Path) -> bool:
-    """Tell whether data are at a URL that fsspec opens; ``hf://`` has its own reader.
+    """Return whether data are at a URL that fsspec opens; ``hf://`` has its own reader.
 
     >>> is_url("s3://bucket/photos"), is_url("/data/photos"), is_url("hf://datasets/a/b")
     (True, False, False)
@@ -199,7 +199,7 @@ def detect_layout(data: str | Path) -> str:
     """Find out the layout of ``data``: the first of :data:`LAYOUTS` that fits what is there.
 
     Raises:
-        UsageError: the path is not there or no layout fits; the message lists them and what was found.
+        UsageError: the path is missing or no layout fits; the message lists them and what was found.
     """
     if str(data) == SAMPLE:
         return SAMPLE
@@ -245,7 +245,7 @@ def _no_layout(path: Path) -> str:
 
 
 def _near(path: Path) -> list[str]:
-    """Return the layouts whose marks a path bears, though it is in none of them."""
+    """Return the layouts whose marks a path has, though it is in none of them."""
     from harmonygen.data import folders, voc
     from harmonygen.data.files import entries, is_folder, subfolders
 

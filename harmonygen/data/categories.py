@@ -42,7 +42,7 @@ class Categories:
             classes: ``all``; ``garments``; or ids, names and supercategories, separated by commas.
 
         Raises:
-            UsageError: an id or name that is not there, or no category is a garment.
+            UsageError: an id or name that is missing, or no category is a garment.
 
         >>> known = Categories("x", {0: ("shirt, blouse", "upperbody"), 23: ("shoe", "legs and feet")})
         >>> sorted(known.choose("garments")), sorted(known.choose("blouse, 23")), known.choose("all")

@@ -58,7 +58,7 @@ class Instances:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a path is a COCO instances file, or holds exactly one of the split that is read."""
+    """Return whether a path is a COCO instances file, or holds exactly one of the split that is read."""
     try:
         return len(instance_parts(path)[0]) == 1
     except UsageError:  # several splits and none to train on: the reader says so
@@ -98,7 +98,7 @@ def instance_files(path: Path) -> list[Path]:
 
 
 def _has_keys(path: Path) -> bool:
-    """Look for COCO's keys in the bytes, so that other JSON beside it is passed over without being parsed."""
+    """Look for COCO's keys in the bytes, so that other JSON beside it is skipped without being parsed."""
     wanted = {f'"{key}"'.encode() for key in (*KEYS, "segmentation")}
     rest = b""
     try:
@@ -135,7 +135,7 @@ def read_coco(data: Path, photos: Path | None = None, split: Split = "train") ->
 
 
 def _told(found: PairSet, instances: Instances, others: Sequence[Path], notes: Sequence[str]) -> PairSet:
-    """Add what is to be said of a file that was read, and of the files that were not."""
+    """Add what is to be said about a file that was read, and of the files that were not."""
     read = _split_of(instances.path) if others else ""
     rows: tuple[PassedOver, ...] = tuple(passed(file, _split_of(file), read) for file in others)
     return replace(found, passed_over=rows, notes=(*note(rows, read), *notes), split=read)
@@ -277,7 +277,7 @@ def _by_id(elements: Sequence[Mapping[str, Any]], what: str, path: Path) -> dict
     if twice:
         raise UsageError(
             f"{len(set(twice))} {what} ids of '{path}' stand for several: {listed([repr(each) for each in twice])}: "
-            "whose annotations are whose cannot be told; give each its own id (a merge of two files has to renumber)"
+            "their annotations cannot be told apart; give each its own id (a merge of two files has to renumber)"
         )
     return found
 
@@ -383,7 +383,7 @@ CHUNK = 2**20  # characters read at a time
 def read_arrays(path: Path, chunk: int = CHUNK) -> Iterator[tuple[str, Iterator[Any]]]:
     """Yield (key, its elements) of each array directly in the object that the file holds; other values are skipped.
 
-    Elements that are not asked for are read past when the next array is.
+    Elements that are not asked for are skipped when the next array is.
 
     Raises:
         ValueError: the file is not one JSON object, or not UTF-8.

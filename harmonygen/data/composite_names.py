@@ -110,7 +110,7 @@ def _refuse_paths(lines: Iterable[str]) -> None:
 
 
 def _is_deep(line: str) -> bool:
-    """Tell whether a name has folders of its own, which is an id with a slash."""
+    """Return whether a name has folders of its own, which is an id with a slash."""
     return "/" in line.partition(f"{COMPOSITES}/")[2]
 
 

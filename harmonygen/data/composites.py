@@ -128,11 +128,11 @@ def composites_of(
 
     Args:
         data: as for :func:`harmonygen.data.read_pairs`, or a run folder.
-        layout: found out if not given.
+        layout: detected if not given.
         list_file: iHarmony4 layout and sample only: the list to read.
         subset: read this subset alone, where the layout knows it before reading.
         role: which lists, or files of a Parquet dataset, are read where none is named.
-        remedy: how the message goes on if the layout has no composites.
+        remedy: how the message continues if the layout has no composites.
         reading: how the data are read, as for :func:`harmonygen.data.read_pairs`.
 
     Raises:

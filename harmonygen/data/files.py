@@ -77,7 +77,7 @@ def cannot_read(data: object, error: OSError) -> HarmonygenError:
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a plain file, links followed; one that leads round in a circle is none."""
+    """Return whether an entry is a plain file, links followed; one that leads round in a circle is none."""
     try:
         return entry.is_file()
     except OSError:
@@ -85,7 +85,7 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder, links followed; one that leads round in a circle is none."""
+    """Return whether an entry is a folder, links followed; one that leads round in a circle is none."""
     try:
         return entry.is_dir()
     except OSError:
@@ -109,7 +109,7 @@ class Inside:
         return os.path.realpath(self.root)
 
     def holds(self, path: Path | str) -> bool:
-        """Tell whether a path, once its links are followed, lies in the root."""
+        """Return whether a path, once its links are followed, lies in the root."""
         real = os.path.realpath(path)
         return self.anywhere or real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
 
@@ -118,7 +118,7 @@ class FolderWalk:
     """The images below a folder, and what lies there beside them.
 
     Links to files and folders are followed as ``inside`` allows; a linked folder that holds itself is not entered.
-    ``passed`` fills while the walk goes on: hidden files, links, pictures of kinds that are not read, other files.
+    ``passed`` fills while the walk continues: hidden files, links, pictures of kinds that are not read, other files.
     """
 
     def __init__(self, folder: Path, inside: Inside | None = None) -> None:
@@ -168,7 +168,7 @@ def leads_out(path: Path, root: Path) -> PassedOver:
 
 
 def not_read(path: Path) -> PassedOver:
-    """Return the row of a file that is no image by its name: hidden, of a kind that is not read, or no picture."""
+    """Return the row of a file that is not an image by its name: hidden, of a kind that is not read, or no picture."""
     if path.name.startswith("."):
         return passed_over(path, "hidden", "is hidden: rename it to have it read")
     suffix = path.suffix.lower()
@@ -177,7 +177,7 @@ def not_read(path: Path) -> PassedOver:
             "pip install 'harmonygen[heif]', or save it as PNG" if suffix in (".heic", ".heif") else "save it as PNG"
         )
         return passed_over(path, "suffix", f"is a picture of a kind ({suffix}) that is not read: {remedy}")
-    return passed_over(path, "not a picture", "is no picture by its suffix")
+    return passed_over(path, "not a picture", "is not a picture by its suffix")
 
 
 def walk_images(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -186,7 +186,7 @@ def walk_images(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def has_image(folder: Path) -> bool:
-    """Tell whether a folder holds an image, at any depth."""
+    """Return whether a folder holds an image, at any depth."""
     return next(walk_images(folder), None) is not None
 
 
@@ -232,7 +232,7 @@ def read_text(path: Path) -> str:
     import gzip
 
     if path.exists() and not path.is_file():
-        raise UsageError(f"'{path}' is no plain file (a folder, a device or a FIFO): write it to a file")
+        raise UsageError(f"'{path}' is not a plain file (but a folder, a device or a FIFO): copy its content to a file")
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
             raw = opened.read(MAX_TEXT + 1)

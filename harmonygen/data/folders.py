@@ -44,8 +44,8 @@ _SPLIT_LAST = re.compile(r"(?P<role>.+)[-_ ]+(?P<split>[^\W_]+)")
 class Group:
     """One folder of photos with its folder of masks; ``subset`` is "" if they lie in the root itself.
 
-    ``split`` is the split that its name bears. Where ``photos`` and ``masks`` are one folder, masks lie beside photos.
-    ``sparse`` says that most photos have no mask, as in VOC: they are passed over.
+    ``split`` is the split that its name has. Where ``photos`` and ``masks`` are one folder, masks lie beside photos.
+    ``sparse`` says that most photos have no mask, as in VOC: they are skipped.
     """
 
     subset: str
@@ -78,12 +78,12 @@ class Found:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a folder, or a folder in it, has a photo folder beside a mask folder that holds images."""
+    """Return whether a folder, or a folder in it, has a photo folder beside a mask folder that holds images."""
     return path.is_dir() and any(not group.beside and has_image(group.masks) for group in find_groups(path))
 
 
 def masks_lie_beside(path: Path) -> bool:
-    """Tell whether a folder, or a folder in it, has photos with masks beside them that say so by their names."""
+    """Return whether a folder, or a folder in it, has photos with masks beside them that say so by their names."""
     return any(group.beside for group in find_groups(path))
 
 
@@ -144,14 +144,14 @@ def _split_groups(inner: Sequence[Path]) -> list[Group]:
 
 
 def side_of(role: str) -> str:
-    """Tell whether a folder of this name holds photos or masks; "" if neither."""
+    """Return whether a folder of this name holds photos or masks; "" if neither."""
     if role in PHOTO_FOLDERS + OTHER_PHOTO_FOLDERS:
         return "photos"
     return "masks" if role in MASK_FOLDERS + OTHER_MASK_FOLDERS else ""
 
 
 def _masks_beside(folder: Path) -> bool:
-    """Tell whether a folder has an image that is called the mask of another one in it."""
+    """Return whether a folder has an image that is called the mask of another one in it."""
     keys = [("", nfc(os.path.splitext(entry.name)[0])) for entry in entries(folder) if is_image(entry.name)]
     photos = Photos(keys)
     return any(photos.owner_beside(key) for key in keys)

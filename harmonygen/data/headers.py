@@ -42,7 +42,7 @@ class Header:
 
     @classmethod
     def read(cls, path: Path) -> Header:
-        """Read a file's header; raise InputError if it is no picture's."""
+        """Read a file's header; raise InputError if it is not a picture's."""
         from PIL import Image
 
         try:
@@ -127,7 +127,7 @@ def _first(photo: FileSource) -> Header | None:
 
 
 def read_header(picture: FileSource) -> Header:
-    """Read the header of a picture; raise InputError if it may not be read, or is no picture's."""
+    """Read the header of a picture; raise InputError if it may not be read, or is not a picture's."""
     check_file(picture.path, str(picture), picture.within)
     prepare_file(picture.path)
     return Header.read(picture.path)

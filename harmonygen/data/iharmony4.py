@@ -33,7 +33,7 @@ Locate = Callable[[str, str, str], Path]
 
 
 def matches(path: Path) -> bool:
-    """Tell whether ``path`` is a dataset in this layout, one subset of one, or a list file."""
+    """Return whether ``path`` is a dataset in this layout, one subset of one, or a list file."""
     if path.is_file():
         return is_list(path)
     return (path / COMPOSITES).is_dir() or any((folder / COMPOSITES).is_dir() for folder in subfolders(path))
@@ -53,7 +53,7 @@ def read_iharmony4(
         role: which lists are read where none is named.
 
     Raises:
-        UsageError: the list or subset is not there, ids lead out of their folder, or nothing is left to read.
+        UsageError: the list or subset is missing, ids lead out of their folder, or nothing is left to read.
     """
     root, own = place_of(data)
     subset = subset or own

@@ -1,7 +1,7 @@
 """Read an iMaterialist-Fashion folder: ``train.csv`` with one run-length code a garment, photos in ``train/``.
 
 The mask of a photo is the union of its valid segments (REFERENCE section 1). The table is read line by line: a row is
-a line, so a stray quote, a missing field or bytes that are no text cost their own row and no other, which a CSV parser
+a line, so a stray quote, a missing field or bytes that are not text cost their own row and no other, which a CSV parser
 that reads on to the closing quote, or gives up a whole block, cannot promise; and memory does not grow with the table.
 """
 
@@ -50,7 +50,7 @@ class Segment:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a folder has ``train.csv`` with iMaterialist's columns."""
+    """Return whether a folder has ``train.csv`` with iMaterialist's columns."""
     table = path / TABLE
     return table.is_file() and set(COLUMNS) <= set(_header(table))
 
@@ -64,7 +64,7 @@ def read_imaterialist(data: Path, classes: str = "all", anywhere: bool = False) 
         anywhere: read photos that are links out of the folder too.
 
     Raises:
-        UsageError: no ``train.csv`` with the columns, classes that are not there, or ids that cannot name files.
+        UsageError: no ``train.csv`` with the columns, classes that are missing, or ids that cannot name files.
     """
     if not matches(data):
         raise UsageError(_why_not(data))
@@ -112,7 +112,7 @@ def _without_rows(photos: Listing, seen: set[str]) -> tuple[Quarantined, ...]:
 
 
 def read_rows(table: Path, labels: Categories) -> Iterator[tuple[int, str, Segment | InputError]]:
-    """Yield each row's number (from 1), its photo's id ("" if it cannot be told) and the segment, or what is wrong.
+    """Yield each row's number (from 1), its photo's id ("" if unknown) and the segment, or what is wrong.
 
     The runs themselves are not looked at; :meth:`Segment.rle` checks them.
     """

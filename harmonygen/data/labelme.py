@@ -1,6 +1,6 @@
 """Read labelme: a JSON beside each photo, with its shapes. One pair a shape, or a group of shapes (``group_id``).
 
-Polygons, rectangles and circles are areas; lines and points are none and are passed over. The photo is the file that
+Polygons, rectangles and circles are areas; lines and points are none and are skipped. The photo is the file that
 ``imagePath`` names, else the one that has the JSON's name.
 """
 
@@ -38,7 +38,7 @@ class _Shape:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a folder holds labelme's JSON, there, in ``annotations/`` or in folders called by splits."""
+    """Return whether a folder holds labelme's JSON, there, in ``annotations/`` or in folders called by splits."""
     return any(_is_labelme(file) for folder in _folders(path) for file in _jsons(folder)[:1])
 
 
@@ -63,7 +63,7 @@ def _is_labelme(path: Path) -> bool:
 
 def _load(path: Path) -> Mapping[str, Any]:
     if not path.is_file() or path.stat().st_size > _MAX_JSON:
-        raise InputError(f"'{path}' is no file, or over {_MAX_JSON} bytes")
+        raise InputError(f"'{path}' is not a file, or is over {_MAX_JSON} bytes")
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -154,7 +154,7 @@ def _shapes(held: Mapping[str, Any], file: Path, found: Found) -> Iterator[_Shap
             found.bad.append(bad(f"{file} shape {number}", f"shape {number} of '{file}' cannot be read: {error!r}"))
             continue
         if polygon is None:
-            kind = f"is a {shape.get('shape_type')!r}, which is no area that is read: draw a polygon"
+            kind = f"is a {shape.get('shape_type')!r}, which is not read as an area: draw a polygon"
             found.passed.append(passed_over(f"{file} shape {number}", "not an area", kind))
         else:
             group = shape.get("group_id")

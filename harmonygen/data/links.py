@@ -29,7 +29,7 @@ class _Links:
         self._folders: dict[str, frozenset[str] | None] = {}
 
     def lead_out(self, path: str) -> bool:
-        """Tell whether a path that is spelled below the folder leads out of it by a link."""
+        """Return whether a path that is spelled below the folder leads out of it by a link."""
         folder, _, name = path.rpartition(os.sep)
         if folder not in self._folders:
             self._folders[folder] = self._links_in(folder)

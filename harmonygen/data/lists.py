@@ -44,7 +44,7 @@ class ListFile:
 
 
 def is_list(path: Path) -> bool:
-    """Tell by its name whether a file is a list: any name with one of :data:`ENDINGS`."""
+    """Return whether a file is a list: any name with one of :data:`ENDINGS`."""
     return path.name.lower().endswith(ENDINGS)
 
 
@@ -131,7 +131,7 @@ def read_lists(lists: Iterable[ListFile]) -> tuple[list[CompositeName], list[Qua
     """Return the composites that lists name, in their order, and the lines that name none.
 
     Raises:
-        UsageError: a list is no text, or paths lead out of their folder.
+        UsageError: a list is not text, or paths lead out of their folder.
     """
     names: list[CompositeName] = []
     faults: list[Quarantined] = []
@@ -184,7 +184,7 @@ def _agreed(spellings: Sequence[ListFile]) -> ListFile:
         if found != own:
             raise UsageError(
                 f"'{first.path}' and '{other.path}' are two spellings of one list and name different composites "
-                f"({len(own - found)} in the first alone, {len(found - own)} in the second alone): remove one, or "
+                f"({len(own - found)} only in the first, {len(found - own)} only in the second): remove one, or "
                 "name the list to read"
             )
     return first
@@ -196,7 +196,7 @@ def _composites(listed: ListFile) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a dataset's test lists name, for guards: the union of all of them, whatever their names' head.
+    """What a dataset's test lists name, for guards: the union of all of them, whatever their names begin with.
 
     ``names`` has every composite; a bare name whose subset is unknown stands there once for each subset. ``bad`` are
     lines, or lists of another name, that could not be read.

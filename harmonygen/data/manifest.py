@@ -64,7 +64,7 @@ def _rows(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
     except pa.ArrowException as error:
-        raise UsageError(f"'{path}' is no whole Parquet file ({error}): build it again") from error
+        raise UsageError(f"'{path}' is not a complete Parquet file ({error}): build it again") from error
 
 
 def write_manifest(folder: Path, entries: Iterable[PublishedFile]) -> Path:
@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> tuple[PublishedFile, ...] | None:
     try:
         return tuple(_entry_of(row) for row in json.loads(text)["files"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"'{path}' is no manifest ({error}): remove it and build the dataset again") from error
+        raise UsageError(f"'{path}' is not a manifest ({error}): remove it and build the dataset again") from error
 
 
 def _entry_of(row: dict[str, Any]) -> PublishedFile:

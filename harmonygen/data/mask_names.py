@@ -1,6 +1,6 @@
 """Which photo a mask belongs to, by their names: the habits of people and tools, tried from the surest on.
 
-A mask has its photo's name (``a.png``, ``a.jpg.png``), goes on after it (``a_1``, ``a_mask``, ``a-mask``, ``a.mask``,
+A mask has its photo's name (``a.png``, ``a.jpg.png``), continues after it (``a_1``, ``a_mask``, ``a-mask``, ``a.mask``,
 ``a-1``), has a word before it (``mask_a``), or says ``mask`` where the photo says ``image`` (``image_1``, ``mask_1``).
 Names that differ by case, or by Unicode form, are the same name. Where two photos fit equally, none is taken.
 """
@@ -40,7 +40,7 @@ class Owner(NamedTuple):
 
 
 def is_mask_name(stem: str) -> bool:
-    """Tell whether a name says by a word that it is a mask's.
+    """Return whether a word in a name marks it as a mask's.
 
     >>> is_mask_name("a_mask"), is_mask_name("mask-a"), is_mask_name("a.matte"), is_mask_name("masked")
     (True, True, True, False)
@@ -57,7 +57,7 @@ class Photos:
         self._bare = _grouped((_fold((key[0], bare)), key) for key in self._exact for bare in _without_word(key[1]))
 
     def owner(self, mask: Key) -> Owner | None:
-        """Return the photo that a mask belongs to: one, several where it cannot be told, or None."""
+        """Return the photo that a mask belongs to: one, several where it cannot be determined, or None."""
         inside, stem = mask
         if mask in self._exact:
             return Owner((mask,), SAME_NAME)

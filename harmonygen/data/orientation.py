@@ -39,7 +39,7 @@ class Convention:
 
 
 def with_mask_rule(found: PairSet, whole: Sequence[Pair], reading: ReadOptions) -> PairSet:
-    """Return pairs whose masks bear the rule that they are read by, with notes about what had to be decided.
+    """Return pairs whose masks have the rule that they are read by, with notes about what had to be decided.
 
     Args:
         found: the pairs that are used.
@@ -98,7 +98,7 @@ def shows(mask: MaskSource, head: Header) -> Shown:
 
 
 def shows_segment(segmentation: Any, size: tuple[int, int], head: Header) -> Shown:
-    """Return what a COCO segmentation of a stated (height, width) shows: runs by the size, polygons by their reach."""
+    """Return what a COCO segmentation of a stated (height, width) shows: runs by size, polygons by reach."""
     stated = head.way_of(size)
     if stated is None or not isinstance(segmentation, list):
         return Shown(stated)
@@ -137,7 +137,7 @@ def _with_values(pair: Pair, rule: MaskRule) -> Pair:
 
 
 def _has_own(mask: MaskSource) -> bool:
-    """Tell whether a mask file has an EXIF orientation of its own, by which it is turned."""
+    """Return whether a mask file has an EXIF orientation of its own, by which it is turned."""
     return isinstance(mask, FileSource) and bool(turned_photos([mask]))
 
 

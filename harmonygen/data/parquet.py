@@ -31,7 +31,7 @@ _HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+)
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a file, or the first Parquet file of a folder, has image columns ``real`` and ``mask``."""
+    """Return whether a file, or the first Parquet file of a folder, has image columns ``real`` and ``mask``."""
     files = parquet_files(path)
     return bool(files) and all(_is_image(read_schema(files[0]), column) for column in IMAGE_COLUMNS)
 
@@ -39,7 +39,7 @@ def matches(path: Path) -> bool:
 def parquet_files(path: Path, split: Split = "train") -> list[Path]:
     """Return the Parquet files of a path: itself, or those of a split in the folder or its ``data`` folder, sorted.
 
-    Names, or the folders that files lie in, bear splits as the Hub spells them
+    Names, or the folders that files lie in, state splits as the Hub spells them
     (:func:`harmonygen.data.splits.choose`). For ``train``, test and validation files are left out, as the test list is
     in the iHarmony4 layout; so are files of no split beside training files. For ``test``, the test files are taken,
     else the validation files, else those that ``train`` gives. Name a file to read another split.
@@ -93,7 +93,7 @@ def read_schema(path: Path) -> pa.Schema:
 
 
 def _is_image(schema: pa.Schema, column: str) -> bool:
-    """Tell whether a column holds images: binary, or a struct whose ``bytes`` are binary and whose ``path`` is text."""
+    """Return whether a column holds images: binary, or a struct of binary ``bytes`` and a text ``path``."""
     if schema.names.count(column) != 1:
         return False
     kind = schema.field(column).type
@@ -109,7 +109,7 @@ def _is_binary(kind: pa.DataType, or_null: bool = False) -> bool:
 
 
 def is_text(kind: pa.DataType, or_null: bool = False) -> bool:
-    """Tell whether a column's type is text, also where each text is kept once; ``or_null``: or nothing at all."""
+    """Return whether a column's type is text, also where each text is kept once; ``or_null``: or nothing at all."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     known = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -217,7 +217,7 @@ def _text_bytes(column: pa.ChunkedArray) -> int:
 
 
 def _first_of_its_ids(pair: Pair, seen: set[tuple[str, str, str]]) -> bool:
-    """Tell whether a pair is new; where a column does not say which mask it is, every row counts."""
+    """Return whether a pair is new; where a column does not say which mask it is, every row counts."""
     key = (pair.pair_id, pair.real_id, pair.mask_id)
     repeated = key in seen and pair.mask_id != NO_MASK_ID
     seen.add(key)

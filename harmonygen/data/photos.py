@@ -16,7 +16,7 @@ def read_photos(photos: Path, limit: int | None = None, anywhere: bool = False) 
     """Read photos at any depth as pairs without a mask (:attr:`Pair.borrows`), sorted by id.
 
     ``Pair.extra`` has ``inside``: the photo's path below the folder. Files that are called the mask of a photo beside
-    them are passed over.
+    them are skipped.
 
     Args:
         photos: a folder, or one photo.
@@ -39,7 +39,7 @@ def read_photos(photos: Path, limit: int | None = None, anywhere: bool = False) 
 
 
 def has_photos_alone(data: Path) -> bool:
-    """Tell whether a path is a photo or a folder that holds photos and no masks, at any depth."""
+    """Return whether a path is a photo or a folder that holds photos and no masks, at any depth."""
     if data.is_file():
         return is_image(data.name)
     return data.is_dir() and not find_groups(data) and next(walk_images(data), None) is not None
@@ -47,7 +47,7 @@ def has_photos_alone(data: Path) -> bool:
 
 def _one(photo: Path) -> PairSet:
     if not is_image(photo.name):
-        raise UsageError(f"'{photo}' is no picture by its suffix: give a photo, or a folder of photos")
+        raise UsageError(f"'{photo}' is not a picture by its suffix: give a photo, or a folder of photos")
     return PairSet((_pair("", photo),), "photos", photo.parent)
 
 

@@ -31,7 +31,7 @@ def plain(text: str) -> str:
 
 
 def plain_ids(wanted: Mapping[str, str]) -> dict[str, str]:
-    """Give every key a plain name of its own: that which is wanted, or the same with a number.
+    """Give every key its own plain name: the wanted one, or the same with a number.
 
     Names that are plain already are given first, so that they stay as they are.
 

@@ -169,7 +169,7 @@ class _Picture:
 def write_iharmony4(root: Path) -> None:
     """Write ``Sample/{composite_images,masks,real_images}`` and the lists into the empty folder ``root``.
 
-    Each pair has one composite a method of ``COMPOSITE_METHODS``, coloured after another photo's foreground.
+    Each pair has one composite per method of ``COMPOSITE_METHODS``, coloured after another photo's foreground.
     """
     for kind in (COMPOSITES, MASKS, REALS):
         (root / SUBSET / kind).mkdir(parents=True)

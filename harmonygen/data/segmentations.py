@@ -36,7 +36,7 @@ def read_segmentations(
         reading: how the data are read, as for ``read_pairs``.
 
     Raises:
-        UsageError: no layout fits, nothing can be read, classes are not there, or ids are refused or collide.
+        UsageError: no layout fits, nothing can be read, classes are missing, or ids are refused or collide.
         StorageError: the data cannot be read.
 
     >>> [pair.pair_id for pair in read_segmentations("sample", limit=2)]

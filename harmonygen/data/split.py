@@ -96,12 +96,12 @@ def split_groups(
 ) -> list[Split]:
     """Return the split of each photo: whole groups, in an order drawn from (seed, ids), until the test share is met.
 
-    A group is passed over when the test photos still wanted could not be made up exactly without it; where no choice
+    A group is skipped when the test photos still wanted could not be made up exactly without it; where no choice
     of groups gives the number (:func:`target_count`), the nearest that one does is taken, the lower of two. The split
     of a photo does not depend on the order of the photos.
 
     Args:
-        real_ids: a unique id a photo.
+        real_ids: a unique id per photo.
         groups: the group of each photo (:func:`near_duplicate_groups`).
         seed: another seed gives another split.
         test_fraction: share of all photos that become test photos, in [0, 1].
@@ -230,12 +230,14 @@ def read_ids(path: Path) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as opened:
             cells = [row[0].strip() for row in csv.reader(opened) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read the list of ids '{path}' ({error}): give a text file, one id a line") from error
+        raise UsageError(
+            f"cannot read the list of ids '{path}' ({error}): give a text file, one id per line"
+        ) from error
     cells = [cell for cell in cells if cell and not cell.startswith("#")]
     if cells and cells[0].lower() in HEADERS:
         cells = cells[1:]
     if not cells:
-        raise UsageError(f"the list of ids '{path}' is empty: write one photo id a line")
+        raise UsageError(f"the list of ids '{path}' is empty: write one photo id per line")
     return list(dict.fromkeys(bare_id(cell) for cell in cells))
 
 

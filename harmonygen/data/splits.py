@@ -1,7 +1,7 @@
 """Which split a file or folder belongs to by its name, as the Hugging Face Hub knows it, and which splits are read.
 
 The one place for this: Parquet files, COCO files, folders of photos and lists of names all go by it. By default the
-training split is read, or the only one; others are passed over and said. A model never trains on the others.
+training split is read, or the only one; others are skipped and said. A model never trains on the others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _words(name: str) -> set[str]:
 
 
 def split_of(name: str) -> Split:
-    """Return the split that a file's name bears, by the Hub's words between dots, dashes, ``_`` and digits.
+    """Return the split that a file's name has, by the Hub's words between dots, dashes, ``_`` and digits.
 
     >>> split_of("train-00000-of-00002.parquet"), split_of("my_dev.parquet"), split_of("people-00000-of-00001.parquet")
     ('train', 'validation', '')
@@ -59,7 +59,7 @@ def split_of_folder(name: str) -> Split:
 
 
 def split_of_file(path: Path) -> Split:
-    """Return the split that a file's name bears, else that of the folder it lies in.
+    """Return the split that a file's name has, else that of the folder it lies in.
 
     >>> split_of_file(Path("default/test/0000.parquet")), split_of_file(Path("test/train.parquet"))
     ('test', 'train')
@@ -68,7 +68,7 @@ def split_of_file(path: Path) -> Split:
 
 
 def is_held_out(path: Path) -> bool:
-    """Tell whether a path is named as a Parquet file of a split that a model never trains on: test or validation."""
+    """Return whether a path is named as a Parquet file of a split that a model never trains on: test or validation."""
     return path.suffix.lower() == ".parquet" and split_of_file(path) in ("test", "validation")
 
 
@@ -77,7 +77,7 @@ def choose(
 ) -> tuple[list[PartT], list[PartT]]:
     """Return the parts of a data set that are read, and the others, both in their order.
 
-    For ``train``: the training parts, else those of no split, else those of the only split that there is. For
+    For ``train``: the training parts, or else those without a split, or else those of the only split. For
     ``test`` and ``validation``: those, else those of the other, else what ``train`` gives.
 
     Raises:
@@ -100,7 +100,7 @@ def passed(name: PurePath | str, split: Split, read: Split) -> PassedOver:
 
 
 def note(others: Sequence[PassedOver], read: Split) -> tuple[str, ...]:
-    """Say which split is read, if others are passed over."""
+    """Say which split is read, if others are skipped."""
     if not others:
         return ()
     return (

@@ -27,7 +27,7 @@ _PHOTO_NAMES = ("image", "photo", "img", "picture", "image_path", "photo_path", 
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a file is a table of paths, or a folder holds exactly one."""
+    """Return whether a file is a table of paths, or a folder holds exactly one."""
     return len(tables(path)) == 1
 
 

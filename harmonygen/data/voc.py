@@ -1,7 +1,7 @@
 """Read Pascal VOC: ``JPEGImages`` with label images in ``SegmentationClass`` or ``SegmentationObject``.
 
 The label images are masks like any other: which labels are foreground is said by the masks' own rule. The lists in
-``ImageSets/Segmentation`` are splits; photos without a label image are passed over.
+``ImageSets/Segmentation`` are splits; photos without a label image are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LISTS = Path("ImageSets", "Segmentation")
 
 
 def matches(path: Path) -> bool:
-    """Tell whether a folder, or a folder in it, is in the layout of VOC."""
+    """Return whether a folder, or a folder in it, is in the layout of VOC."""
     return bool(_roots(path))
 
 

@@ -42,7 +42,8 @@ class ShardedParquetWriter:
 
     Parts are finished one by one under hidden names; :meth:`close` gives them their final names, which need N. After
     a kill, a new writer on the same folder finds the whole parts: ``rows`` says how many rows they hold, and the
-    caller goes on from there with the same rows in the same order. Unfinished parts of another ``digest`` are removed.
+    caller continues from there with the same rows in the same order. Unfinished parts of another ``digest`` are
+    removed.
 
     Use as a context manager: leaving it without an error closes, with an error drops the part being written.
     :meth:`close` may be called again and returns the same.

@@ -1,7 +1,7 @@
 """Write the iHarmony4 layout, so that any existing harmonization trainer reads the result.
 
 ``<Subset>/{composite_images,masks,real_images}`` with a composite ``<id>_<mask>_<variant>``, lists at the root with
-one composite path a line, and each subset's list of bare names in its own folder. New composites take the variant
+one composite path per line, and each subset's list of bare names in its own folder. New composites take the variant
 ``hg<k>``: without an underscore, because trainers find the photo and the mask by cutting the name at its last two.
 """
 

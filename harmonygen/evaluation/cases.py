@@ -31,7 +31,7 @@ def read_cases(
 
     iHarmony4 and the sample: those of ``list_file``, else of the test lists; else, where there is no list at all, all
     on disk. Parquet: the test split, else the validation split, else every row. A run of ``synthesize``: the candidates
-    that may be used. A table of paths: its column ``composite``. ``limit`` takes so many, spread evenly over the
+    that may be used. A table of paths: its column ``composite``. ``limit`` takes this many, spread evenly over the
     names.
 
     Raises:

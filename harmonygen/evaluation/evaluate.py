@@ -49,7 +49,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What an evaluation came to: images ``scored`` now and ``kept`` from before, the summary and its tables."""
+    """The result of an evaluation: images ``scored`` now and ``kept`` from before, the summary and its tables."""
 
     out: Path
     scored: int

@@ -29,7 +29,7 @@ def held(photos: int, seeds: int = 1) -> Span | None:
 
 
 def told(photos: int, seeds: int = 1) -> str:
-    """Say how often intervals of so many photos and seeds hold.
+    """Say how often intervals of this many photos and seeds hold.
 
     >>> told(3)
     'with 3 photos no interval can be relied on: they assume normal values'

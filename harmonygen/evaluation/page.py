@@ -15,8 +15,9 @@ from harmonygen.evaluation.tables import Table
 from harmonygen.pictures.images import ImageU8, Mask
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.report import pages
+from harmonygen.report.grid import Grid, png_of
 from harmonygen.report.render import data_url
-from harmonygen.report.thumbnails import CAPTION, GAP, INK, PAPER, PICTURE, QUALITY, Thumbnail, draw_cell
+from harmonygen.report.thumbnails import QUALITY, Thumbnail
 from harmonygen.storage.shards import write_bytes
 
 _HEIGHT = 224  # pixels of a case's pictures on the page
@@ -44,7 +45,7 @@ class CaseView:
 def write_page(
     path: Path, title: str, notes: Sequence[str], tables: Sequence[Table], curve: str, cases: Iterable[CaseView]
 ) -> None:
-    """Write the page; cases are drawn one after the other, so that one case's pictures are in memory."""
+    """Write the page; cases are drawn one after another, so that one case's pictures are in memory."""
     page = pages.page(
         "evaluation.html.j2",
         title=title,
@@ -62,18 +63,13 @@ def write_page(
 
 
 def draw_sheet(cases: Sequence[CaseView]) -> bytes:
-    """Draw cases as a PNG, a row each: composite with its mask's outline, each method, the photo."""
-    step = PICTURE + CAPTION + GAP
-    wide = max((len(case.shots) for case in cases), default=1)
-    sheet = Image.new("RGB", (GAP + wide * (PICTURE + GAP), GAP + max(1, len(cases)) * step), PAPER)
+    """Draw cases as a PNG, one row each: composite with its mask's outline, each method, the photo."""
+    grid = Grid.of_rows(max((len(case.shots) for case in cases), default=1), len(cases))
     for row, case in enumerate(cases):
         for column, shot in enumerate(_outlined(case)):
             text = f"{shot.label} {shot.figures.partition(' dB')[0]}".strip()
-            at = (GAP + column * (PICTURE + GAP), GAP + row * step)
-            draw_cell(sheet, at, Image.fromarray(shot.image_u8), text, INK)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+            grid.draw(column, row, Image.fromarray(shot.image_u8), text)
+    return png_of(grid.image)
 
 
 def _outlined(case: CaseView) -> list[Shot]:

@@ -70,12 +70,12 @@ class ScoringJob:
         return replace(self, cases=cases, files=files, digests=digests)
 
     def on_the_fly(self) -> bool:
-        """Tell whether a model has to be run."""
+        """Return whether a model has to be run."""
         return any(spec.model is not None for spec in self.methods)
 
 
 def part_digest(job: ScoringJob, shard: Shard, plan_digest: str) -> str:
-    """Return what a part has to bear: a digest of the plan and of the files that its rows come from."""
+    """Return what a part has to have: a digest of the plan and of the files that its rows come from."""
     stamps = []
     for case in job.cases[shard.start : shard.stop]:
         sources = [
@@ -97,7 +97,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def is_done(job: ScoringJob, shard: Shard) -> bool:
-    """Tell whether a part is there, whole, and of these files."""
+    """Return whether a part is there, whole, and of these files."""
     return is_whole(job.folder / shard.filename, job.digests[shard.index])
 
 
@@ -137,7 +137,7 @@ def run_parts(
             yield waiting[future], future.result()
     except BrokenProcessPool as error:
         raise HarmonygenError(
-            "a worker died: repeat the command to go on (with fewer --workers if memory ran out)"
+            "a worker died: repeat the command to resume (with fewer --workers if memory ran out)"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

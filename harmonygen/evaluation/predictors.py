@@ -56,7 +56,7 @@ def expanded(methods: tuple[MethodSpec, ...]) -> tuple[tuple[MethodSpec, ...], d
 
 
 def from_folder(paths: Mapping[str, Path], max_pixels: int = MAX_PIXELS) -> Predictor:
-    """Return the predictor that reads each composite's file as it is stored; ``paths`` is by name."""
+    """Return the predictor that reads each composite's file as stored; ``paths`` are the files by name."""
     return lambda loaded: read_image(FileSource(paths[loaded.case.name], as_stored=True), max_pixels).image_u8
 
 
@@ -96,7 +96,7 @@ class Models:
         return loaded
 
     def predictor(self, spec: MethodSpec) -> Predictor:
-        """Return the predictor of a model: it makes what ``harmonize`` makes of the composite with the same seed.
+        """Return the predictor of a model; its results are those of ``harmonize`` with the same seed.
 
         With ``detail`` ``decode`` it gives what the model decodes, nothing pasted, brought to the scored size in one
         step.

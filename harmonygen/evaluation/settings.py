@@ -61,7 +61,7 @@ class MethodSpec(Settings):
     ] = None
     method_settings: Annotated[MethodSettings, LATER] = {}  # noqa: RUF012
     refine: Annotated[Refiner, setting(..., "With a model: folder of the refiner that runs after it.")] = None
-    photo_features: bool = setting(True, "Whether a Harmony-VAE uses what it read from the photo (false: ablation).")
+    photo_features: bool = setting(True, "Whether a Harmony-VAE uses the photo's features (false: ablation).")
     resolution: Annotated[Resolution, setting(..., "With a model: short side at which it works, in pixels.")] = None
     fit: FitChoice = "native"
     enlarge: EnlargeChoice = "bicubic"
@@ -71,7 +71,7 @@ class MethodSpec(Settings):
     sampler: SamplerChoice = None
     posterior: PosteriorChoice = None
     seed: Seed = 0
-    seeds: int = setting(1, "With a model: number of seeds, each a row of its own.", ge=1, le=MAX_DRAWS)
+    seeds: int = setting(1, "With a model: number of seeds, each with its own row.", ge=1, le=MAX_DRAWS)
 
     @model_validator(mode="after")
     def _one_source(self) -> MethodSpec:
@@ -79,7 +79,9 @@ class MethodSpec(Settings):
             raise ValueError(f"method {self.name!r} needs a folder of predictions or a model: give one of them")
         check_method_settings(self.method, self.model or "", self.method_settings)
         if self.predictions is not None and self.seeds > 1:
-            raise ValueError(f"method {self.name!r} has seeds, which go with a model: name a folder for each seed")
+            raise ValueError(
+                f"method {self.name!r} has seeds, but only a model can have seeds: name a folder for each seed"
+            )
         return self
 
 
@@ -87,7 +89,7 @@ class PublishedRow(Settings):
     """Published figures. ``std`` is the standard deviation of ``psnr``."""
 
     name: str = setting(..., "Name of the method.")
-    group: str = setting("all", "What the figures are of: all, a subset or a bin.")
+    group: str = setting("all", "Images that the figures are about: all, a subset or a bin.")
     psnr: float | None = setting(None, "PSNR in dB.")
     std: float | None = setting(None, "Standard deviation of the PSNR over seeds, in dB.")
     mse: float | None = setting(None, "Mean squared error, in squared 8-bit units.")
@@ -96,7 +98,7 @@ class PublishedRow(Settings):
     note: str = setting("", "Remark on the row.")
 
 
-Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print beside the measured ones.")]
+Published = Annotated[tuple[PublishedRow, ...], setting(..., "Published rows to print next to the measured ones.")]
 
 
 class EvaluateSettings(ReadSettings):
@@ -123,7 +125,9 @@ class EvaluateSettings(ReadSettings):
     cases: Annotated[Cases, SHOWN] = 6
     sheet: Annotated[int, SHOWN] = setting(0, "Number of rows of the qualitative sheet, sheet.png; 0 draws none.", ge=0)
     curve: Annotated[bool, SHOWN] = setting(False, "Draw the curve of foreground ratios.")
-    beside: Annotated[str | None, SHOWN] = setting(None, "Another data set, whose foreground ratios are drawn beside.")
+    beside: Annotated[str | None, SHOWN] = setting(
+        None, "Another data set, whose foreground ratios are drawn for comparison."
+    )
     workers: Annotated[int | None, HOW] = setting(
         None, "Number of processes.", unset="the number of cores; 1 for models", ge=1, le=MAX_WORKERS
     )

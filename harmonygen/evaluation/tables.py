@@ -70,7 +70,7 @@ def _bins(summary: dict[str, Any], published: Sequence[PublishedRow]) -> Table:
 def _by_group(
     title: str, summary: dict[str, Any], published: Sequence[PublishedRow], groups: Sequence[tuple[str, str]]
 ) -> Table:
-    """Lay out a row a group and metric, a column a method; published columns stand behind ours."""
+    """Lay out one row per group and metric, a column a method; published columns stand behind ours."""
     wanted = {name for name, _ in groups}
     rows_of = {(row.name, row.group): row for row in published if row.group in wanted}
     theirs = list(dict.fromkeys(row.name for row in published if row.group in wanted))
@@ -90,7 +90,7 @@ def _by_group(
 
 
 def _methods(summary: dict[str, Any], published: Sequence[PublishedRow]) -> Table:
-    """Lay out a row a method, over all images; published rows follow ours."""
+    """Lay out one row per method, over all images; published rows follow ours."""
     figures = {**PRINTED, **_MORE, **_BIAS}
     found = summary["groups"]["all"]["methods"]
     known = [key for key in figures if any(found[m][key]["mean"] is not None for m in summary["methods"])]

@@ -150,7 +150,7 @@ def make_arm(settings: GainSettings, arm: Arm, say: Say) -> Path:
 
 
 def _candidates(settings: GainSettings, arm: Arm) -> tuple[Path, Literal["random", "selected"]]:
-    """Return the run of an arm's candidates, made if it is not there, and how they are picked from it."""
+    """Return the run of an arm's candidates, made if it is missing, and how they are picked from it."""
     data, runs, prefix = base_folder(settings), settings.out / "candidates", ""
     if arm.extra:
         data, prefix = write_extra_table(settings), "extra-"

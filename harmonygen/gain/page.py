@@ -58,7 +58,7 @@ def cell(value: Mapping[str, Any], figure: str, sign: bool = False) -> str:
 
 
 def answers(result: Mapping[str, Any]) -> list[str]:
-    """Say of each arm in a sentence what it did to PSNR and fMSE against base."""
+    """Say about each arm in a sentence what it did to PSNR and fMSE against base."""
     found = []
     for row in result["arms"]:
         if "difference" not in row:

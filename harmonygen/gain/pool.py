@@ -1,4 +1,4 @@
-"""Run the trainings of a study, one after the other here or several side by side as processes of one thread each."""
+"""Run the trainings of a study, one after another here or several side by side as processes of one thread each."""
 
 from __future__ import annotations
 

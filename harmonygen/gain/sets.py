@@ -48,7 +48,7 @@ def base_folder(settings: GainSettings) -> Path:
 
 
 def has_composites(settings: GainSettings) -> bool:
-    """Tell whether the data come with composites of their own."""
+    """Return whether the data come with composites of their own."""
     return settings.data != SAMPLE and (settings.layout or detect_layout(settings.data)) == "iharmony4"
 
 
@@ -69,7 +69,7 @@ def make_base(settings: GainSettings, say: Say) -> Path:
 
 
 def refuse_changed_runs(settings: GainSettings) -> None:
-    """Refuse to go on with a study whose photos or masks changed since candidates were made of them.
+    """Refuse to continue with a study whose photos or masks changed since candidates were made of them.
 
     Raises:
         UsageError: naming the run and its first pairs.

@@ -75,14 +75,14 @@ class GainSettings(ReadSettings):
     rule: Rule = setting("random", "Rule that the gamma arms select by; random is the paper's.")
     gammas: Annotated[tuple[float, ...], SHOWN] = setting((1.0,), "Blending ratios, an arm for each.")
     controls: Annotated[tuple[Literal["jitter", "color-transfer", "duplicates"], ...], SHOWN] = setting(
-        ("jitter", "color-transfer", "duplicates"), "Control arms, or none."
+        ("jitter", "color-transfer", "duplicates"), "Names of the control arms, or none."
     )
     rules: Annotated[tuple[Rule, ...], SHOWN] = setting((), "Rules of the curation study, an arm for each at gamma 1.")
     extra: Annotated[tuple[Literal["inverse", "jitter", "color-transfer"], ...], SHOWN] = setting(
         (), "Ways to make composites of extra photos, an arm for each."
     )
     extra_gammas: Annotated[tuple[float, ...], SHOWN] = setting(
-        (1.0,), "Composites that the extra arms add, over those in the base set."
+        (1.0,), "Number of composites that the extra arms add, relative to the base set."
     )
     extra_data: str | None = setting(
         None, "Photos with masks for the extra arms.", unset="photos that --data leaves over"
@@ -111,7 +111,7 @@ class GainSettings(ReadSettings):
     cases: Annotated[Cases, SHOWN] = 6
     published: Annotated[Published, SHOWN] = ()
     workers: Annotated[int, HOW] = setting(
-        1, "Number of trainings side by side, a thread for each if more than one.", ge=1, le=MAX_WORKERS
+        1, "Number of trainings at a time, each with one thread if there are several.", ge=1, le=MAX_WORKERS
     )
     device: Annotated[
         Annotated[DeviceName, setting(..., "Device used for scoring: auto, cpu, cuda, cuda:1 or mps.")], HOW

@@ -62,7 +62,7 @@ class PlannedArm:
 
 
 def smaller(settings: GainSettings, typed: Mapping[str, Any]) -> GainSettings:
-    """Return the study in its small form; options that were typed (not None) stand above it.
+    """Return the study in its small form; options that were typed (not None) override it.
 
     Raises:
         UsageError: it has none.

@@ -48,7 +48,7 @@ _THREADS = 2
 
 @dataclass(frozen=True)
 class HarmonizeResult:
-    """What a run came to: ``made`` pictures now, ``kept`` that were there; ``out`` is the file of a single picture."""
+    """The result of a run: ``made`` pictures now, ``kept`` that were there; ``out`` is the file of a single picture."""
 
     out: Path
     made: int
@@ -67,7 +67,7 @@ def harmonize(
     """Harmonize one composite (``settings.image``), or a dataset's composites into the folder ``settings.out``.
 
     A stopped run resumes with what is missing; a finished one is left as it is. ``say`` gets what is read,
-    and what a method that takes minutes a picture needs and does. ``harmonizer`` is a callable in the place of the
+    and what a method that takes minutes per picture needs and does. ``harmonizer`` is a callable instead of the
     method that the settings name (docs/plugins/README.md).
 
     Raises:
@@ -201,7 +201,7 @@ def _writes(settings: HarmonizeSettings, inputs: PairSet) -> list[str]:
 
 
 def _finished(out: Path, inputs: PairSet, settings: HarmonizeSettings) -> bool:
-    """Tell whether the run is summed up and every composite has its result or its reason."""
+    """Return whether the run is summed up and every composite has its result or its reason."""
     if not all((out / name).is_file() for name in (SUMMARY, QUARANTINE)):
         return False
     bad = set(pq.read_table(out / QUARANTINE, columns=["id"]).column("id").to_pylist())

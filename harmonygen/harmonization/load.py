@@ -76,7 +76,7 @@ def load_harmonizer(
 
     Raises:
         UsageError: a method that is not known, that is no single model, or that takes no refiner; wrong settings.
-        CheckpointError: a checkpoint that is not there, or of another kind or direction.
+        CheckpointError: a checkpoint that is missing, or of another kind or direction.
         PluginError: a plug-in that cannot be built.
     """
     if chosen.refine is not None and method not in (*REFINED, "zero-shot"):
@@ -94,6 +94,6 @@ def load_harmonizer(
 def refuse_zero_shot() -> NoReturn:
     """Raise UsageError: the method is no single model, and `harmonize` loads it by itself."""
     raise UsageError(
-        "--method zero-shot describes, edits and judges for minutes a picture and runs in 'harmonygen harmonize' "
+        "--method zero-shot describes, edits and judges for minutes per picture, and runs in 'harmonygen harmonize' "
         "alone: harmonize first, then work on its folder, as with 'harmonygen evaluate --predictions'"
     )

@@ -81,7 +81,7 @@ def refuse_clashes(pictures: Sequence[Path], settings: HarmonizeSettings) -> Non
         for path in files(picture, settings)[:-1]:
             if path in names:
                 raise UsageError(
-                    f"the result '{path.name}' and what lies beside '{picture.name}' have one name: choose another "
+                    f"the result '{path.name}' has the name of a file that belongs to '{picture.name}': choose another "
                     "--image-format"
                 )
 
@@ -95,13 +95,13 @@ def write_result(path: Path, made: Made) -> None:
 
 
 def is_made(picture: Path, settings: HarmonizeSettings) -> bool:
-    """Tell whether a composite's result is there, with all that belongs to it."""
+    """Return whether a composite's result is there, with all that belongs to it."""
     *others, last = files(picture, settings)
     return all(path.is_file() for path in others) and is_whole_picture(last)
 
 
 def is_whole_picture(path: Path) -> bool:
-    """Tell whether a picture is there and can be read to its end (of a PNG, by its checksums)."""
+    """Return whether a picture is there and can be read to its end (of a PNG, by its checksums)."""
     try:
         with Image.open(path) as opened:
             opened.verify() if opened.format == "PNG" else opened.load()

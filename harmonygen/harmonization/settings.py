@@ -103,12 +103,12 @@ class ZeroShotSettings(Settings):
     """
 
     iterations: int = setting(10, "Zero-shot: largest number of edits per composite.", ge=1, le=MAX_DRAWS)
-    allow_unchanged: bool = setting(False, "Return the untouched composite if no edit scores better.")
+    allow_unchanged: bool = setting(False, "Return the unchanged composite if no edit scores better.")
     classifier: str = setting(
-        "starter", "Zero-shot: folder of the classifier that judges edits, or starter; or a judge."
+        "starter", "Zero-shot: folder of the classifier that judges edits, or starter, or a judge's name."
     )
 
-    describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: who finds the words.")
+    describer: Literal["rules", "model", "hand"] = setting("rules", "Zero-shot: describer that finds the words.")
     describer_model: str | None = setting(None, "Zero-shot: model that finds the words, a folder or a Hub name.")
     describer_retries: int = setting(3, "Number of further tries after a reply in another form.", ge=0, le=MAX_DRAWS)
     foreground: str | None = setting(
@@ -118,7 +118,7 @@ class ZeroShotSettings(Settings):
         None, "Zero-shot: words of every background, such as 'dark, night'.", unset="described"
     )
     captions: Path | None = setting(None, "Zero-shot: CSV or JSONL file with the words of each composite.")
-    alternatives: int = setting(3, "Number of descriptions asked for; the second serves a restart.", ge=1, le=MAX_DRAWS)
+    alternatives: int = setting(3, "Number of descriptions; a restart uses the next one.", ge=1, le=MAX_DRAWS)
     prompt_subject: str = setting("object", "Word for the foreground where no description names it.", min_length=1)
 
     inversion_steps: int = setting(50, "Number of DDIM steps of the inversion and of the edit.", ge=1, le=MAX_STEPS)
@@ -128,11 +128,15 @@ class ZeroShotSettings(Settings):
     refine_keep: float = setting(1000.0, "Weight that pulls the token embeddings toward their start.", ge=0)
     background_weight: float = setting(1.0, "Weight of the background words' attention loss.", ge=0)
     null_learning_rate: float = setting(0.1, "Learning rate of the unconditional embedding.", gt=0)
-    null_inner: int = setting(5, "Number of optimiser steps on it at the last levels; the first take one.", ge=1)
+    null_inner: int = setting(
+        5, "Number of optimiser steps on the unconditional embedding at the last levels; the first take one.", ge=1
+    )
     null_weight: float = setting(10.0, "Weight of the latents' squared error in the null-text optimisation.", ge=0)
     edge_weight: float = setting(1.0, "Weight of the edge loss inside the mask; 0 turns it off.", ge=0)
     edge_gamma: float = setting(0.1, "Weight of the learned edges against Sobel's.", ge=0)
-    edges: Literal["laplacian", "hed", "none"] = setting("laplacian", "What finds edges beside Sobel.")
+    edges: Literal["laplacian", "hed", "none"] = setting(
+        "laplacian", "Edge detector that is used in addition to Sobel."
+    )
     hed_weights: Path | None = setting(None, "File with the weights of the HED edge detector.")
     cross_replace: float = setting(1.0, "Share of the steps that take over cross-attention, 0 to 1.", ge=0, le=1)
     self_replace: float = setting(1.0, "Share of the steps that take over self-attention, 0 to 1.", ge=0, le=1)
@@ -189,7 +193,7 @@ class HarmonizeSettings(ReadSettings):
     out: Annotated[Path, HOW] = setting(Path("outputs/harmonize"), "Folder of the run; with IMAGE, the file to write.")
     method: MethodChoice = None
     method_settings: Annotated[MethodSettings, LATER] = {}  # noqa: RUF012
-    model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes the folder of a Stable Diffusion.")
+    model: str = setting("starter", "Checkpoint folder, or starter; zero-shot takes a Stable Diffusion model's folder.")
     refine: Refiner = None
     seed: Seed = 0
     draws: Draws = None

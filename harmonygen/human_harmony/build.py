@@ -1,8 +1,8 @@
 """`harmonygen build-human-harmony`: segmentations -> pairs -> K candidates -> best -> split -> dataset with its card.
 
-Each step is done, or goes on, from what is on disk: ``work/prepared`` and ``work/dropped``, ``work/split.parquet``,
+Each step is done, or continues, from what is on disk: ``work/prepared`` and ``work/dropped``, ``work/split.parquet``,
 ``work/synthesize`` (an ordinary run), then the dataset under a digest of the plan and the selection, its card and
-report, and ``manifest.json`` last. The same command resumes; a finished build repeated writes nothing.
+report, and ``manifest.json`` last. The same command resumes; it writes nothing if the build is finished.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Stages = Callable[[str, str], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build came to. ``summary`` is ``summary.json``, empty for a dry run.
+    """The result of a build. ``summary`` is ``summary.json``, empty for a dry run.
 
     ``pairs`` are those read, ``left_out`` photos that the reader left out, by reason. ``train`` and ``test`` count the
     photos that were written; of a dry run those of the split if the photos are prepared, else (``exact`` false) as if
@@ -85,7 +85,7 @@ class BuildResult:
 def build_human_harmony(
     settings: HumanHarmonySettings, *, dry_run: bool = False, stages: Stages | None = None, say: Say | None = None
 ) -> BuildResult:
-    """Build the dataset in ``settings.out``; what is done already is left as it is.
+    """Build the dataset in ``settings.out``; finished work is left as it is.
 
     ``say`` gets a line about what is read.
 
@@ -144,7 +144,7 @@ def _no_progress(_done: int, _total: int) -> None:
 
 
 def make_plan(settings: HumanHarmonySettings, pairs: PairSet) -> JobPlan:
-    """Return the settings, and digests of all that decides what comes out."""
+    """Return the settings, and digests of all that decides the result."""
     given = {name: getattr(settings, name) for name in _GIVEN}
     digests = {name: sha256(path) for name, path in given.items() if path is not None and path.is_file()}
     inputs, files = _inputs_digest(pairs), digest_of(digests)
@@ -254,7 +254,7 @@ def _triplets(settings: HumanHarmonySettings, work: Path, digest: str, split: Se
 
 
 def _finished(out: Path, digest: str, title: str) -> bool:
-    """Tell whether the folder holds this very dataset, whole, under this title."""
+    """Return whether the folder holds this very dataset, whole, under this title."""
     entries, mark = read_manifest(out), out / WORK / MARK
     if entries is None or not mark.is_file() or not all((out / name).is_file() for name in SUMMED_UP):
         return False
@@ -266,7 +266,7 @@ def _finished(out: Path, digest: str, title: str) -> bool:
 
 
 def _begin(out: Path, work: Path, triplets: Triplets, title: str) -> None:
-    """Note which dataset is being written into which folders; remove what there is of one of another selection."""
+    """Note which dataset is being written into which folders; remove what exists of one of another selection."""
     path, digest = work / MARK, triplets.digest
     held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"digest": digest, "folders": []}
     with shards.storage_errors(f"'{out}'"):

@@ -72,7 +72,7 @@ class CardFigures:
     ``rows`` counts what was written by configuration and split, ``photos`` the pairs of it by split; ``left_out`` are
     photos by reason. ``near_ties`` pairs have a ``margin`` under ``near_tie``. ``unit`` is what a pair is called: a
     photo, where each has one mask. ``above`` is the share of photos with a foreground ratio over 0.2, ``reference`` the
-    name and share of another dataset. ``made`` are lines of how it was made, ``command`` makes it again, and ``later``
+    name and share of another dataset. ``made`` says how it was made, ``command`` makes it again, and ``later``
     says what was done since. ``given_title`` stands for one made from the ``subject`` if it is not empty.
     """
 

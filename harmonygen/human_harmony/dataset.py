@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from harmonygen.human_harmony.subject import Classes, Kind, Subject, data_name
 from harmonygen.records import Quarantined
 from harmonygen.report import plots, write_report
 from harmonygen.report.dropped import dropped_rows, dropped_sheet
+from harmonygen.report.grid import png_of
 from harmonygen.runs.job_folder import versions
 from harmonygen.runs.read import Run
 from harmonygen.storage import shards
@@ -159,9 +159,7 @@ def _write_dropped(out: Path, work: Path) -> None:
     """Write the contact sheet of the photos that were dropped, if there are any."""
     rows = dropped_rows(work)
     if rows:
-        buffer = io.BytesIO()
-        dropped_sheet(rows).save(buffer, "PNG")
-        shards.write_bytes(out / "dropped.png", buffer.getvalue())
+        shards.write_bytes(out / "dropped.png", png_of(dropped_sheet(rows)))
 
 
 def _figures(

@@ -71,7 +71,7 @@ def load_person_detector(weights: Path | None, model: str = "", device: str = "c
         CheckpointError: weights that fit no detection model.
     """
     if model and model not in DETECTORS:
-        raise UsageError(f"'{model}' is no detection model that is known: choose one of {', '.join(DETECTORS)}")
+        raise UsageError(f"'{model}' is not a known detection model: choose one of {', '.join(DETECTORS)}")
     network, _ = load_torchvision(weights, (model,) if model else DETECTORS, device, "the person detector")
 
     def detect(image_u8: ImageU8) -> tuple[Boxes, npt.NDArray[np.float64]]:

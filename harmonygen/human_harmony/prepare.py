@@ -115,7 +115,7 @@ def load_rules(settings: HumanHarmonySettings, unmasked: bool = False) -> PhotoR
     which takes a person before a plain ground for clothing if their skin is in the mask, is not asked.
 
     Raises:
-        UsageError: a filter or model without its file, or a device that is not there.
+        UsageError: a filter or model without its file, or a device that is missing.
         CheckpointError: weights of another model.
     """
     from harmonygen.models.device import pick_device
@@ -170,7 +170,7 @@ def in_subset(pairs: PairSet, work: Path, kind: Kind) -> PairSet:
 
 
 def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> None:
-    """Refuse to go on from shards that were prepared of other photos or masks than there are now; writes nothing.
+    """Refuse to continue from shards that were prepared of other photos or masks than there are now; writes nothing.
 
     Raises:
         UsageError: naming the first pairs.
@@ -181,7 +181,7 @@ def refuse_changed_photos(pairs: Sequence[Pair], work: Path, digest: str) -> Non
 
 
 def is_done(work: Path, shard: shards.Shard, digest: str) -> bool:
-    """Tell whether both files of a shard are whole and belong to the build."""
+    """Return whether both files of a shard are whole and belong to the build."""
     return all(shards.is_whole(work / folder / shard.filename, digest) for folder in _FOLDERS)
 
 

@@ -47,11 +47,11 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     clean: bool = setting(True, "Fill small holes in the masks and remove specks.")
     person: str = setting(
         "none",
-        "What finds people, such as selfie: it widens masks to the wearer, and makes masks where photos have none.",
+        "Segmenter that finds people: it widens masks to the wearer, and makes masks where photos have none.",
     )
     person_weights: Path | None = setting(None, "File with torchvision weights for --person.")
     product_filter: Literal["heuristic", "witness", "person-detector", "list", "none"] = setting(
-        "heuristic", "What finds product photos."
+        "heuristic", "Filter that finds product photos."
     )
     product_list: Path | None = setting(None, "File with the ids of product photos.")
     product_weights: Path | None = setting(None, "File with torchvision weights for person-detector.")
@@ -59,13 +59,15 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
     min_fg: float = setting(0.01, "Smallest foreground share of a photo, 0 to 1.", ge=0, le=1)
     max_fg: float = setting(0.95, "Largest foreground share of a photo, 0 to 1.", ge=0, le=1)
     decisions: Annotated[Path | None, SHOWN] = setting(None, "Review to apply: a decisions.json, or a run's folder.")
-    near_tie: float = setting(0.01, "Two best scores that differ by less count as a near tie, 0 to 1.", ge=0, le=1)
+    near_tie: float = setting(
+        0.01, "Difference of the two best scores from which they are no near tie, 0 to 1.", ge=0, le=1
+    )
     min_margin: Annotated[MinMargin, SHOWN] = MIN_MARGIN
     test_fraction: float = setting(7404 / 73146, "Share of the photos in the test split, 0 to 1.", ge=0, lt=1)
     train_list: Path | None = setting(None, "File with the ids of photos for the training split.")
     test_list: Path | None = setting(None, "File with the ids of photos for the test split.")
     leak_check: Path | None = setting(None, "Test list or iHarmony4 folder whose photos to leave out.")
-    reference: str | None = setting(None, "Dataset whose foreground ratios are drawn beside.")
+    reference: str | None = setting(None, "Dataset whose foreground ratios are drawn for comparison.")
     license: str | None = setting(None, "Licence of the source photos, for the card and the rows.", unset="unknown")
     format: Literal["parquet", "iharmony4"] = setting("parquet", "Layout of the dataset.")
     link: Link = "hard"

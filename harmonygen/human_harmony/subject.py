@@ -1,4 +1,4 @@
-"""What the foregrounds of a dataset are: the words of its card come from the classes that its masks are made of."""
+"""What the foregrounds of a dataset are: its card is worded by the classes that its masks are made from."""
 
 from __future__ import annotations
 

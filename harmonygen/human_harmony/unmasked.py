@@ -50,7 +50,7 @@ def read_inputs(settings: HumanHarmonySettings) -> PairSet:
 
 
 def is_unmasked(pairs: PairSet) -> bool:
-    """Tell whether pairs are photos whose masks are still to be made."""
+    """Return whether pairs are photos whose masks are still to be made."""
     return pairs.layout == LAYOUT
 
 

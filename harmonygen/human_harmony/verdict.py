@@ -1,4 +1,4 @@
-"""What a product filter says of a photo, and what it is."""
+"""What a product filter says about a photo, and what it is."""
 
 from __future__ import annotations
 

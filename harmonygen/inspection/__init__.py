@@ -1,1 +1,1 @@
-"""Say how data are read before anything is made of them: what is used, what is not, and why."""
+"""Say how data are read before anything is made from them: what is used, what is not, and why."""

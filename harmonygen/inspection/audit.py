@@ -1,7 +1,7 @@
 """Look through the inputs of a job: the headers of all files, the pixels of some pairs, and what a run would refuse.
 
-A header tells what is missing, what is no image and what does not fit; such a pair is read as a run reads it, so that
-the run's own code decides. Of the others an even sample is read where there are many.
+A header tells what is missing, what is not an image and what does not fit; such a pair is read as a run reads it, so
+that the run's own code decides. Of the others an even sample is read where there are many.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _sources(pairs: Iterable[Pair]) -> list[ImageSource]:
 
 
 def fits(pair: Pair, headers: Headers, rules: Rules) -> bool:
-    """Tell whether nothing speaks against a pair in the headers of its photo and mask."""
+    """Return whether nothing speaks against a pair in the headers of its photo and mask."""
     if isinstance(pair.real, CellSource):
         return True
     photo = headers.get(pair.real)

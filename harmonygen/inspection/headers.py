@@ -1,4 +1,4 @@
-"""What an image file says of itself before its pixels: format, size, mode, depth, profile, EXIF orientation."""
+"""What an image file says about itself before its pixels: format, size, mode, depth, profile, EXIF orientation."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _read_all(sources: Sequence[FileSource]) -> list[FileHeader | None]:
 
 
 def file_header(source: FileSource) -> FileHeader | None:
-    """Return a file's header, or None: a run would refuse the file, or it is no image."""
+    """Return a file's header, or None: a run would refuse the file, or it is not an image."""
     try:
         found = check_file(source.path, str(source), source.within)
         number = os.open(source.path, os.O_RDONLY)
@@ -123,7 +123,7 @@ def header_of_bytes(encoded: bytes) -> FileHeader | None:
 
 
 def header_of(opened: Any, size: int, file: tuple[int, int, int] = (0, 0, 0)) -> FileHeader | None:
-    """Return the header of an open binary file of ``size`` bytes, or None if it is no image."""
+    """Return the header of an open binary file of ``size`` bytes, or None if it is not an image."""
     try:
         opened.seek(0)
         formats.prepare(opened.read(START), "")

@@ -27,13 +27,13 @@ _NUMBER = re.compile(r"\b\d[\d.,x]*\b")
 def first_line(audit: Audit) -> str:
     """Return what was read in one line: layout, pairs, masks, what is left out, what is bad.
 
-    ``folders: 200 pairs of 150 photos; masks two-valued; 3 files passed over (2 suffix, 1 hidden); 1 bad input``
+    ``folders: 200 pairs of 150 photos; masks two-valued; 3 files skipped (2 suffix, 1 hidden); 1 bad input``
     """
     return "; ".join(_sentence(audit))
 
 
 def lines(audit: Audit) -> tuple[str, ...]:
-    """Return the first line and, a line each, what a user should know of how the data were understood."""
+    """Return the first line and, one line each, what a user should know of how the data were understood."""
     return (first_line(audit), *(f"note: {note}" for note in audit.found.notes))
 
 
@@ -261,4 +261,4 @@ def _verdict(facts: dict[str, Any]) -> str:
     if facts["error"]:
         return f"end with exit code {facts['exit_code']}: {facts['error']}"
     about = f", about {bad['expected']:,} by the sample" if bad["expected"] > bad["count"] else ""
-    return f"go on: {plural(bad['count'], 'input')} cannot be used{about}, {bad['allowed']:,} allowed"
+    return f"succeed: {plural(bad['count'], 'input')} cannot be used{about}, {bad['allowed']:,} allowed"

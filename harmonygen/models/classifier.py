@@ -35,11 +35,11 @@ Label = Literal["real", "composite"]
 
 
 class ClassifierSpec(Settings):
-    """What a classifier checkpoint says of itself in ``harmonygen.json``.
+    """What a classifier checkpoint says about itself in ``harmonygen.json``.
 
     ``labels[i]`` is the meaning of output ``i``. ``mean`` and ``std`` normalise RGB in [0, 1]; ``mask_offset`` is
-    taken from the mask of 0 and 1, where it is an input. ``enlarge`` is how a picture smaller than ``input_size`` is
-    enlarged; the papers' classifier: bilinear.
+    subtracted from the mask of 0 and 1, if the mask is an input. ``enlarge`` is how a picture smaller than
+    ``input_size`` is enlarged; the papers' classifier: bilinear.
     """
 
     kind: Literal["classifier"] = "classifier"

@@ -86,7 +86,7 @@ def constant_prompt(unet: UNet2DConditionModel) -> Iterator[None]:
 
 
 def _is_plain(unet: UNet2DConditionModel, name: str, processor: Any) -> bool:
-    """Tell whether a layer is cross-attention with nothing besides."""
+    """Return whether a layer is cross-attention with nothing besides."""
     if not name.endswith(_CROSS) or type(processor) not in (AttnProcessor, AttnProcessor2_0):
         return False
     attn = unet.get_submodule(name.removesuffix(".processor"))

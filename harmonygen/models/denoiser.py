@@ -56,7 +56,7 @@ _RIDGE_OF_CELLS = 1e-4  # a few hundred cells, each with the decoder's error: a 
 
 
 class DenoiserSpec(Settings):
-    """What a denoiser checkpoint says of itself in ``harmonygen.json``.
+    """What a denoiser checkpoint says about itself in ``harmonygen.json``.
 
     ``target`` ``latent`` predicts the target's latent (the papers); ``residual`` predicts the latent's change from
     the condition, over ``residual_scale``, and its picture is the condition plus the decoded difference (REFERENCE
@@ -243,7 +243,7 @@ class Denoiser:
         return float(self.vae.config.scaling_factor)
 
     def _samples(self, stated: Posterior, sampling: Sampling) -> bool:
-        """Tell whether a posterior is sampled whose checkpoint states ``stated``."""
+        """Return whether a posterior is sampled whose checkpoint states ``stated``."""
         return self.spec.target == "latent" and (sampling.posterior or stated) == "sample"
 
     @torch.no_grad()

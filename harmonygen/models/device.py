@@ -29,6 +29,11 @@ def keep_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
+def image_threads() -> int:
+    """Return how many threads work on pictures beside a model: as many as torch computes with, from 2 to 8."""
+    return min(8, max(2, torch.get_num_threads()))
+
+
 _MOST_IN_BATCH = 4096
 _AUTO_BATCH = {"cpu": 16, "cuda": 64, "mps": 16}
 
@@ -47,7 +52,7 @@ def pick_device(name: str) -> str:
     """Return the device for ``auto`` (CUDA, Apple, CPU in this order), or check the one that is named.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: it is missing.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
@@ -104,7 +109,7 @@ class Device:
         ``each_size`` says that pictures are of one size, so that a network made for it pays.
 
         Raises:
-            UsageError: the device or the runtime is not there, or the dtype or the batch is not understood.
+            UsageError: the device or the runtime is missing, or the dtype or the batch is not understood.
         """
         device = pick_device(name)
         precision, most = pick_dtype(dtype, device), pick_batch(batch, device)

@@ -71,7 +71,7 @@ class PictureSampler:
 
         for latents, drawn in self._in_batches(denoise, seeds, "batch"):
             for pictures in self._in_batches(partial(decode, latents, drawn), range(len(latents)), "decode_batch"):
-                yield from (pictures.permute(0, 2, 3, 1).cpu().numpy() + 1) / 2
+                yield from ((picture + 1) / 2 for picture in pictures.permute(0, 2, 3, 1).cpu().numpy())
 
     def _in_batches(
         self, work: Callable[[Sequence[int]], Made], items: Sequence[int], size: Literal["batch", "decode_batch"]

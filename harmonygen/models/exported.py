@@ -45,7 +45,7 @@ class NetworkPart:
 def exported(part: NetworkPart, digest: str) -> Path:
     """Return the ONNX file of a part of the checkpoint whose weights have ``digest``; it is written if it is missing.
 
-    Processes that write it at once do no harm: the first one's stays. Weights of over 2 GB lie beside the file.
+    Several processes may write it at the same time: the first one's file stays. Weights over 2 GB are stored beside it.
 
     Raises:
         StorageError: the cache cannot be written.

@@ -119,7 +119,9 @@ def find_weights(source: Path, part: str = "") -> Path:
     """
     if source.is_file():
         if source.suffix not in _SUFFIXES and not source.name.endswith(_INDEXES):
-            raise CheckpointError(f"'{source}' is no weights file: give one of {', '.join(_SUFFIXES)}, or its folder")
+            raise CheckpointError(
+                f"'{source}' is not a weights file: give one of {', '.join(_SUFFIXES)}, or its folder"
+            )
         return source
     if not source.is_dir():
         raise CheckpointError(f"'{source}' is neither a file nor a folder: check --from")

@@ -164,7 +164,7 @@ class HarmonyVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ha
         missing, unknown = model.load_state_dict({**state, **copy}, strict=False)
         new = [name for name in missing if "skip_conv" not in name and "add_conv_in" not in name]
         if new or unknown:
-            raise CheckpointError(f"the autoencoder lacks {new} and has {unknown} besides: use an AutoencoderKL")
+            raise CheckpointError(f"the autoencoder lacks {new} and also has {unknown}: use an AutoencoderKL")
         nn.Module.to(model, device=vae.device, dtype=vae.dtype)
         model.train(vae.training)  # resnets lay their memory out otherwise while training: other last bits
         return model.freeze()

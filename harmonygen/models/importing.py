@@ -56,7 +56,7 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 
 class HarmonyVaeSpec(Settings):
-    """What an imported Harmony-VAE folder says of itself in ``harmonygen.json``."""
+    """What an imported Harmony-VAE folder says about itself in ``harmonygen.json``."""
 
     kind: Literal["harmony-vae"] = "harmony-vae"
     format: int = 1
@@ -160,7 +160,7 @@ def import_classifier(
         raise CheckpointError(f"'{weights.path}' takes {taken} channels, 3 (image) or 4 (image, mask) are needed")
     if head is not None and head.shape[0] != 2:
         raise CheckpointError(
-            f"the head of '{weights.path}' is {tuple(head.shape)}, an output for each of {head.shape[0]} classes: "
+            f"the head of '{weights.path}' is {tuple(head.shape)}, with an output for each of {head.shape[0]} classes: "
             f"(2, {head.shape[1]}), for real and composite, is needed"
         )
     spec = ClassifierSpec(

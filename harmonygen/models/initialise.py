@@ -73,7 +73,7 @@ def start_denoiser(init: str, config: dict[str, Any], prediction_type: str, null
 def stated_choices(init: str) -> dict[str, Any]:
     """Return the training choices that the folder ``init`` was made with; a recipe that names one overrides it.
 
-    ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction goes on so); a checkpoint of
+    ``prediction_type`` is its scheduler's (a folder whose scheduler says v_prediction continues so); a checkpoint of
     harmonygen also states target, noise, noise_share, mask_pooling, detail_radius, detail_map, detail_cell, sampler,
     steps, draws and posterior. Without ``init``, nothing.
 

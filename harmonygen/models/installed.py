@@ -30,7 +30,7 @@ def runtime_version(name: RuntimeName) -> str:
 
 
 def runtime_in_plan(name: RuntimeName) -> dict[str, str]:
-    """Return what a plan says of its runtime: the version; nothing of torch, as the plans of before.
+    """Return what a plan says about its runtime: the version; nothing of torch, as the plans of before.
 
     >>> runtime_in_plan("torch")
     {}

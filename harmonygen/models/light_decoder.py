@@ -62,7 +62,7 @@ class LightDecoder(nn.Module):
             middle: (1 or B, middle, h, w) features at cells.
             skip: (1 or B, skip, 2h, 2w) features at patches.
             image_pm1: the photos, in [-1, 1].
-            window: cells whose pixels alone are returned; they are those of the whole.
+            window: cells to return the pixels of, which equal those of the whole picture.
         """
         rows, columns = window or (slice(0, latents.shape[-2]), slice(0, latents.shape[-1]))
         around = tuple(

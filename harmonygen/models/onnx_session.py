@@ -14,12 +14,14 @@ def open_session(path: Path, device: Device) -> Any:
 
     Raises:
         UsageError: onnxruntime is not installed.
-        CheckpointError: the file is not there, or cannot be opened.
+        CheckpointError: the file is missing, or cannot be opened.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise UsageError("an ONNX file needs the package onnxruntime: pip install 'harmonygen[onnx]'") from error
+    if not path.is_file():
+        raise CheckpointError(f"'{path}' is not a file: check the path of the ONNX file")
     wanted = ["CUDAExecutionProvider"] if device.name.startswith("cuda") else []
     there = [name for name in [*wanted, "CPUExecutionProvider"] if name in onnxruntime.get_available_providers()]
     try:

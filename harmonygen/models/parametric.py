@@ -37,7 +37,7 @@ _RIDGE = 1e-4
 
 
 class ParametricSpec(Settings):
-    """What a parametric checkpoint says of itself in ``harmonygen.json``.
+    """What a parametric checkpoint says about itself in ``harmonygen.json``.
 
     ``strength`` is the share of the map's change that is applied: 1 is all of it.
     """

@@ -51,7 +51,7 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 class ParametricInverseSpec(Settings):
-    """What a parametric inverse's checkpoint says of itself in ``harmonygen.json``."""
+    """What a parametric inverse's checkpoint says about itself in ``harmonygen.json``."""
 
     kind: Literal["parametric-inverse"] = "parametric-inverse"
     format: int = 1
@@ -225,7 +225,7 @@ class MapSampler:
         return numbers
 
     def is_plausible(self, numbers: Doubles) -> bool:
-        """Tell whether a change hardly swaps light and dark, and hardly clips, on the foreground's colours."""
+        """Return whether a change hardly swaps light and dark, and hardly clips, on the foreground's colours."""
         return self.inverted(numbers) <= MOST_INVERTED and self.clipped(numbers) <= MOST_CLIPPED
 
     def inverted(self, numbers: Doubles) -> float:

@@ -1,7 +1,7 @@
 """A UNet without timestep that corrects an image by a residual: the refiner and the direct harmonizer.
 
 ``refiner`` (REFERENCE section 3) takes harmonized 3 | mask 1 | composite 3 and corrects the harmonized image.
-``direct`` takes composite 3 | mask 1 and corrects the composite: a plain regression harmonizer. Parameters bear the
+``direct`` takes composite 3 | mask 1 and corrects the composite: a plain regression harmonizer. Parameters have the
 names of a diffusers UNet2DModel without its time embedding. Legend: B batch, H W pixels.
 """
 
@@ -33,7 +33,7 @@ Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 
 
 class RefinerSpec(Settings):
-    """What a refiner or direct checkpoint says of itself in ``harmonygen.json``.
+    """What a refiner or direct checkpoint says about itself in ``harmonygen.json``.
 
     ``widths`` are the channels of each block, finest first; the defaults are the paper's. The other defaults are
     diffusers', which checkpoints that do not state them were trained with; the released refiner has those of
@@ -182,7 +182,7 @@ class RefinementUNet(nn.Module):
         except RuntimeError as error:
             raise CheckpointError(
                 f"weights of '{folder}' do not fit widths {model.spec.widths} with {model.spec.layers_per_block} "
-                f"layers a block ({told(error)}): export them again"
+                f"layers per block ({told(error)}): export them again"
             ) from error
         return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

@@ -45,7 +45,7 @@ def spec_of(config: dict[str, Any], name: str, training_data: str) -> RefinerSpe
     Args:
         config: the content of config.json; empty: the released base.
         name: the file, for messages.
-        training_data: what the checkpoint is to say of its origin.
+        training_data: what the checkpoint is to say about its origin.
 
     Raises:
         CheckpointError: entries or values that the network here does not have; all of them are named.

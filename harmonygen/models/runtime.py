@@ -30,8 +30,8 @@ _Arrays = list[npt.NDArray[Any]]
 class Runtime:
     """A runtime that is installed; ``open`` loads an ONNX file for it.
 
-    ``dtype`` is what UNets are computed in. With ``each_size``, OpenVINO makes a network anew for each size of its
-    inputs: that takes a second a size and is a quarter faster afterwards.
+    ``dtype`` is what UNets are computed in. With ``each_size``, OpenVINO makes a network again for each size of its
+    inputs: that takes a second per size and is a quarter faster afterwards.
     """
 
     name: RuntimeName

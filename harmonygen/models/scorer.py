@@ -49,7 +49,7 @@ Scorer = Callable[[Sequence[ImageU8], Mask], list[float]]
 
 
 def take_weights(model: Classifier, begun: Classifier) -> None:
-    """Give a classifier the weights of another one of its kind, to go on training from.
+    """Give a classifier the weights of another one of its kind, to continue training from.
 
     Raises:
         CheckpointError: they are of two kinds or depths, or have their labels the other way round.

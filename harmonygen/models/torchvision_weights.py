@@ -67,7 +67,9 @@ def load_torchvision(weights: Path | None, names: Sequence[str], device: str, pu
             "dict, .safetensors or .pth); nothing is downloaded"
         )
     if not weights.is_file():
-        raise CheckpointError(f"the weights for {purpose}, '{weights}', are no file: give a .safetensors or .pth file")
+        raise CheckpointError(
+            f"the weights for {purpose}, '{weights}', are not a file: give a .safetensors or .pth file"
+        )
     from harmonygen.models.foreign import bare_names, read_tensors
 
     state = bare_names(read_tensors(weights))

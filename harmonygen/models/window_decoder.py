@@ -74,7 +74,7 @@ def window_around(vae: AutoencoderKL | HarmonyVAE, mask: Mask) -> Window:
 
 
 def is_light(vae: AutoencoderKL | HarmonyVAE) -> bool:
-    """Tell whether an autoencoder has a light decoder, which decodes a window to the pixels of the whole by itself."""
+    """Return whether an autoencoder has a light decoder, which needs nothing from outside a window."""
     return isinstance(vae, HarmonyVAE) and bool(vae.config.light_widths)
 
 

@@ -51,7 +51,7 @@ class Profile:
     transform: Any
 
     def fits(self, image: Image.Image) -> bool:
-        """Tell whether the profile is for the image's kind of colour; a profile of RGB serves grey images too."""
+        """Return whether the profile is for the image's kind of colour; a profile of RGB serves grey images too."""
         return self.space in (_SPACES.get(image.mode), "RGB " if image.mode == "L" else None)
 
     def apply(self, image: Image.Image) -> Image.Image:
@@ -108,7 +108,7 @@ def read_profile(icc: bytes) -> Profile:
 
 
 def _is_srgb(transform: Any, mode: str) -> bool:
-    """Tell whether a transform leaves a cube of colours and a ramp of greys within a level of where they are."""
+    """Return whether a transform leaves a cube of colours and a ramp of greys within a level of where they are."""
     if mode == "CMYK":
         return False
     probe = _probe().convert(mode)
@@ -159,7 +159,7 @@ def _by_gamma(info: dict[Any, Any]) -> tuple[Profile | None, str]:
 
 
 def _marked_adobe(opened: Image.Image) -> bool:
-    """Tell whether a camera marked a photo as Adobe RGB, which it may do without a profile (DCF's option file)."""
+    """Return whether a camera marked a photo as Adobe RGB, which it may do without a profile (DCF's option file)."""
     if "exif" not in opened.info:
         return False
     try:

@@ -67,7 +67,7 @@ class Looks:
 
     @classmethod
     def of(cls, count: int) -> Looks:
-        """Return room for the looks of so many photos."""
+        """Return room for the looks of this many photos."""
         return cls(
             np.zeros(count, dtype=np.uint64),
             np.zeros(count, dtype=np.bool_),
@@ -151,7 +151,7 @@ def _cosines(start: float, stop: float) -> Floats:
 class Likeness:
     """A candidate: places, how alike the descriptions are, the window of ``outer``, and whether it is mirrored.
 
-    The whole of one photo is like a window of the other; ``left_is_outer`` tells whether that is the left one.
+    One photo as a whole resembles a window of the other; ``left_is_outer`` says whether the other is the left one.
     """
 
     left: int

@@ -31,7 +31,7 @@ class Grey:
 
 
 def is_scalar(image: Image.Image) -> bool:
-    """Tell whether an image is grey with more than 8 bits: whole numbers or floats."""
+    """Return whether an image is grey with more than 8 bits: whole numbers or floats."""
     return image.mode == "F" or image.mode.startswith("I")
 
 
@@ -44,7 +44,7 @@ def to_grey(image: Image.Image) -> Grey:
     """Bring a grey image of more than 8 bits to 8.
 
     Raises:
-        InputError: values that are no photo's (NaN, negative, only 0 and 1), or whose range cannot be told.
+        InputError: values that are not photo's (NaN, negative, only 0 and 1), or whose range cannot be determined.
     """
     if image.mode == "F":
         return _of_floats(np.asarray(image, dtype=np.float32))

@@ -68,16 +68,18 @@ class DetailTransfer:
             how: the window, and how far the fits are pulled toward no change.
         """
         self.cell = math.gcd(how.cell, *real_low01.shape[:2])
-        self.real_low = cell_means(real_low01, self.cell)
-        self.block = block_side(how.radius, *self.real_low.shape[:2])
+        low = real_low01.shape[0] // self.cell, real_low01.shape[1] // self.cell
+        self.block = block_side(how.radius, *low)
         self.radius, self.epsilon = how.radius // self.block, np.float32(how.epsilon)
-        self.weight = certain_foreground(mask, *self.real_low.shape[:2])
+        blocks = low[0] // self.block, low[1] // self.block
+        self.window = _window(mask, blocks, 4 * self.radius + 3)  # farther out all sums over windows are 0
+        self.real_low = self._means(real_low01)
+        self.weight = certain_foreground(mask, *low)[self._times(self.block)]
         self.inside = self.weight > 0
         self.cubic: CubicFit | None = None
         if how.cubic_ridge is not None and self.inside.any():
             self.cubic = CubicFit(self.real_low[self.inside], how.cubic_ridge, self.weight[self.inside])
-        blocks = tuple(side // self.block for side in self.weight.shape)
-        self.pixels = ForegroundPixels(real_u8, mask, (blocks[0], blocks[1]), self.cubic is not None)
+        self.pixels = ForegroundPixels(real_u8, mask, blocks, self.window, self.cubic is not None)
         ones = np.ones((*self.weight.shape, 1), dtype=np.float32)
         self.left = self._blocks(np.concatenate([ones, self.real_low], axis=-1) * self.weight[..., None])
         sums = self._moments(np.concatenate([ones, self.real_low], axis=-1))
@@ -87,6 +89,15 @@ class DetailTransfer:
         self.mean = moments[..., 1:, 0]
         covariance = moments[..., 1:, 1:] - self.mean[..., :, None] * self.mean[..., None, :]
         self.inverse = np.linalg.inv(covariance + self.epsilon * np.eye(3, dtype=np.float32)).astype(np.float32)
+
+    def _times(self, side: int) -> tuple[slice, slice]:
+        """Return the window of blocks as rows and columns of a picture that has ``side`` pixels for each."""
+        rows, columns = (slice(part.start * side, part.stop * side) for part in self.window)
+        return rows, columns
+
+    def _means(self, picture01: Floats) -> Floats:
+        """Return the cells' means of a picture (h, w, 3) in the window."""
+        return cell_means(picture01[self._times(self.block * self.cell)], self.cell)
 
     def _box(self, values: Floats) -> Floats:
         size = (2 * self.radius + 1,) * 2 + (1,) * (values.ndim - 2)
@@ -140,12 +151,23 @@ class DetailTransfer:
         """
         if not np.isfinite(generated_low01).all():
             raise InputError(NOT_FINITE)
-        generated_low01 = cell_means(generated_low01, self.cell)
+        generated_low01 = self._means(generated_low01)
         coefficients = self.map(generated_low01)
         base_low = self.real_low if coefficients is None else mapped01(coefficients, self.real_low)
         field = self.field(generated_low01 - base_low)
         planes = np.ascontiguousarray(field.reshape(*field.shape[:2], 12).transpose(2, 0, 1))
         return self.pixels.recoloured(planes, coefficients)
+
+
+def _window(mask: Mask, blocks: tuple[int, int], margin: int) -> tuple[slice, slice]:
+    """Return rows and columns of blocks: a mask's foreground and ``margin`` more each way; all if there is none."""
+    spans = []
+    for axis, count in ((1, blocks[0]), (0, blocks[1])):
+        inside = np.flatnonzero(mask.any(axis=axis))
+        ends = (int(inside[0]), int(inside[-1])) if len(inside) else (0, mask.shape[1 - axis] - 1)
+        first, last = (end * count // mask.shape[1 - axis] for end in ends)
+        spans.append(slice(max(0, first - margin), min(count, last + margin + 1)))
+    return spans[0], spans[1]
 
 
 def cell_means(picture: Floats, side: int) -> Floats:

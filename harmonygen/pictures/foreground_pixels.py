@@ -28,7 +28,7 @@ class _Strip:
     places: Places
     real01: Floats
     terms: Sequence[npt.NDArray[np.float32]]
-    rows: Places
+    rows: tuple[Places, Places]
     row_share: Floats
     columns: tuple[Places, Places]
     column_share: Floats
@@ -37,17 +37,27 @@ class _Strip:
 class ForegroundPixels:
     """Recolours one photo's foreground by fields of affine changes of its colours, over a cubic map if there is one."""
 
-    def __init__(self, real_u8: ImageU8, mask: Mask, low: tuple[int, int], cubic: bool) -> None:
-        """Take the photo (H, W, 3) uint8 and its mask (H, W) bool, the fields' size (h, w), and whether maps come."""
-        self.real_u8, self.mask, self.low, self.cubic = real_u8, mask, low, cubic
+    def __init__(
+        self, real_u8: ImageU8, mask: Mask, low: tuple[int, int], window: tuple[slice, slice], cubic: bool
+    ) -> None:
+        """Take the photo (H, W, 3) uint8 and its mask (H, W) bool.
+
+        Args:
+            real_u8: the photo.
+            mask: its foreground.
+            low: the size (h, w) of a field of the whole photo.
+            window: the rows and columns of it that are given; they reach a pixel of it beyond the foreground.
+            cubic: whether cubic maps will be given.
+        """
+        self.real_u8, self.mask, self.low, self.window, self.cubic = real_u8, mask, low, window, cubic
         self.kept = list(self._strips()) if np.count_nonzero(mask) <= _KEPT_PIXELS else None
 
     def recoloured(self, field: Floats, coefficients: Floats | None) -> ImageU8:
         """Return the photo (H, W, 3) uint8 with its foreground changed; rounds and clips.
 
         Args:
-            field: (12, h, w): for each channel of the result, what red, green and blue are multiplied by and what is
-                added, in [0, 1] units; it is enlarged bilinearly.
+            field: (12, h, w), its window: for each channel of the result, what red, green and blue are multiplied by
+                and what is added, in [0, 1] units; it is enlarged bilinearly.
             coefficients: the cubic map (20, 3) of colours that the change is added to; None: the photo's own.
 
         Raises:
@@ -76,12 +86,14 @@ class ForegroundPixels:
         places = (top + found) * width + across
         rows, row_share = _taps(np.arange(top + first, top + last + 1), low_height / height, low_height)
         columns, column_share = _taps(across, low_width / width, low_width)
-        starts = (found - first) * low_width
+        part = self.window[1]
+        starts = (found - first) * (part.stop - part.start) - part.start
         colours = self.real_u8.reshape(-1, 3)[places]
         real01 = np.ascontiguousarray(colours.T).astype(np.float32) / 255
         read = starts + columns, starts + np.minimum(columns + 1, low_width - 1)
         terms = list(term_strips(colours)) if self.cubic else []
-        return _Strip(places, real01, terms, rows, row_share, read, column_share)
+        upper, lower = (each - self.window[0].start for each in (rows, np.minimum(rows + 1, low_height - 1)))
+        return _Strip(places, real01, terms, (upper, lower), row_share, read, column_share)
 
 
 def _taps(positions: Places, scale: float, size: int) -> tuple[Places, Floats]:
@@ -93,7 +105,7 @@ def _taps(positions: Places, scale: float, size: int) -> tuple[Places, Floats]:
 
 def _enlarged(planes: Floats, strip: _Strip) -> Floats:
     """Return what planes (C, h, w), enlarged bilinearly, are at a strip's pixels (C, N)."""
-    upper, lower = planes[:, strip.rows], planes[:, np.minimum(strip.rows + 1, planes.shape[1] - 1)]
+    upper, lower = (planes[:, rows] for rows in strip.rows)
     lines = (upper + (lower - upper) * strip.row_share[:, None]).reshape(len(planes), -1)
     left, right = strip.columns
     enlarged: Floats = np.take(lines, left, axis=1)

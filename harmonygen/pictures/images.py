@@ -163,7 +163,7 @@ def to_rgb(image: Image.Image, name: str = "a picture") -> ImageU8:
     """Convert a Pillow image of any mode in :data:`TO_RGB` to (H, W, 3) uint8; colour profiles are not looked at.
 
     Raises:
-        InputError: a mode that is not in the table, or values whose range cannot be told.
+        InputError: a mode that is not in the table, or values whose range cannot be determined.
 
     >>> to_rgb(Image.new("L", (1, 1), 7))[0, 0].tolist()
     [7, 7, 7]
@@ -217,7 +217,7 @@ def _alpha(image: Image.Image) -> Image.Image | None:
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Tell whether an image has transparency: a channel of its own, or a transparent colour or palette entry."""
+    """Return whether an image has transparency: a channel of its own, or a transparent colour or palette entry."""
     return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
@@ -231,7 +231,7 @@ def decode(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS, as_stored: b
     """Decode image bytes to an upright RGB photo, its colours in sRGB, or with ``as_stored`` as they are in the file.
 
     Raises:
-        InputError: not an image, damaged, over the pixel limit, HDR, a raw file, or of values that are no photo's.
+        InputError: not an image, damaged, over the pixel limit, HDR, a raw file, or of values that are not photo's.
     """
     opened = open_checked(encoded, name, max_pixels)
     deep, several = is_deep(opened), _has_frames(opened)
@@ -315,12 +315,12 @@ def decode_plainly(encoded: bytes, name: str) -> ImageU8:
 
 
 def is_deep(opened: Image.Image) -> bool:
-    """Tell whether an opened image that is not decoded yet holds 16 bits per channel, of which Pillow drops 8."""
+    """Return whether an opened image that is not decoded yet holds 16 bits per channel, of which Pillow drops 8."""
     return any(";16" in str(part) for part in getattr(opened, "tile", ()))
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Tell whether plain decoding (:func:`decode_plainly`) gives the pixels that :func:`to_rgb` gives.
+    """Return whether plain decoding (:func:`decode_plainly`) gives the pixels that :func:`to_rgb` gives.
 
     So it is with 8-bit RGB, grey and palette images whose transparency, if there is any, hides nothing, in a format
     that any reader knows. Readers disagree about the other colour modes. EXIF rotation, 16-bit channels

@@ -1,6 +1,6 @@
 """The distinct values of a mask image, how often each stands there, and whether it fills areas or only edges.
 
-Everything goes over strips of rows, so that a mask of 100 megapixels needs one byte a pixel beside the picture.
+Everything goes over strips of rows, so that a mask of 100 megapixels needs one byte per pixel beside the picture.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _numbered(array: npt.NDArray[Any], name: str) -> Levels:
         values = np.union1d(values, array[rows])
         if values.size > _MOST:
             raise InputError(
-                f"mask '{name}' holds over {_MOST} values from {array.min()} to {array.max()}: it is not a mask, or "
+                f"mask '{name}' holds over {_MOST} values from {array.min()} to {array.max()}: if it is a mask, "
                 "export it in 8 bits"
             )
     codes = np.empty(array.shape, dtype=np.uint16)

@@ -32,7 +32,7 @@ def of_palette(image: Image.Image, name: str) -> Understood:
     """Return the foreground of a palette image: opaque entries, grey ones as a grey mask, else all but index 0.
 
     Raises:
-        InputError: what the entries mean cannot be told.
+        InputError: what the entries mean cannot be determined.
     """
     levels = levels_of_codes(np.asarray(image))
     colours, opacity = _entries(image)[levels.used], _opacity(image)[levels.used]
@@ -133,7 +133,7 @@ def _are_grey(colours: npt.NDArray[np.int64]) -> bool:
 
 
 def _are_near_ends(colours: npt.NDArray[np.int64]) -> bool:
-    """Tell whether colours are black and white with the noise of a lossy file, which may be tinted."""
+    """Return whether colours are black and white with the noise of a lossy file, which may be tinted."""
     dark, light = _channels(colours).max(axis=0) <= _NEAR, _channels(colours).min(axis=0) >= 255 - _NEAR
     return bool((dark | light).all() and light.any() and dark.any())
 

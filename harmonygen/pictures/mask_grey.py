@@ -19,7 +19,7 @@ def of_grey(levels: Levels, name: str, lossy: bool) -> Understood:
     """Return the foreground of a grey mask; ``lossy`` tells that it was stored with loss.
 
     Raises:
-        InputError: what the values mean cannot be told.
+        InputError: what the values mean cannot be determined.
     """
     values, top = levels.values, _top(levels.values)
     if lossy and 0 < values[-1] < top / 2:
@@ -56,7 +56,7 @@ def _is_trimap(values: npt.NDArray[np.float64], top: float) -> bool:
 
 
 def _are_ids(levels: Levels, top: float) -> bool:
-    """Tell whether the values are small labels, alone or with 255 = ignore, rather than the noise of two values."""
+    """Return whether the values are small labels, alone or with 255 = ignore, rather than the noise of two values."""
     small, others = levels.values < _SMALL, levels.values[levels.values >= _SMALL]
     labels = small & (levels.values > 0)
     if not others.size or not labels.any():
@@ -80,19 +80,19 @@ def _of_ids(levels: Levels, name: str, top: float) -> Understood:
 
 
 def _are_large_labels(levels: Levels, top: float) -> bool:
-    """Tell whether values beside 0 are labels of areas, none of which is white and could be ignore."""
+    """Return whether values beside 0 are labels of areas, none of which is white and could be ignore."""
     if levels.values[0] != 0 or levels.values[-1] == top:
         return False
     return levels.solidity(levels.values > 0) >= 0.3 and not _is_noisy(levels)
 
 
 def _is_noisy(levels: Levels) -> bool:
-    """Tell whether most of many values fill no area, as the noise of a label image that was stored with loss."""
+    """Return whether most of many values fill no area, as the noise of a label image that was stored with loss."""
     return bool(levels.values.size > _NOISY and (levels.solid < 0.2 * levels.counts).mean() > 0.5)
 
 
 def _is_soft(levels: Levels, top: float) -> bool:
-    """Tell whether values are those of a soft mask: from black to white, with shades at edges only."""
+    """Return whether values are those of a soft mask: from black to white, with shades at edges only."""
     values = levels.values * 255 / top
     if values[0] < 0 or levels.share(values >= 191) < 0.2 * levels.share(values > _NEAR):
         return False
@@ -103,7 +103,7 @@ def _is_soft(levels: Levels, top: float) -> bool:
 
 
 def _has_plateau(levels: Levels, shades: Mask) -> bool:
-    """Tell whether one shade among many fills an area, as the middle value of a trimap stored with loss does."""
+    """Return whether one shade among many fills an area, as the middle value of a trimap stored with loss does."""
     solid = levels.solid[shades]
     return bool(solid.size and solid.max() > 0.002 * levels.codes.size and solid.max() > 10 * np.median(solid))
 

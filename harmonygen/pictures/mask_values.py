@@ -65,7 +65,7 @@ def understand_array(array: npt.NDArray[np.generic], name: str = "mask") -> Unde
 
 
 def _hides(image: Image.Image) -> bool:
-    """Tell whether a grey image has a transparent value other than 0, which is background anyway."""
+    """Return whether a grey image has a transparent value other than 0, which is background anyway."""
     return bool(image.info.get("transparency", 0))
 
 

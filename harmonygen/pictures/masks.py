@@ -1,6 +1,6 @@
 """Read foreground masks (True = foreground) from files, polygons and run-length codes, and check them.
 
-A mask is (H, W) bool. What its values mean is told by :mod:`harmonygen.pictures.mask_values`; soft masks are cut at
+A mask is (H, W) bool. What its values mean gets by :mod:`harmonygen.pictures.mask_values`; soft masks are cut at
 0.5, never dithered (REFERENCE section 9, mistake 3).
 """
 
@@ -45,7 +45,7 @@ def read_mask(
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
-    """Read the mask of an upright photo, by the rule that its source bears, and check it.
+    """Read the mask of an upright photo, by the rule that its source has, and check it.
 
     Raises:
         InputError: damaged, empty, full, over the pixel limit, of values that could mean several things, or of another
@@ -61,7 +61,7 @@ def load_mask(
     max_pixels: int = MAX_PIXELS,
     read: Read = read_bytes,
 ) -> Mask:
-    """Read the mask of an upright photo, by the rule that its source bears; it may be empty or full.
+    """Read the mask of an upright photo, by the rule that its source has; it may be empty or full.
 
     Raises:
         InputError: as :func:`read_mask` does.
@@ -110,7 +110,7 @@ def understand_source(
 
 
 def _refuse_pages(opened: Image.Image, name: str) -> None:
-    """Raise InputError if a file has several pages of one size; smaller ones (previews) are passed over."""
+    """Raise InputError if a file has several pages of one size; smaller ones (previews) are skipped."""
     if opened.format not in _PAGED:
         return
     try:

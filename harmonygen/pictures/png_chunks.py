@@ -27,7 +27,7 @@ Chunk = tuple[bytes, int, int]
 
 
 def is_png(encoded: bytes) -> bool:
-    """Tell whether bytes are a PNG file's."""
+    """Return whether bytes are a PNG file's."""
     return encoded.startswith(SIGNATURE)
 
 

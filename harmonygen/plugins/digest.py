@@ -1,4 +1,4 @@
-"""What a plug-in is made of, in a few hex digits: a run is not resumed with another one under the same name.
+"""What a plug-in is made from, in a few hex digits: a run is not resumed with another one under the same name.
 
 A plug-in's own ``digest`` attribute counts, such as the digest of its weights. Without one it is the package's version
 and the source of its modules. Its settings count in both cases, and the content of files that they name.
@@ -36,7 +36,7 @@ def plugin_digest(place: Place, made: Any, settings: Settings) -> str:
 
 
 def object_digest(given: Any, name: str) -> str:
-    """Return the digest of a callable that was handed over in Python.
+    """Return the digest of a callable that was passed in Python.
 
     Raises:
         UsageError: it holds what cannot be seen from outside (a closure, an object's state) and has no ``digest``.

@@ -166,7 +166,7 @@ def find_plugin(door: Door, spec: str) -> Place:
 
 
 def is_plugin(door: Door, spec: str) -> bool:
-    """Tell whether a text names a plug-in, known or as ``module:attribute``; nothing is imported."""
+    """Return whether a text names a plug-in, known or as ``module:attribute``; nothing is imported."""
     name = spec.partition(":")[0]
     return name in door.built_in or bool(_TARGET.fullmatch(spec)) or name in _offered(door.group)
 

@@ -53,7 +53,7 @@ class Guarded:
 
         Raises:
             InputError: NaN or infinite values.
-            PluginError: it is no picture of the photo's size, nor of the model's.
+            PluginError: it is not a picture of the photo's size, nor of the model's.
         """
         made: Any = np.asarray(value) if isinstance(value, np.ndarray | Image.Image) else np.zeros(0)
         full, low = photo.image_u8.shape, photo.low_u8.shape

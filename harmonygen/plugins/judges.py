@@ -36,7 +36,7 @@ def named_judges(typed: Sequence[str], given: Mapping[str, Any]) -> list[NamedJu
             f"judge_settings are for '{unknown[0]}', but the judges are {', '.join(names)}: correct the name"
         )
     if wrong := [name for name in given if not isinstance(given[name], Mapping)]:
-        raise UsageError(f"judge_settings.{wrong[0]} is no table: write judge_settings.{wrong[0]}.NAME=value")
+        raise UsageError(f"judge_settings.{wrong[0]} is not a table: write judge_settings.{wrong[0]}.NAME=value")
     return [NamedJudge(name, spec, given.get(name, {})) for name, spec in split]
 
 

@@ -74,16 +74,16 @@ def load_judge(spec: str, given: Mapping[str, Any], device: Device) -> Judge:
 
 
 def guard_object(door: Door, made: Any, device: Device, guard: Callable[..., GuardedT]) -> GuardedT:
-    """Return a callable that was handed over in Python, kept to the guarantees.
+    """Return a callable that was passed in Python, kept to the guarantees.
 
     Raises:
-        UsageError: what it is made of cannot be seen, and it states no digest.
+        UsageError: what it is made from cannot be seen, and it states no digest.
     """
     name = object_name(made)
     return guard(made, name, f"{door.kind} '{name}'", object_digest(made, name), device.name)
 
 
 def object_name(made: Any) -> str:
-    """Return what a callable that was handed over is called: its own ``name``, or that of its function or class."""
+    """Return what a callable that was passed is called: its own ``name``, or that of its function or class."""
     named = getattr(made, "name", None) or getattr(made, "__name__", None)
     return str(named) if named else type(made).__name__

@@ -2,7 +2,7 @@
 
 What is named is called with keyword arguments. A parameter called ``settings`` gets a dataclass (or a
 :class:`harmonygen.settings.Settings`) of the type that it is annotated with; without one, every parameter is a setting
-itself. Parameters of the names in :data:`HANDED` are no settings: they are handed over. A plain function whose first
+itself. Parameters of the names in :data:`HANDED` are not settings: they are passed. A plain function whose first
 parameters are those of the door's call is the plug-in itself.
 """
 
@@ -39,7 +39,7 @@ class Plugin:
         """Import what ``place`` names.
 
         Raises:
-            UsageError: the module or the attribute is not there, or is nothing that can be called.
+            UsageError: the module or the attribute is missing, or is nothing that can be called.
         """
         self.place, self.target = place, _imported(place)
 
@@ -186,7 +186,7 @@ def _imported(place: Place) -> Any:
 
 
 def _of_dataclass(kind: Any, who: str) -> dict[str, tuple[Any, Any]]:
-    """Return type and default of a dataclass's fields that its constructor takes, without what is handed over."""
+    """Return type and default of a dataclass's fields that its constructor takes, without what is passed."""
     if not dataclasses.is_dataclass(kind):
         raise UsageError(f"the parameter 'settings' of {who} needs a dataclass as its type, found {kind!r}")
     hints = get_type_hints(kind, include_extras=True)

@@ -17,7 +17,7 @@ _ADVICE = "build the dataset again, or correct the card by hand"
 
 @dataclass(frozen=True)
 class Info:
-    """What the card says of a configuration: columns (None if it does not tell) and rows by split."""
+    """What the card says about a configuration: columns (None if it does not tell) and rows by split."""
 
     schema: pa.Schema | None
     rows: Mapping[str, int]
@@ -25,7 +25,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Card:
-    """A dataset card: glob patterns by (configuration, split), what it says of each configuration, its Markdown."""
+    """A dataset card: glob patterns by (configuration, split), what it says about each configuration, its Markdown."""
 
     patterns: Mapping[tuple[str, str], tuple[str, ...]]
     infos: Mapping[str, Info]
@@ -37,7 +37,7 @@ class Card:
 
 
 def matches(path: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a path in a repository matches one of the glob patterns, as the Hub understands them.
+    """Return whether a path in a repository matches one of the glob patterns, as the Hub understands them.
 
     >>> matches("data/train-00000-of-00001.parquet", ("data/train-*",)), matches("data/x/train-1", ("data/*",))
     (True, False)
@@ -80,7 +80,9 @@ def _front(readme: str) -> Mapping[str, Any]:
         told = " ".join(str(error).split())
         raise UsageError(f"the card's YAML does not parse ({told}): {_ADVICE}") from error
     if not isinstance(front, dict):
-        raise UsageError(f"the card's YAML is no mapping of names to values (found {type(front).__name__}): {_ADVICE}")
+        raise UsageError(
+            f"the card's YAML is not a mapping of names to values (found {type(front).__name__}): {_ADVICE}"
+        )
     return front
 
 
@@ -103,7 +105,7 @@ def _data_files(stated: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _texts(path: Any) -> tuple[str, ...]:
     texts = tuple(path) if isinstance(path, list) else (path,)
     if not all(isinstance(text, str) for text in texts):
-        raise UsageError(f"a path of 'data_files' is no text ({path!r}): {_ADVICE}")
+        raise UsageError(f"a path of 'data_files' is not text ({path!r}): {_ADVICE}")
     return texts
 
 

@@ -76,7 +76,7 @@ class Hub:
         return str(told["name"])
 
     def is_private(self) -> bool | None:
-        """Tell whether the repository is private; None if it is not there."""
+        """Return whether the repository is private; None if it is missing."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         def ask() -> bool | None:
@@ -88,7 +88,7 @@ class Hub:
         return self._call(f"looking for '{self.repo}'", ask)
 
     def create(self, private: bool) -> None:
-        """Create the repository; one that is there stays as it is."""
+        """Create the repository; an existing one stays as it is."""
         self._call(
             f"creating '{self.repo}'",
             lambda: self._api.create_repo(**self._where, private=private or None, exist_ok=True),
@@ -113,7 +113,7 @@ class Hub:
         return self._call(f"reading the files of '{revision}'", read)
 
     def start_branch(self, branch: str, commit: str) -> None:
-        """Create a branch at a commit; one that is there stays as it is."""
+        """Create a branch at a commit; an existing one stays as it is."""
         self._call(
             f"creating the branch '{branch}'",
             lambda: self._api.create_branch(**self._where, branch=branch, revision=commit, exist_ok=True),
@@ -214,7 +214,7 @@ class Hub:
         return self._call(f"reading the card of '{revision}' back", fetch)
 
     def _same_footer(self, folder: Path, entry: PublishedFile, revision: str) -> bool:
-        """Tell whether a Parquet file's footer, read from the Hub, is that of the file here."""
+        """Return whether a Parquet file's footer, read from the Hub, is that of the file here."""
         from huggingface_hub import HfFileSystem
 
         def read() -> Any:

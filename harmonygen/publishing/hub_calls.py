@@ -59,7 +59,7 @@ def find_token(token_file: Path | None = None) -> Token | None:
     try:
         text = token_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        told = error.strerror if isinstance(error, OSError) else "it is no text"
+        told = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"--token-file '{token_file}' cannot be read ({told}): name a file with one token") from None
     if not text or len(text.split()) > 1:
         raise UsageError(f"--token-file '{token_file}' holds {len(text.split())} words: it must hold the token alone")

@@ -42,7 +42,7 @@ def difference(folder: Path, entries: Sequence[PublishedFile], card: Card, tree:
 
 
 def is_same(folder: Path, entry: PublishedFile, remote: HubFile | None) -> bool:
-    """Tell whether the repository's file has the content of the entry's."""
+    """Return whether the repository's file has the content of the entry's."""
     if remote is None or remote.size != entry.bytes:
         return False
     if remote.sha256 is not None:

@@ -74,7 +74,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class PublishResult:
-    """What was published: ``sent_bytes`` are those of the files that the branch lacked; ``commit`` is main's."""
+    """What was published: ``sent_bytes`` counts the files that the branch lacked; ``commit`` is the one on main."""
 
     repo: str
     url: str

@@ -40,7 +40,8 @@ _AGAIN = "build the dataset again"
 class Verified:
     """A folder that was looked at: what would be published, its card (None if unreadable), what is wrong with it.
 
-    ``images`` were decoded; ``left`` files of the folder are not published; ``notes`` are no faults, but worth knowing.
+    ``images`` were decoded; ``left`` files of the folder are not published; ``notes`` are not faults, but worth
+    knowing.
     """
 
     folder: Path
@@ -64,7 +65,9 @@ def published_entries(folder: Path) -> tuple[PublishedFile, ...]:
         UsageError: no such folder, no README, or a card or manifest that cannot be read.
     """
     if not folder.is_dir():
-        raise UsageError(f"'{folder}' is no folder: name one that build-human-harmony or augment --format parquet made")
+        raise UsageError(
+            f"'{folder}' is not a folder: name one that build-human-harmony or augment --format parquet made"
+        )
     if not (folder / README).is_file():
         raise UsageError(f"'{folder}' has no README.md: publish takes a built dataset (README.md and Parquet files)")
     listed = manifest.read_manifest(folder)
@@ -132,7 +135,7 @@ def verify(
 def _path_faults(entries: Iterable[PublishedFile]) -> Iterator[Fault]:
     for each in entries:
         if not _is_inside(each.path):
-            yield Fault(each.path, "is no plain path inside the folder", "correct the manifest")
+            yield Fault(each.path, "is not a plain path inside the folder", "correct the manifest")
         elif any(part.startswith(".") for part in PurePosixPath(each.path).parts) or each.path.endswith(".tmp"):
             yield Fault(each.path, "is a hidden or temporary file", f"take it out of the manifest: {_AGAIN}")
 

@@ -1,7 +1,7 @@
 """3D look-up tables: random photographic regrades, and their application to a foreground.
 
-A LUT is (S, S, S, 3) ``float32``, indexed ``lut[r, g, b]``; its S grid points a side lie evenly on ``[0, 1]``.
-Shape legend: N pixels, S grid points a side, H W image pixels. Colours are sRGB-coded RGB in ``[0, 1]``.
+A LUT is (S, S, S, 3) ``float32``, indexed ``lut[r, g, b]``; its S grid points per side lie evenly on ``[0, 1]``.
+Shape legend: N pixels, S grid points per side, H W image pixels. Colours are sRGB-coded RGB in ``[0, 1]``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def identity_lut(size: int = 33) -> Lut:
         UsageError: ``size`` is under 2.
     """
     if size < 2:
-        raise UsageError(f"a LUT needs at least 2 grid points a side, found {size}: 33 is usual")
+        raise UsageError(f"a LUT needs at least 2 grid points per side, found {size}: 33 is usual")
     axis = np.linspace(0.0, 1.0, size, dtype=np.float32)
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
 
@@ -45,7 +45,7 @@ def random_lut(rng: np.random.Generator, size: int = 33, strength: float = 1.0) 
 
     Args:
         rng: draws everything; the same state gives the same LUT.
-        size: grid points a side.
+        size: grid points per side.
         strength: 1 gives a foreground mean squared error of about 1,200 (8-bit units) on photos, nine in ten between
             240 and 3,900; the error grows about with its square. 0 gives the identity.
 
@@ -175,7 +175,7 @@ def apply_lut(pixels01: Floats, lut: Lut, interpolation: Interpolation = "tetrah
 
 
 def lut_size(lut: Lut) -> int:
-    """Return S, the grid points a side.
+    """Return S, the grid points per side.
 
     Raises:
         UsageError: the LUT is not (S, S, S, 3), S at least 2.

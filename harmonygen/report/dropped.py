@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from harmonygen.errors import InputError
 from harmonygen.records import CellSource
+from harmonygen.report.grid import GAP, PICTURE, Grid
 from harmonygen.report.rows import LeftOut, read_columns
-from harmonygen.report.thumbnails import CAPTION, GAP, INK, PAPER, PICTURE, draw_cell, small_picture, stream
+from harmonygen.report.thumbnails import small_picture, stream
 from harmonygen.storage.shards import shard_files
 
 COLUMNS = 10
@@ -65,19 +66,18 @@ def dropped_sheet(rows: Sequence[Mapping[str, Any]]) -> Image.Image:
         for source, encoded in stream(row["image"] for group in groups.values() for row in _spread(group))
         if not isinstance(encoded, InputError)
     }
-    step = PICTURE + CAPTION + GAP
-    heights = [_HEADING + step * -(-len(_spread(group)) // COLUMNS) for group in groups.values()]
-    sheet = Image.new("RGB", (GAP + COLUMNS * (PICTURE + GAP), GAP + max(_HEADING, sum(heights))), PAPER)
+    heights = [_HEADING + Grid.step * -(-len(_spread(group)) // COLUMNS) for group in groups.values()]
+    grid = Grid(COLUMNS, GAP + max(_HEADING, sum(heights)))
     top = GAP
     for (reason, group), height in zip(groups.items(), heights, strict=True):
         shown = _spread(group)
         words = f"{reason}: {len(group):,}" + (f", {len(shown)} of them shown" if len(shown) < len(group) else "")
-        ImageDraw.Draw(sheet).text((GAP, top + 2), words, fill=INK, font=ImageFont.load_default(16))
+        grid.heading(top + 2, words)
         for index, row in enumerate(shown):
-            at = GAP + index % COLUMNS * (PICTURE + GAP), top + _HEADING + index // COLUMNS * step
-            draw_cell(sheet, at, pictures.get(row["image"]), row["real_id"], INK)
+            picture = pictures.get(row["image"])
+            grid.draw(index % COLUMNS, index // COLUMNS, picture, row["real_id"], top=top + _HEADING)
         top += height
-    return sheet
+    return grid.image
 
 
 def _by_reason(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

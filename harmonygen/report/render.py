@@ -99,7 +99,7 @@ def write_report(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run and no dataset, or ``out`` is a file that is no page of harmonygen.
+        UsageError: the folder is neither a run nor a dataset, or ``out`` is a file that is not a page of harmonygen.
         StorageError: a file cannot be read or the report cannot be written.
     """
     refuse_foreign_page(out)
@@ -117,7 +117,7 @@ def refuse_foreign_page(path: Path | None) -> None:
         with storage_errors(f"'{path}'"):
             head = path.open("rb").read(_HEAD) if path.is_file() else b""
         if _MARK not in head:
-            raise UsageError(f"'{path}' is there already and is no page of harmonygen: choose another --out")
+            raise UsageError(f"'{path}' exists already and is not a page of harmonygen: choose another --out")
 
 
 def put_page(path: Path, content: bytes) -> None:

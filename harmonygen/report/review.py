@@ -63,7 +63,7 @@ def write_review(
         progress: called with pictures done and in all.
 
     Raises:
-        UsageError: the folder is no run, or ``out`` is a file that is no page of harmonygen.
+        UsageError: the folder is not a run, or ``out`` is a file that is not a page of harmonygen.
         StorageError: a file cannot be read or the page cannot be written.
     """
     refuse_foreign_page(out)
@@ -154,7 +154,7 @@ def render(gathered: Gathered, rows: Sequence[PairRow], pictures: RowPictures, i
         name=gathered.name,
         notes=(*gathered.notes, *identity.notes),
         shown=None if whole else (tiles, len(gathered.tiles), len(rows), len(gathered.rows)),
-        style=pages.asset("review/review.css"),
+        style=pages.asset("review/common.css") + pages.asset("review/review.css"),
         scripts=[pages.asset(f"review/{name}") for name in _SCRIPTS],
         gates=_gates(rows),
         judges=gathered.judges,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,18 +11,9 @@ from harmonygen.errors import UsageError
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.records import ImageSource
 from harmonygen.report.gather import gather
+from harmonygen.report.grid import INK, PICTURE, Grid, png_of
 from harmonygen.report.rows import PairRow, Tile, choose_rows
-from harmonygen.report.thumbnails import (
-    CAPTION,
-    GAP,
-    INK,
-    PAPER,
-    PICTURE,
-    draw_cell,
-    each,
-    small_coverage,
-    small_picture,
-)
+from harmonygen.report.thumbnails import each, small_coverage, small_picture
 from harmonygen.storage.shards import storage_errors, write_bytes
 
 _FAINT, _CHOSEN = (120, 120, 120), (31, 91, 196)
@@ -46,12 +36,10 @@ def contact_sheet(folder: Path, rows: int = 10, columns: int = 10) -> Image.Imag
     shown = [everything[index] for index in choose_rows(everything, rows)]
     small = _pictures(shown, columns)
     wide = 1 + min(columns, max((len(row.tiles) for row in shown), default=0))
-    step = PICTURE + CAPTION + GAP
-    size = GAP + wide * (PICTURE + GAP), GAP + max(1, len(shown)) * step
-    sheet = Image.new("RGB", size, PAPER)
+    grid = Grid.of_rows(wide, len(shown))
     for line, row in enumerate(shown):
-        _draw_row(sheet, GAP + line * step, row, columns, small)
-    return sheet
+        _draw_row(grid, line, row, columns, small)
+    return grid.image
 
 
 def write_contact_sheet(folder: Path, path: Path, rows: int = 10, columns: int = 10) -> Path:
@@ -63,11 +51,10 @@ def write_contact_sheet(folder: Path, path: Path, rows: int = 10, columns: int =
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"--contact-sheet is '{path}': a contact sheet is a PNG, give a name that ends in .png")
-    buffer = io.BytesIO()
-    contact_sheet(folder, rows, columns).save(buffer, "PNG")
+    content = png_of(contact_sheet(folder, rows, columns))
     with storage_errors(f"'{path}'"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, content)
     return path
 
 
@@ -82,12 +69,12 @@ def _pictures(rows: Sequence[PairRow], columns: int) -> Small:
     return small
 
 
-def _draw_row(sheet: Image.Image, top: int, row: PairRow, columns: int, small: Small) -> None:
-    draw_cell(sheet, (GAP, top), small.get(row.real), row.pair_id, INK)
+def _draw_row(grid: Grid, line: int, row: PairRow, columns: int, small: Small) -> None:
+    grid.draw(0, line, small.get(row.real), row.pair_id)
     for column, tile in enumerate(row.ranked()[:columns], start=1):
         picture = small.get(tile.picture) if tile.picture is not None else None
         colour = _CHOSEN if tile.selected else INK if tile.usable else _FAINT
-        draw_cell(sheet, (GAP + column * (PICTURE + GAP), top), picture, _caption(tile), colour)
+        grid.draw(column, line, picture, _caption(tile), colour)
 
 
 def _caption(tile: Tile) -> str:

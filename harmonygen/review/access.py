@@ -40,10 +40,10 @@ _OWN_PAGE = {"", "same-origin", "none"}
 
 
 class GuardedApp:
-    """Lets requests through to an app that come from a browser which was given the link."""
+    """Lets only requests from a browser that was given the link through to an app."""
 
     def __init__(self, app: App, port: int, used: Callable[[str], None] = lambda _link: None) -> None:
-        """Take the app, the port that it is served at, and who is told the next link when one was used."""
+        """Take the app, the port that it is served at, and who gets the next link when one was used."""
         self.app, self.port, self._used = app, port, used
         self.hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         self.cookie = f"harmonygen-review-{port}"

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from harmonygen.errors import HarmonygenError, InputError, StorageError, UsageError
+from harmonygen.report import pages
 from harmonygen.review import exports, limits, overview
 from harmonygen.review.query import Query
 from harmonygen.review.session import Session
@@ -34,6 +35,7 @@ _STATIC = (
     "map.js",
     "app.js",
 )
+_SHARED, _PAGE = "common.css", files("harmonygen.review") / "page"
 _MOST_PAIRS = 200
 _KEPT = "private, max-age=86400, immutable"
 _STATUS = {UsageError: 400, InputError: 404, StorageError: 507}
@@ -41,7 +43,7 @@ _STATUS = {UsageError: 400, InputError: 404, StorageError: 507}
 
 def make_app(session: Session, new_link: Callable[[], str]) -> Starlette:
     """Return the app of a session; ``new_link`` gives an address that lets another browser in."""
-    routes = [Route("/", _static("index.html")), *(Route(f"/{name}", _static(name)) for name in _STATIC)]
+    routes = [Route("/", _static("index.html")), *(Route(f"/{name}", _static(name)) for name in (_SHARED, *_STATIC))]
     routes += [
         Route("/api/run", _get(session, _run)),
         Route("/api/rows", _get(session, _rows)),
@@ -76,7 +78,8 @@ async def _failed(_request: Request, error: Exception) -> Response:
 
 
 def _static(name: str) -> Callable[[Request], Any]:
-    content = (files("harmonygen.review") / "page" / name).read_bytes()
+    shared = name == _SHARED  # with the page in one file
+    content = pages.asset(f"review/{name}").encode() if shared else (_PAGE / name).read_bytes()
     kind = _TYPES[name.rpartition(".")[2]]
 
     async def answer(_request: Request) -> Response:
@@ -153,7 +156,7 @@ def _codes(session: Session, request: Request, _body: Any) -> Response:
 def _pairs(session: Session, request: Request, _body: Any) -> Any:
     asked = request.query_params.get("rows", "").split(",")[:_MOST_PAIRS]
     if not all(row.isdecimal() and len(row) < 10 for row in asked):
-        raise UsageError("rows are whole numbers with commas between")
+        raise UsageError("rows have to be whole numbers, separated by commas")
     return session.pairs(map(int, asked), _reviewer(request.query_params))
 
 

@@ -1,6 +1,6 @@
 """A run's columns as one file beside its review, so that the page of a large run opens at once the next time.
 
-It is made of the run's files and holds for them as they were: another size, time or inode, or another list of files,
+It is made from the run's files and holds for them as they were: another size, time or inode, or another list of files,
 and it is read no more. Losing it loses nothing.
 """
 

@@ -1,4 +1,4 @@
-"""What a review came to, as files for others: `decisions.json`, and a table of all that was said."""
+"""The result of a review, as files for others: `decisions.json`, and a table of all that was said."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decisions_file(desk: Desk, reviewers: Sequence[str] | None = None) -> bytes:
 
 
 def decisions_csv(desk: Desk) -> bytes:
-    """Return a table of what each reviewer said of which candidate; no cell is a formula."""
+    """Return a table of what each reviewer said about which candidate; no cell is a formula."""
     said = [(name, *each) for name in desk.reviewers for each in sorted(desk.log(name).marks.of.items())]
     marks = [mark for _, _, mark in said]
     rows = [desk.columns.row_of(*key) for _, key, _ in said]

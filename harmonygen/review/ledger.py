@@ -144,11 +144,11 @@ class Desk:
     # What is asked
 
     def mark(self, reviewer: str, row: int) -> Mark:
-        """Return what a reviewer says of a row."""
+        """Return what a reviewer says about a row."""
         return self.log(reviewer).marks.of.get(self.columns.key_of(row), UNMARKED)
 
     def said_by(self, row: int) -> dict[str, Mark]:
-        """Return what all reviewers say of a row, by name; those who say nothing are left out."""
+        """Return what all reviewers say about a row, by name; those who say nothing are left out."""
         key = self.columns.key_of(row)
         return {name: log.marks.of[key] for name, log in sorted(self._logs.items()) if key in log.marks.of}
 
@@ -189,17 +189,17 @@ class Desk:
         return np.equal(codes, ACCEPTED), np.equal(codes, REJECTED)
 
     def agreed(self, reviewers: Sequence[str] | None = None) -> dict[Key, Decision]:
-        """Return the decisions that count: those on which all, or these, reviewers who decided agree."""
+        """Return the decisions that count: those on which all reviewers (or ``these``) who decided agree."""
         names = self.reviewers if reviewers is None else reviewers
         return agreed([self.log(name).marks.decisions() for name in names])
 
     # What is done
 
     def say(self, reviewer: str, rows: Iterable[int], said: Mapping[str, Any]) -> list[int]:
-        """Write what a reviewer says of rows to the disk, and return the rows that it changed.
+        """Write what a reviewer says about rows to the disk, and return the rows that it changed.
 
         Raises:
-            UsageError: a row that is not there, or something that cannot be said.
+            UsageError: a row that is missing, or something that cannot be said.
             StorageError: it cannot be written; nothing is changed.
         """
         rows = list(rows)

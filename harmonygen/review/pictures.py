@@ -55,7 +55,7 @@ class Pictures:
         A mask is white, with the foreground as its opacity.
 
         Raises:
-            InputError: it cannot be read, or is no picture.
+            InputError: it cannot be read, or is not a picture.
         """
         pair = int(columns.pair[row])
         tall = int(columns.height[pair])
@@ -71,7 +71,7 @@ class Pictures:
         """Return the outline of a pair's mask.
 
         Raises:
-            InputError: it cannot be read, or is no mask.
+            InputError: it cannot be read, or is not a mask.
         """
         return self._outlines(self._source("mask", columns, pair))
 

@@ -29,7 +29,7 @@ _PATIENCE = 5.0  # seconds
 
 
 def serve(folder: Path, settings: ReviewSettings, opened: Callable[[str, Session], None], say: Say) -> None:
-    """Serve the review of a run until a signal ends it; ``opened`` is told the link once the port is open.
+    """Serve the review of a run until a signal ends it; ``opened`` gets the link once the port is open.
 
     Raises:
         UsageError: no run, another review of it is being served, the extra is missing, or the port is taken.
@@ -59,7 +59,7 @@ def default_reviewer() -> str:
 
 
 def door_of(session: Session, port: int, used: Callable[[str], None]) -> GuardedApp:
-    """Return the door to a session's app; ``used`` is told the next link when one was used."""
+    """Return the door to a session's app; ``used`` gets the next link when one was used."""
     from harmonygen.review.app import make_app
 
     door: GuardedApp

@@ -150,7 +150,7 @@ class Session:
         """Return all that is known of the pairs of some rows, and of their candidates.
 
         Raises:
-            UsageError: a row that is not there.
+            UsageError: a row that is missing.
         """
         with self.lock:
             numbers = dict.fromkeys(int(self.columns.pair[self.checked(row)]) for row in rows)
@@ -213,10 +213,10 @@ class Session:
     # What is done
 
     def say(self, reviewer: str, rows: Sequence[int], said: Mapping[str, Any]) -> dict[str, Any]:
-        """Write what a reviewer says of rows to the disk; return what changed.
+        """Write what a reviewer says about rows to the disk; return what changed.
 
         Raises:
-            UsageError: a row that is not there, or something that cannot be said.
+            UsageError: a row that is missing, or something that cannot be said.
             StorageError: it cannot be written; nothing is changed.
         """
         with self.lock:

@@ -1,4 +1,4 @@
-"""`harmonygen why`: where a candidate came from, what the judge and the gates say of it, and who decided what."""
+"""`harmonygen why`: where a candidate came from, what the judge and the gates say about it, and who decided what."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Origin:
 
     ``pair`` holds its ids, size, photo and mask, with the digests of their pixels. ``made_by`` holds generator, model,
     run seed and digests, ``selection`` the rule, count, seed and classifier in force. ``candidates`` hold seed, score,
-    values, gate and reason of each k; ``said`` what reviewers say of each k, by name; ``agreed`` the decisions that
+    values, gate and reason of each k; ``said`` what reviewers say about each k, by name; ``agreed`` the decisions that
     the selection holds.
     """
 
@@ -68,7 +68,7 @@ class Origin:
         return found
 
     def readings(self, k: int) -> list[GateReading]:
-        """Return what each gate says of candidate ``k``, by the limits in force."""
+        """Return what each gate says about candidate ``k``, by the limits in force."""
         made = self.candidate(k)
         clipped, fmse, structure, drift = (float(made[name]) for name in ("clipped", "fmse", "structure", "drift"))
         values = GateValues(clipped, fmse, structure, drift)

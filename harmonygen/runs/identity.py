@@ -1,7 +1,7 @@
-"""What a run notes of each pair's photo and mask, and whether they are still what its candidates were made from.
+"""What a run records about each pair's photo and mask, and whether they are still what its candidates were made from.
 
 A candidate belongs to the pixels of its photo and mask, not to their names. Three questions are asked, each only if
-the one before it fails: does the file have the size, time and inode that were noted; has it the same bytes; does it
+the one before it fails: does the file have the size, time and inode that were recorded; has it the same bytes; does it
 decode to the same pixels (at the composite's size)? A photo or mask that is gone is no changed one: whoever reads it
 says so. See :mod:`harmonygen.storage.content`.
 """
@@ -44,7 +44,7 @@ Sources = tuple[ImageSource | None, MaskSource | None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What a run notes of a pair: the contents of its photo and mask, and hashes of their pixels at ``size``.
+    """What a run records about a pair: the contents of its photo and mask, and hashes of their pixels at ``size``.
 
     ``size`` is the composite's (height, width). Runs of older versions note no content and no digest.
     """
@@ -75,7 +75,7 @@ def digest_columns(image_u8: ImageU8, mask: Mask) -> dict[str, str]:
 
 
 def read_noted(part: Path | BinaryIO) -> list[Noted]:
-    """Read what a file of ``pairs/`` (or of prepared photos) notes of its pairs.
+    """Read what a file of ``pairs/`` (or of prepared photos) records about its pairs.
 
     Raises:
         StorageError: the file is damaged.
@@ -142,7 +142,7 @@ def _what_changed(row: Noted, sources: Sources) -> str:
 
 
 def _differs(source: MaskSource, content: Content | None, has_the_pixels: Callable[[], bool]) -> bool:
-    """Tell whether a source is another than was noted: by its stamp, else by its bytes, else by its pixels."""
+    """Return whether a source is another than was noted: by its stamp, else by its bytes, else by its pixels."""
     if content is None:
         return False
     try:
@@ -163,13 +163,13 @@ def _is_gone(source: MaskSource) -> bool:
 
 
 def _is_photo(real: ImageSource, row: Noted) -> bool:
-    """Tell whether a photo has the noted pixels, enlarged in either way that a run may have asked for."""
+    """Return whether a photo has the noted pixels, enlarged in either way that a run may have asked for."""
     image = read_image(real).image_u8
     return any(pixels_digest(resize(image, *row.size, how)) == row.real_digest for how in get_args(Enlarge))
 
 
 def _is_mask(mask: MaskSource, real: ImageSource | None, row: Noted) -> bool:
-    """Tell whether a mask has the noted pixels; how it is turned and sized depends on its photo."""
+    """Return whether a mask has the noted pixels; how it is turned and sized depends on its photo."""
     if real is None:
         return False
     found = load_mask(mask, read_image(real), "nearest")
@@ -177,7 +177,7 @@ def _is_mask(mask: MaskSource, real: ImageSource | None, row: Noted) -> bool:
 
 
 def unchecked(noted: Iterable[Noted]) -> int:
-    """Return how many pairs nothing is noted of: those of a run that an older version made."""
+    """Return how many pairs nothing is recorded about: those of a run that an older version made."""
     return sum(row.real is None for row in noted)
 
 
@@ -187,7 +187,7 @@ def refuse_changed(noted: Collection[Noted], sources: Mapping[str, Sources], whe
     Pairs that an older version of harmonygen made cannot be checked: one line of the log says so.
 
     Args:
-        noted: what the run notes of its pairs.
+        noted: what the run records about its pairs.
         sources: where their photos and masks are now.
         where: names the run in the messages, as in ``'outputs/synthesize'``.
 
@@ -217,5 +217,5 @@ def told(found: Mapping[str, str], where: str) -> str:
 
 
 def noted_of(parts: Iterable[Path], only: Collection[str] | None = None) -> list[Noted]:
-    """Return what files of ``pairs/`` note of their pairs, of all or of ``only`` these."""
+    """Return what files of ``pairs/`` record about their pairs, for all of them or for those in ``only``."""
     return [row for part in parts for row in read_noted(part) if only is None or row.pair_id in only]

@@ -1,6 +1,6 @@
 """The folder of a job: looked at first, then begun, resumed or refused; its plan comes first, its summary last.
 
-Every verb that works into a folder goes through :func:`job_folder`. A folder is free (it is not there, or holds hidden
+Every verb that works into a folder goes through :func:`job_folder`. A folder is free (it is missing, or holds hidden
 files alone), holds a job of ours (``plan.json``), or is somebody else's. Nothing is written until that is known, so a
 folder that is refused is left as it is.
 """
@@ -45,9 +45,9 @@ def digest_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What a job is to do: its settings, and digests of the ``inputs`` that decide what comes out.
+    """What a job is to do: its settings, and digests of the ``inputs`` that decide the result.
 
-    ``facts`` are noted in ``plan.json`` and decide nothing. ``unused`` settings do not matter to this job.
+    ``facts`` are recorded in ``plan.json`` and decide nothing. ``unused`` settings do not matter to this job.
     ``digest_now`` is the plan's digest where it is not that of settings and inputs; ``digests_before`` are those that
     an older version gave to the same plan.
     """
@@ -66,7 +66,7 @@ class JobPlan:
         return self.digest_now or digest_of({"what": self.asked(), **self.inputs})
 
     def asked(self) -> dict[str, Any]:
-        """Return the settings that decide what comes out."""
+        """Return the settings that decide the result."""
         return {name: value for name, value in asked(self.settings).items() if name not in self.unused}
 
     def to_json(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def job_folder(
     """Hold a job's folder while the block works in it.
 
     Args:
-        out: the folder; it is made if it is not there.
+        out: the folder; it is made if it is missing.
         plan: what is to be done; it is written to a new folder, and compared with the plan of an old one.
         writes: the files that the job writes, relative to ``out``. What a killed run left half written in their folders
             is removed.
@@ -183,7 +183,7 @@ def job_folder(
 
 
 def is_resumed(out: Path, plan: JobPlan, anew: object = None, remedy: str = "choose another --out") -> bool:
-    """Tell whether a folder holds a job that this plan resumes, or replaces (``anew``); nothing is written.
+    """Return whether a folder holds a job that this plan resumes, or replaces (``anew``); nothing is written.
 
     Raises:
         UsageError: as for :func:`job_folder`.
@@ -283,7 +283,7 @@ def read_plan(out: Path, verb: str = "synthesize") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide what comes out."""
+    """Return the versions that decide the result."""
     names = ("torch", "torchvision", "diffusers", "numpy", "Pillow", "pyarrow")
     return {
         "harmonygen": harmonygen.__version__,

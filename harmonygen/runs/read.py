@@ -51,7 +51,7 @@ _PAIR_LIGHT = ("pair_id", "real_id", "mask_id", "subset", "width", "height", "fg
 
 
 def is_run(folder: str | Path) -> bool:
-    """Tell whether a folder holds a run of `synthesize`, finished or not."""
+    """Return whether a folder holds a run of `synthesize`, finished or not."""
     plan = Path(folder) / PLAN
     try:
         return plan.is_file() and bool(read_plan(plan.parent, VERB))
@@ -60,7 +60,7 @@ def is_run(folder: str | Path) -> bool:
 
 
 def look_inside(folder: Path) -> Run:
-    """Read what there is of the run in a folder, or of the run inside a build.
+    """Read what exists of the run in a folder, or of the run inside a build.
 
     Raises:
         UsageError: there is none.
@@ -70,7 +70,7 @@ def look_inside(folder: Path) -> Run:
 
 
 def is_usable(gate: str, review: str) -> bool:
-    """Tell whether a candidate may be used: it passed the gates or a reviewer accepted it, and none rejected it.
+    """Return whether a candidate may be used: it passed the gates or a reviewer accepted it, and none rejected it.
 
     Args:
         gate: the first gate that it failed, "" if it passed all.
@@ -117,7 +117,7 @@ class Run:
 
     @classmethod
     def look(cls, folder: str | Path) -> Run:
-        """Read what there is of a run, finished or not.
+        """Read what exists of a run, finished or not.
 
         Raises:
             UsageError: the folder holds no run of `synthesize`, or its plan is cut short.
@@ -180,7 +180,7 @@ class Run:
 
     @cached_property
     def selection(self) -> dict[str, Any]:
-        """The rule, gates, count, seed, classifier and decisions in force: those of `select`, else the plan's."""
+        """Rule, gates, count, seed, classifier and decisions in force, from the last `select` or else the plan."""
         if self.reselected:
             return self.reselected
         settings = self.plan["settings"]
@@ -347,7 +347,7 @@ class Run:
         }
 
     def noted(self, only: Collection[str] | None = None) -> list[Noted]:
-        """Return what the run notes of its photos and masks, of all pairs or of ``only`` these."""
+        """Return what the run records about its photos and masks, for all pairs or for those in ``only``."""
         return noted_of(map(self.pair_file, range(len(self.parts))), only)
 
     def changed(self) -> dict[str, str]:

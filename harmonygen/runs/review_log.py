@@ -1,6 +1,6 @@
 """A review's decisions as they are made: one append-only file per reviewer, in the folder ``review`` of the run.
 
-``RUN/review/<reviewer>.jsonl`` begins with a line that names the run; each line after it is a step: what was said of
+``RUN/review/<reviewer>.jsonl`` begins with a line that names the run; each line after it is a step: what was said about
 which candidates, or that the last step is taken back. A step counts once its line is ended and on the disk, so a line
 that a kill or a power cut left unfinished never was one. Nothing else is ever changed, and reading is strict.
 """
@@ -35,7 +35,7 @@ _NAME = re.compile(r"[^\W_][\w-]{0,39}")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What one reviewer says of one candidate; "" is undecided."""
+    """What one reviewer says about one candidate; "" is undecided."""
 
     decision: Decision | Literal[""] = ""
     tags: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ UNMARKED = Mark()
 
 @dataclass(eq=False)
 class Marks:
-    """What one reviewer says of candidates, and the steps by which it came about."""
+    """What one reviewer says about candidates, and the steps by which it came about."""
 
     of: dict[Key, Mark] = field(default_factory=dict)
     steps: list[list[tuple[Key, Mark]]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Marks:
         """Take one step, and return the candidates whose marks it changed.
 
         Raises:
-            ValueError: it is no step.
+            ValueError: it is not a step.
         """
         self.last = str(step["at"])
         if "undo" in step:
@@ -91,7 +91,7 @@ class Marks:
 
 
 def said_of(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a step says of its candidates, as fields of :class:`Mark`.
+    """Return what a step says about its candidates, as fields of :class:`Mark`.
 
     Raises:
         ValueError: nothing, several things, or something that a mark cannot hold.
@@ -129,7 +129,7 @@ def keys_of(of: Any) -> list[Key]:
         raise ValueError("'of' names no candidates")
     keys = [(pair_id, k) for pair_id, ks in of.items() for k in ks]
     if not all(type(k) is int and k >= 0 for _, k in keys):
-        raise ValueError("'of' names candidates that are no whole number from 0")
+        raise ValueError("'of' names candidates that are not a whole number from 0")
     return keys
 
 
@@ -153,7 +153,7 @@ def reviewer_name(text: str) -> str:
     name = unicodedata.normalize("NFC", text.strip()).casefold()
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{text[:60]!r} is no reviewer's name: use 1 to 40 letters, digits, - and _, a letter or digit first"
+            f"{text[:60]!r} is not a reviewer's name: use 1 to 40 letters, digits, - and _, a letter or digit first"
         )
     return name
 
@@ -172,7 +172,7 @@ def read_log(path: Path, plan_digest: str) -> Marks | None:
     """Read one reviewer's log; None if not even its first line is whole.
 
     Raises:
-        UsageError: the log of another run, or a line that is no step: the file and the line are named.
+        UsageError: the log of another run, or a line that is not a step: the file and the line are named.
         StorageError: it cannot be read.
     """
     with reading(path):
@@ -207,7 +207,7 @@ def _parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _faulty(path: Path, number: int, why: object) -> UsageError:
-    return UsageError(f"line {number} of '{path}' is no step of a review ({why}): remove the line to do without it")
+    return UsageError(f"line {number} of '{path}' is not a step of a review ({why}): remove the line to do without it")
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +228,7 @@ class ReviewLogs:
 
 
 def agreed(made: Sequence[Mapping[Key, Decision]]) -> dict[Key, Decision]:
-    """Return the decisions on which all who decided agree; where they do not, none counts.
+    """Return the decisions on which all reviewers who decided agree; a disputed candidate has none.
 
     >>> agreed([{("a", 0): "accept", ("a", 1): "reject"}, {("a", 1): "accept"}])
     {('a', 0): 'accept'}

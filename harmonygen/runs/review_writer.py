@@ -33,7 +33,7 @@ class LogWriter:
         """Write a step to the disk, then take it; return the candidates whose marks it changed.
 
         Raises:
-            ValueError: it is no step; nothing is written.
+            ValueError: it is not a step; nothing is written.
             StorageError: it cannot be written; the log is as before.
         """
         whole = {"at": now(), **step}

@@ -184,7 +184,7 @@ def read_light(path: Path, columns: Sequence[str]) -> pa.Table:
         file = open_parquet(path)
         present = file.schema_arrow.names
         if missing := [name for name in columns if name.partition(".")[0] not in present]:
-            raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is no file of a run of synthesize")
+            raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}: it is not a file of a synthesize run")
         return file.read(columns=list(columns), use_threads=False).replace_schema_metadata(None)
 
 

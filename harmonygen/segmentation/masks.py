@@ -80,7 +80,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class MaskResult:
-    """What a job came to: photos read, masks made, photos without one by reason, and how many were unreadable.
+    """The result of a job: photos read, masks made, photos without one by reason, and how many were unreadable.
 
     ``summary`` is ``summary.json``, empty for a dry run. ``passed_over`` counts files that are not read, by reason, and
     ``bad`` says why each of the quarantined could not be used.
@@ -106,7 +106,7 @@ def make_masks(settings: MaskSettings, progress: Progress | None = None, *, dry_
     Raises:
         UsageError: no photo, no mask at all, a segmenter that is not known, a folder of something else, or photos
             that changed since the job began.
-        CheckpointError: weights that are not there or do not fit.
+        CheckpointError: weights that are missing or do not fit.
         TooManyBadInputsError: more photos are unreadable than ``max_bad_fraction`` allows.
         StorageError: the folder cannot be written, or photos cannot be linked: rerun the same call to resume.
     """
@@ -161,7 +161,7 @@ def _finished(settings: MaskSettings, plan: JobPlan, cut: Sequence[shards.Shard]
 
 
 def _is_done(out: Path, part: Path, digest: str) -> bool:
-    """Tell whether a part is whole and all its masks and photos are there."""
+    """Return whether a part is whole and all its masks and photos are there."""
     if not shards.is_whole(part, digest):
         return False
     rows = shards.read_parquet(part, ("photo", "mask")).select(["photo", "mask"]).to_pylist()

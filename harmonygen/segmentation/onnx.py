@@ -26,9 +26,11 @@ Scale = Literal["auto", "sigmoid", "stretch", "none"]
 File = Annotated[Path, setting(..., "File of the network (.onnx).")]
 Side = Annotated[int | None, setting(..., "Side of the square that it sees.", unset="the file's", ge=16, le=MAX_SIDE)]
 Colours = tuple[float, float, float]
-Mean = Annotated[Colours, setting(..., "Mean of red, green and blue, taken off, 0 to 1.")]
-Std = Annotated[Colours, setting(..., "What red, green and blue are divided by after that.")]
-Scaling = Annotated[Scale, setting(..., "How its output becomes a probability; auto: sigmoid where it leaves 0 to 1.")]
+Mean = Annotated[Colours, setting(..., "Mean of red, green and blue that is subtracted, 0 to 1.")]
+Std = Annotated[Colours, setting(..., "Deviation by which red, green and blue are divided after that.")]
+Scaling = Annotated[
+    Scale, setting(..., "How the output becomes a probability; auto uses a sigmoid for values outside 0 to 1.")
+]
 _SIDE = 1024  # of a file that states none
 
 
@@ -72,7 +74,7 @@ def make_onnx(
 
     Raises:
         UsageError: ONNX Runtime is not installed.
-        CheckpointError: the file is no network of one picture with three channels.
+        CheckpointError: the file is not a network of one picture with three channels.
     """
     made = OnnxSegmenter(*_opened(file, side, device), mean, std, scale)
     made.digest = f"onnx:{content_digest(file).hex()[:16]}"
@@ -92,7 +94,7 @@ def _opened(file: Path, side: int | None, device: Device) -> tuple[Any, tuple[in
         )
     height, width = (stated if isinstance(stated, int) else side or _SIDE for stated in shape[2:])
     if side is not None and (height, width) != (side, side):
-        raise CheckpointError(f"'{file}' works at {width}x{height} alone: drop side")
+        raise CheckpointError(f"'{file}' works only at {width}x{height}: drop side")
     return session, (height, width)
 
 

@@ -66,11 +66,11 @@ def read_layers(value: Any) -> Segmented:
     """
     if isinstance(value, Segmented):
         if np.ndim(value.layers) != 3:
-            raise ValueError(f"layers {np.shape(value.layers)} came: (N, h, w), one map for each object, is needed")
+            raise ValueError(f"the layers are {np.shape(value.layers)}: (N, h, w), one map for each object, is needed")
         return replace(value, layers=_probabilities(np.asarray(value.layers)))
     plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
     if plain.ndim not in (2, 3) or 0 in plain.shape[-2:]:
-        raise ValueError(f"an array {plain.shape} came: (h, w), or (N, h, w) with one map for each object, is needed")
+        raise ValueError(f"the array is {plain.shape}: (h, w), or (N, h, w) with one map for each object, is needed")
     layers = _probabilities(plain)
     return Segmented(layers if layers.ndim == 3 else layers[None], plain.ndim == 3, len(layers) * (plain.ndim == 3))
 
@@ -79,15 +79,15 @@ def _probabilities(plain: npt.NDArray[Any]) -> Layers:
     """Return an array as float32 in [0, 1], or raise as :func:`read_layers`."""
     if plain.dtype == np.uint8:
         if plain.any() and plain.max() == 1:
-            raise ValueError("uint8 values of 0 and 1 came: in uint8 255 stands for 1, so return bool or floats")
+            raise ValueError("the uint8 values are 0 and 1: in uint8 255 stands for 1, so return bool or floats")
         return plain.astype(np.float32) / np.float32(255)
     if plain.dtype != np.bool_ and not np.issubdtype(plain.dtype, np.floating):
-        raise ValueError(f"an array of {plain.dtype} came: bool, uint8, or floats in [0, 1] are needed")
+        raise ValueError(f"the array is of {plain.dtype}: bool, uint8, or floats in [0, 1] are needed")
     layers: Layers = plain.astype(np.float32)
     if not np.isfinite(layers).all():
-        raise FloatingPointError("NaN or infinite values came")
+        raise FloatingPointError("some values are NaN or infinite")
     if layers.size and (layers.min() < 0 or layers.max() > 1):
         raise ValueError(
-            f"values from {float(layers.min()):g} to {float(layers.max()):g} came: probabilities in [0, 1] are needed"
+            f"the values go from {float(layers.min()):g} to {float(layers.max()):g}: probabilities in [0, 1] are needed"
         )
     return layers

@@ -32,7 +32,7 @@ class GuardedSegmenter(Guarded):
 
         Raises:
             InputError: the plug-in failed, or its values are not finite.
-            PluginError: what it returned is no probability.
+            PluginError: what it returned is not a probability.
         """
         shown = image_u8.view()
         shown.flags.writeable = False
@@ -70,8 +70,8 @@ def load_segmenter(spec: str, given: Mapping[str, Any], device: str = "auto") ->
     """Return the segmenter that a spec stands for, built with the settings ``given``.
 
     Raises:
-        UsageError: it is not known or cannot be imported, its settings are wrong, or the device is not there.
-        CheckpointError: weights that are not there or do not fit.
+        UsageError: it is not known or cannot be imported, its settings are wrong, or the device is missing.
+        CheckpointError: weights that are missing or do not fit.
         PluginError: it cannot be built.
     """
     handed = {"device": Device.pick(device)}

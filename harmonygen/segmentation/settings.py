@@ -39,10 +39,10 @@ class MaskSettings(ForegroundRules):
 
     photos: Annotated[Path, HOW] = setting(Path("photos"), "Folder of photos, or one photo.")
     out: Annotated[Path, HOW] = setting(Path("outputs/masks"), "Folder of the photos and their new masks.")
-    person: bool = setting(False, "Find people; by the segmenter selfie if no other is named.")
+    person: bool = setting(False, "Find people, with the segmenter selfie if no other is named.")
     segmenter: str | None = setting(
         None,
-        "What finds the foreground: selfie, NAME:weights, FILE.onnx, or your own module:attribute.",
+        "Segmenter that finds the foreground: selfie, NAME:weights, FILE.onnx, or your own module:attribute.",
         unset="selfie with --person",
     )
     segmenter_settings: PluginSettings = {}  # noqa: RUF012

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,8 @@ from PIL import Image
 
 from harmonygen.pictures.outline import draw, outline
 from harmonygen.records import FileSource, ImageSource
-from harmonygen.report.thumbnails import (
-    CAPTION,
-    GAP,
-    INK,
-    PAPER,
-    PICTURE,
-    draw_cell,
-    each,
-    small_coverage,
-    small_picture,
-)
+from harmonygen.report.grid import INK, PICTURE, Grid, png_of
+from harmonygen.report.thumbnails import each, small_coverage, small_picture
 from harmonygen.storage.shards import write_bytes
 
 COLUMNS = 10
@@ -39,13 +29,11 @@ def write_overlay(path: Path, rows: Sequence[Row], photos: Mapping[str, ImageSou
     Raises:
         StorageError: it cannot be written.
     """
-    buffer = io.BytesIO()
-    overlay_sheet(path.parent, rows, photos, shown).save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, png_of(overlay_sheet(path.parent, rows, photos, shown), optimize=True))
 
 
 def overlay_sheet(folder: Path, rows: Sequence[Row], photos: Mapping[str, ImageSource], shown: int) -> Image.Image:
-    """Draw up to ``shown`` photos as one RGB picture: half of those with a mask are the least sure, half are spread.
+    """Draw up to ``shown`` photos as one RGB picture: half of the masks are the least certain, half spread evenly.
 
     ``photos`` has each photo's source by pair id. A caption has the photo's name and how sure the segmenter is inside
     the mask; photos without a mask come last, with the reason.
@@ -55,18 +43,14 @@ def overlay_sheet(folder: Path, rows: Sequence[Row], photos: Mapping[str, ImageS
     masks = {row["pair_id"]: FileSource(folder / row["mask"]) for row in chosen if row["mask"]}
     small = each(list(sources.values()), small_picture, PICTURE)
     coverages = each(list(masks.values()), small_coverage, PICTURE)
-    step = PICTURE + CAPTION + GAP
-    columns = max(1, min(COLUMNS, len(chosen)))
-    size = GAP + columns * (PICTURE + GAP), GAP + max(1, -(-len(chosen) // COLUMNS)) * step
-    sheet = Image.new("RGB", size, PAPER)
+    grid = Grid.of_rows(min(COLUMNS, len(chosen)), -(-len(chosen) // COLUMNS))
     for place, row in enumerate(chosen):
-        at = GAP + place % COLUMNS * (PICTURE + GAP), GAP + place // COLUMNS * step
         picture, mask = small.get(sources[row["pair_id"]]), masks.get(row["pair_id"])
         if picture is not None and mask in coverages:
             picture = dimmed(picture, coverages[mask][0])
         words = f"{row['sureness']:.2f} {row['pair_id']}" if row["mask"] else f"{row['reason']}: {row['pair_id']}"
-        draw_cell(sheet, at, picture, words, INK if row["mask"] else _FAINT)
-    return sheet
+        grid.draw(place % COLUMNS, place // COLUMNS, picture, words, INK if row["mask"] else _FAINT)
+    return grid.image
 
 
 def choose_shown(rows: Sequence[Row], shown: int) -> list[Row]:

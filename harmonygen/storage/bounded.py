@@ -43,7 +43,7 @@ def read_file(path: Path, name: str, within: Path | None = None) -> bytes:
 
 
 def check_file(path: Path, name: str, within: Path | None = None) -> os.stat_result:
-    """Return what the file system says of a picture's file, without opening it; raise as :func:`read_file` does."""
+    """Return what the file system says about a picture's file, without opening it; raise as :func:`read_file` does."""
     try:
         if within is not None:
             refuse_outside(path, within, name)

@@ -36,7 +36,7 @@ class Stamp:
     cell: str = ""
 
     def fits(self, path: Path) -> bool:
-        """Tell whether a file is the one that was read, unchanged, whatever its path; False if there is no file."""
+        """Return whether a file is the one that was read, unchanged, whatever its path; False if there is no file."""
         try:
             found = os.stat(path)
         except OSError:
@@ -89,7 +89,7 @@ def digest_of_bytes(content: bytes) -> str:
 
 
 def holds(source: MaskSource, content: Content, read: Read) -> bool:
-    """Tell whether a source still has the content that was noted of it; its bytes are read only if its stamp differs.
+    """Return whether a source still has the recorded content; its bytes are read only if its stamp differs.
 
     Raises:
         InputError: the source cannot be read.
@@ -100,7 +100,7 @@ def holds(source: MaskSource, content: Content, read: Read) -> bool:
 
 
 def _is_unread(source: ImageSource, noted: Stamp | None) -> bool:
-    """Tell whether a source's bytes lie in the very file that was noted, so that they need not be read."""
+    """Return whether a source's bytes lie in the very file that was noted, so that they need not be read."""
     if noted is None:
         return False
     if isinstance(source, FileSource):
@@ -150,5 +150,5 @@ class NotingReader:
         return encoded
 
     def content_of(self, source: MaskSource) -> Content:
-        """Return what was noted of a source that was read."""
+        """Return what was recorded about a source that was read."""
         return Content(_digest_of_text(source)) if isinstance(source, SegmentSource) else self._noted[source]

@@ -59,7 +59,7 @@ def read_cell(source: CellSource) -> bytes:
     """Return the encoded bytes of one image cell, stored as bytes or as Hugging Face's ``struct<bytes,path>``.
 
     Raises:
-        InputError: the file, row or column is not there, or the cell holds no picture (see :func:`cell_bytes`).
+        InputError: the file, row or column is missing, or the cell holds no picture (see :func:`cell_bytes`).
     """
     return cell_bytes(_value(source), source)
 
@@ -68,7 +68,7 @@ def cell_file(source: CellSource) -> Path | None:
     """Return the file that a cell points to by an absolute path instead of holding its bytes, None if it does not.
 
     Raises:
-        InputError: the Parquet file, row or column is not there.
+        InputError: the Parquet file, row or column is missing.
     """
     path = _path_in(_value(source))
     return Path(path) if path and Path(path).is_absolute() else None
@@ -78,7 +78,7 @@ def held_by(source: CellSource) -> Path:
     """Return the file that holds a cell's bytes: the Parquet file itself, or the file that the cell points to.
 
     Raises:
-        InputError: the Parquet file, row or column is not there.
+        InputError: the Parquet file, row or column is missing.
     """
     path = _path_in(_value(source))
     return source.path.parent / path if path else source.path
@@ -147,7 +147,7 @@ _FORMULA = r"^[ ]*[=+\-@\t\r＝＋－＠]"
 
 
 def plain_texts(table: pa.Table) -> pa.Table:
-    """Return a table whose text cells are no formulas; numbers stay as they are.
+    """Return a table whose text cells are not formulas; numbers stay as they are.
 
     >>> plain_texts(pa.table({"name": ["=1+1", "a-b", None], "x": [-1, 0, 1]}))["name"].to_pylist()
     ["'=1+1", 'a-b', None]

@@ -116,7 +116,7 @@ class Remote:
             raise
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file's content, None if it is not there."""
+        """Return a small file's content, None if it is missing."""
         with self._faults(f"read '{self.url}/{name}'"):
             try:
                 return bytes(self.fs.cat_file(self._path(name)))
@@ -124,7 +124,7 @@ class Remote:
                 return None
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> bool:
-        """Write a small file; with ``new`` only if there is none yet. Tell whether it was written.
+        """Write a small file; with ``new`` only if there is none yet. Return whether it was written.
 
         Object stores refuse the second of two that create one name; where a store cannot, the later one wins.
         """
@@ -206,7 +206,7 @@ def by_url(found: PairSet, copy: Path, url: str) -> PairSet:
 
 
 def read_state(path: Path) -> dict[str, list[Any]]:
-    """Read which files a copy holds: name -> [size, stamp], a JSON line each; a torn last line is passed over."""
+    """Read which files a copy holds: name -> [size, stamp], a JSON line each; a torn last line is skipped."""
     state: dict[str, list[Any]] = {}
     with suppress(FileNotFoundError), path.open(encoding="utf-8") as lines:
         for line in lines:

@@ -296,7 +296,7 @@ def file_metadata(path: Path) -> dict[bytes, bytes]:
 
 
 def is_whole(path: Path, plan_digest: str | None = None) -> bool:
-    """Tell whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
+    """Return whether a Parquet file has a readable footer (and, if given, belongs to the plan of ``plan_digest``)."""
     try:
         metadata = file_metadata(path)
     except StorageError:
@@ -338,7 +338,7 @@ def strays(folder: Path, finals: Container[str] | None = None, old: Container[st
 
 
 def is_stray(name: str, finals: Container[str] | None, old: Container[str]) -> bool:
-    """Tell whether a name is one that :func:`strays` returns."""
+    """Return whether a name is one that :func:`strays` returns."""
     final = final_name(name)
     if final is not None:
         return finals is None or final in finals
@@ -356,7 +356,7 @@ def remove_strays(found: Iterable[Path]) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Tell whether this machine has a process of this number."""
+    """Return whether this machine has a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -367,7 +367,7 @@ def lives(pid: int) -> bool:
 
 
 def is_abandoned(stray: Path) -> bool:
-    """Tell whether the process that was writing a temporary file is gone: for who holds no lock of its folder."""
+    """Return whether the process that was writing a temporary file is gone: for who holds no lock of its folder."""
     return not lives(int(stray.name.split(".")[-2]))
 
 
@@ -396,7 +396,7 @@ def locked(folder: Path, name: str, refusal: str = "") -> Iterator[None]:
 
 
 def has_lock(folder: Path, name: str) -> bool:
-    """Tell whether the file of a lock is there: it is held, or whoever held it was killed."""
+    """Return whether the file of a lock is there: it is held, or whoever held it was killed."""
     return _lock_of(folder, name).exists()
 
 

@@ -101,7 +101,7 @@ class Choice:
 
     @cached_property
     def digest(self) -> str:
-        """The digest that shards of this selection bear."""
+        """The digest that shards of this selection have."""
         return digest_of(self.to_json())
 
 

@@ -80,7 +80,7 @@ Ranker = Callable[[Sequence[Scored], int], list[Scored]]
 
 
 def rank_by(items: Sequence[Scored], keys: Sequence[float], rule: Ranker, seed: int) -> list[Scored]:
-    """Return the items as a rule ranks them by ``keys`` in the place of their scores."""
+    """Return the items as a rule ranks them by ``keys`` instead of their scores."""
     whole = {item.candidate.k: item for item in items}
     keyed = [replace(item, p_composite=key) for item, key in zip(items, keys, strict=True)]
     return [whole[item.candidate.k] for item in rule(keyed, seed)]

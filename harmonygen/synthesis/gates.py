@@ -64,7 +64,7 @@ def gate_checks(values: GateValues, score: Any, limits: GateSettings) -> list[tu
     """Return each gate's name and whether it is kept: the one place where values are compared with limits.
 
     The fields of ``values``, and ``score``, are numbers, or arrays of one shape; the answers are of that shape. A score
-    that is NaN keeps its gate: :data:`harmonygen.synthesis.select.NO_SCORE` refuses it by a name of its own.
+    that is NaN passes its gate: :data:`harmonygen.synthesis.select.NO_SCORE` refuses it under its own name.
     """
     return [
         ("clipped", values.clipped <= limits.max_clipped),

@@ -26,7 +26,7 @@ def load_generator(
     """Build the generator that the settings name, on ``device``; one that is ``given`` in Python takes its place.
 
     Raises:
-        UsageError: it is not known, its settings are wrong, or the device, the runtime or the weights are not there.
+        UsageError: it is not known, its settings are wrong, or the device, the runtime or the weights are missing.
         PluginError: a plug-in that cannot be built.
     """
     if settings.compile and settings.runtime != "torch":

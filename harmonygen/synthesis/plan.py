@@ -89,7 +89,7 @@ def make_plan(
     classifier_digest: str,
     judges: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Cut the pairs into shards and sum up everything that decides what comes out.
+    """Cut the pairs into shards and sum up everything that decides the result.
 
     ``judges`` are the digests of several judges by name; ``classifier_digest`` is of all of them.
     """

@@ -1,6 +1,6 @@
 """`harmonygen score` and `harmonygen select`: score or select a finished run again, without regenerating.
 
-Each shard's two files are rewritten whole, one after the other; a run stopped half-way is finished by the same
+Each shard's two files are rewritten whole, one after another; a run stopped half-way is finished by the same
 command, since a shard says in its metadata which scoring and which rule it holds.
 """
 
@@ -238,7 +238,7 @@ def _select_anew(group: pa.Table, choice: Choice, scorer: Scorer | None, masks: 
 
 
 def _review(decision: Decision | None) -> dict[str, str]:
-    """Return what is noted of a decision beside the scores of all K."""
+    """Return what is recorded about a decision beside the scores of all K."""
     return {"review": decision} if decision else {}
 
 

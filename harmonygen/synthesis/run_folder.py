@@ -66,7 +66,7 @@ def open_run(settings: SynthesizeSettings) -> RunFolder:
 
 
 def is_done(out: Path, shard: Shard, digest: str) -> bool:
-    """Tell whether a shard's two files are whole and belong to the plan."""
+    """Return whether a shard's two files are whole and belong to the plan."""
     return all(is_whole(out / folder / shard.filename, digest) for folder in FOLDERS)
 
 
@@ -128,7 +128,7 @@ class RunFolder:
         return unpack_quarantine(self.out / "candidates" / shard.filename)
 
     def finished(self, plan: Plan) -> bool:
-        """Tell whether the run is complete and summed up."""
+        """Return whether the run is complete and summed up."""
         return finished(self.out, plan)
 
     def finish(self, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class RemoteRun(RunFolder):
         return unpack_rows(known or self._footer(name))
 
     def finished(self, plan: Plan) -> bool:
-        """Tell whether the run is complete and summed up at the URL."""
+        """Return whether the run is complete and summed up at the URL."""
         return set(_TOP) <= self.remote.listing().keys() and not self.waiting(plan.shards, plan.digest)
 
     def finish(self, plan: Plan, read_bad: Sequence[Quarantined]) -> dict[str, Any]:
@@ -275,7 +275,7 @@ class RemoteRun(RunFolder):
 
 
 def _is_part(name: str) -> bool:
-    """Tell whether a file in a run's folder is a shard's, whole or being written."""
+    """Return whether a file in a run's folder is a shard's, whole or being written."""
     return _PART.fullmatch(name) is not None or _PART.fullmatch(final_name(name) or "") is not None
 
 

@@ -30,12 +30,12 @@ def select(
 ) -> list[Selected | Dropped]:
     """Select ``count`` of one pair's candidates; the answer is in the order of ``scored``.
 
-    Candidates that failed a gate, or whose score is no probability (:data:`NO_SCORE`), are not selected.
+    Candidates that failed a gate, or whose score is not a probability (:data:`NO_SCORE`), are not selected.
     ``max-composite``: highest probability of being a composite (REFERENCE section 1). ``random``: seeded by pair.
     ``quantile``: nearest to the 0.75 quantile of the probabilities. ``diverse``: the most composite-like first, then
     each time the one whose colour shift is farthest from all taken. Ties go to the smaller k.
 
-    ``decisions`` (by k) stand above rule and gates: a rejected candidate is never selected, an accepted one goes
+    ``decisions`` (by k) override rule and gates: a rejected candidate is never selected, an accepted one goes
     before all that are not. Candidates keep the rule's order otherwise, so that rejecting one displaces no other.
 
     ``combining`` says how the scores of several judges become the one that the rules rank by.
@@ -85,7 +85,7 @@ def _with_a_score(item: Scored) -> Scored:
 
 
 def is_score(score: Any) -> Any:
-    """Tell whether a score, or each of an array of them, is a probability; NaN is none."""
+    """Return whether a score, or each of an array of them, is a probability; NaN is none."""
     return (score >= 0) & (score <= 1)
 
 

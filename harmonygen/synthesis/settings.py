@@ -55,7 +55,7 @@ Generator = Annotated[
     str,
     setting(
         ...,
-        f"What makes the candidates: {', '.join(GENERATORS.built_in)}, the name of an installed plug-in, or "
+        f"Generator of the candidates: {', '.join(GENERATORS.built_in)}, the name of an installed plug-in, or "
         "module:attribute.",
     ),
 ]
@@ -71,7 +71,9 @@ class GateSettings(Settings):
     Ten authentic iHarmony4 composites measure fMSE 235-8920 and structure 0.76-0.99: the defaults let them all pass.
     """
 
-    max_clipped: float = setting(0.15, "Gate: largest share of foreground values new at 0 or 255, 0 to 1.", ge=0, le=1)
+    max_clipped: float = setting(
+        0.15, "Gate: largest share of foreground values that are newly 0 or 255, 0 to 1.", ge=0, le=1
+    )
     min_fmse: float = setting(20.0, "Gate: smallest foreground change, in squared 8-bit units.", ge=0)
     max_fmse: float = setting(10000.0, "Gate: largest foreground change, in squared 8-bit units.", ge=0)
     min_structure: float = setting(0.70, "Gate: smallest structure similarity of the foreground, -1 to 1.", ge=-1, le=1)
@@ -133,7 +135,9 @@ class CandidateSettings(JudgeSettings):
     fit: FitChoice = "native"
     enlarge: EnlargeChoice = "bicubic"
     detail: DetailChoice = "transfer"
-    decoded: Decoded = setting("foreground", "What the decoder's finer layers compute: the part that is kept, or all.")
+    decoded: Decoded = setting(
+        "foreground", "Part that the decoder's finer layers compute: the foreground, which is kept, or all."
+    )
     compile: bool = setting(
         False, "Compile the UNet with torch, once for each size; sides are multiples of 8 latent cells."
     )
@@ -193,7 +197,7 @@ class SynthesizeSettings(CandidateSettings, ReadSettings):
     remote: Annotated[str | None, HOW] = setting(None, "URL of the run's folder, instead of out.")
     keep: str = setting("all", "Which candidates to store: all, best, or a number per pair.")
     engine: Annotated[Literal["local", "ray"], HOW] = setting(
-        "local", "Where the work runs: here, or on a Ray cluster."
+        "local", "Engine that runs the work: here, or on a Ray cluster."
     )
     ray_address: Annotated[str | None, HOW] = setting(
         None, "Address of the Ray cluster to join.", unset="$RAY_ADDRESS, or a new cluster"

@@ -1,8 +1,9 @@
 """The shard function: pairs in, one whole Parquet file of scored candidates out, wherever it is called.
 
 Photos are decoded ahead of the model, in threads. What follows the model (measuring, scoring, encoding) shares threads
-too: on a CPU before the model goes on, so that they do not fight for cores; on a GPU behind it, while the next pair is
-drawn. So one pair's candidates are in memory at a time on a CPU, two pairs' on a GPU. The candidates' file is renamed
+too: on a CPU before the model continues, so that they do not fight for cores; on a GPU behind it, while the next pair
+is drawn. So one pair's candidates are in memory at a time on a CPU, two pairs' on a GPU. The candidates' file is
+renamed
 last: it is the record that the shard is done.
 """
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harmonygen.errors import InputError
+from harmonygen.models.device import image_threads
 from harmonygen.models.scorer import Scorer
 from harmonygen.pictures.images import ImageU8, encode
 from harmonygen.pictures.photo import Photo, Sizing, load_ahead
@@ -47,7 +49,6 @@ from harmonygen.synthesis.settings import SynthesizeSettings
 Tick = Callable[[Shard, int], None]
 """Told how many pairs of a shard are done, as they are."""
 SECONDS_KEY = b"harmonygen.seconds"
-_THREADS = 2
 _REDRAWS = 3
 _BEHIND_GPU = 1
 
@@ -90,7 +91,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a shard came to: pairs done, candidates stored, inputs quarantined."""
+    """The result of a shard: pairs done, candidates stored, inputs quarantined."""
 
     pairs: int
     candidates: int
@@ -112,7 +113,7 @@ def run_shard(context: ShardContext, shard: Shard, out: Path, tick: Tick = no_ti
         storage_errors(f"shard {shard.index} in '{out}'"),
         _Writer(final, candidate_schema(judges_of(context.scorer))) as candidates,
         _Writer(beside, pair_schema()) as photos,
-        ThreadPoolExecutor(_THREADS) as threads,
+        ThreadPoolExecutor(image_threads()) as threads,
     ):
         for finished in _finished(_drawn(pairs, context, threads, bad), context, threads):
             candidates.write(finished.candidates)

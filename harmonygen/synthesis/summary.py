@@ -26,7 +26,7 @@ from harmonygen.synthesis.plan import Plan
 
 
 def finished(out: Path, plan: Plan) -> bool:
-    """Tell whether the run is complete and summed up."""
+    """Return whether the run is complete and summed up."""
     if not all((out / name).is_file() for name in (SUMMARY, QUARANTINE, REPORT)):
         return False
     return all(

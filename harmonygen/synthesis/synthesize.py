@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SynthesizeResult:
-    """What a run came to. ``summary`` is ``summary.json``, or empty while other parts are still running.
+    """The result of a run. ``summary`` is ``summary.json``, or empty while other parts are still running.
 
     Of a run at a URL, ``out`` is the folder it is staged in. ``inputs`` is what a dry run found of them.
     """
@@ -64,7 +64,7 @@ def synthesize(
     With an ``out`` that is a URL, the run is there. A stopped one resumes from its last whole shard; a
     finished one is left as it is. ``say`` gets a line about what is read.
 
-    ``generator`` and ``judge`` (one, or several by name) are callables in the place of those that the settings name
+    ``generator`` and ``judge`` (one, or several by name) are callables instead of those that the settings name
     (docs/plugins/README.md); they run in this process alone.
 
     Raises:
@@ -113,7 +113,7 @@ def synthesize(
 def named_after(
     settings: SynthesizeSettings, generator: Callable[..., Any] | None, judge: JudgeCallables | None
 ) -> SynthesizeSettings:
-    """Return settings that name the callables which were handed over.
+    """Return settings that name the callables which were passed.
 
     Raises:
         UsageError: workers are asked for, which cannot be sent a callable.

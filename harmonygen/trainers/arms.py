@@ -180,7 +180,7 @@ def _pictures(test: Iterable[Composite]) -> dict[str, dict[str, Composite]]:
 
 
 def _write_pictures(test: CompositeSet, out: Path, progress: Progress | None) -> None:
-    """Write the test composites and their masks at 256 px, those that are not there."""
+    """Write the test composites and their masks at 256 px, those that are missing."""
     pictures, done = _pictures(test), 0
     folders = {(out / name).parent for mask, own in pictures.items() for name in (mask, *own)}
     for folder in folders:

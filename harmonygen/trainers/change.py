@@ -76,7 +76,7 @@ def measure_foreground_change(real_u8: ImageU8, composite_u8: ImageU8, mask: Mas
 
 
 def _shows(saturation: float, real_u8: npt.NDArray[np.uint8], composite_u8: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether a change of saturation can be seen: a colour cast may hide it, or turn it round.
+    """Return whether a change of saturation can be seen: a colour cast may hide it, or turn it round.
 
     A grey foreground that is warmed and then dulled has more colour than before. What is seen is the mean of CIE Lab's
     saturation, the share of chroma in a colour.
@@ -176,7 +176,7 @@ _WARMTHS = _daylight_warmth(_KELVINS) - _daylight_warmth(np.array([_NEUTRAL]))
 
 
 def kelvin_of(warmth: float) -> float:
-    """Return the change of colour temperature, from 6500 K, that a change of red over blue in stops comes to.
+    """Return the change of colour temperature, from 6500 K, for a change of red over blue in stops.
 
     >>> kelvin_of(0.0) == 0 and kelvin_of(0.5) < 0 < kelvin_of(-0.5)
     True

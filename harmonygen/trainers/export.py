@@ -1,8 +1,8 @@
 """Write a run for an edit-model trainer: pairs, masks, words and the trainer's config, in one resumable job.
 
-The unit of work is a shard of the run. What is said of its rows is noted in ``.rows/`` once all their files are there,
-so a stopped export resumes at the shard where it was; tables, configs and the manifest are written from these notes at
-the end, and the notes are removed.
+The unit of work is a shard of the run. What is said about its rows is noted in ``.rows/`` once all their files are
+there, so a stopped export resumes at the shard where it was; tables, configs and the manifest are written from these
+notes at the end, and the notes are removed.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def held(settings: TrainSettings) -> Iterator[None]:
 
 
 def look(output_dir: Path) -> None:
-    """Refuse a folder that is no training run's; nothing is written. A new one may hold what a gain study puts there.
+    """Refuse a folder of something else than a training run; write nothing. A new one may hold a gain study's files.
 
     Raises:
         UsageError: it holds somebody else's files.
@@ -175,7 +175,7 @@ def refuse_unasked(output_dir: Path) -> None:
     found = checkpoints(output_dir)
     if found:
         raise UsageError(
-            f"'{output_dir}' has checkpoints up to step {step_of(found[-1])}: go on with --resume-from-checkpoint "
+            f"'{output_dir}' has checkpoints up to step {step_of(found[-1])}: resume with --resume-from-checkpoint "
             "latest, choose another --output-dir, or start again with overwrite=true"
         )
 
@@ -197,7 +197,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path, state: Mapping[str, Any], settings: TrainSettings, digest: str, processes: int) -> None:
-    """Refuse a checkpoint that would not go on as the same run.
+    """Refuse a checkpoint that would not continue as the same run.
 
     Raises:
         UsageError: other settings, other data, another number of processes, or a step past the end.

@@ -80,7 +80,7 @@ class OnTheFlyComposites(Dataset[Batch]):
     """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1.
 
     Photos that are decoded when asked for may turn out bad: such a one is recorded in ``bad``, and the next sample
-    stands in for every sample that would have drawn it.
+    replaces every sample that would have drawn it.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class OnTheFlyComposites(Dataset[Batch]):
             drawn = self._drawn(rng)
             if drawn is not None:
                 return drawn[0], self._sample(*drawn[1:], rng)
-        raise TooManyBadInputsError(f"{MOST_BAD_IN_A_ROW} samples in a row, from {index} on, drew photos that are bad")
+        raise TooManyBadInputsError(f"the photos of {MOST_BAD_IN_A_ROW} samples in a row, from {index} on, are all bad")
 
     def _drawn(self, rng: np.random.Generator) -> tuple[str, ImageU8, Mask, TrainingPhoto] | None:
         """Draw a photo's id, a square of it, its mask and a reference until the light will do; None if one is bad."""

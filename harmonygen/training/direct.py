@@ -72,7 +72,7 @@ def new_network(kind: Kind, settings: RefinementTraining, resolution: int) -> Re
     """Build the network that the settings describe: with new weights, or as ``settings.init`` is, with its weights.
 
     Raises:
-        CheckpointError: ``init`` is no checkpoint of this kind, or damaged.
+        CheckpointError: ``init`` is not a checkpoint of this kind, or damaged.
     """
     if settings.init:
         network = RefinementUNet.from_pretrained(locate(settings.init, kind), kind).train().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Train the Harmony-VAE (REFERENCE section 4): decode a picture from its latent and the photo it was made of.
+"""Train the Harmony-VAE (REFERENCE section 4): decode a picture from its latent and the photo it was made from.
 
 Inverse: the picture is a composite, the condition its real photo. Forward: the other way round. The latent is the
 target's own, so no denoiser is needed.

@@ -99,7 +99,7 @@ _VALIDATION = "validation_"
 
 
 def is_validation(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row of the history holds validation's figures.
+    """Return whether a row of the history holds validation's figures.
 
     >>> is_validation({"step": 5, "validation_psnr": 30.0}), is_validation({"step": 5, "loss": 0.1})
     (True, False)

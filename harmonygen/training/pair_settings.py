@@ -40,8 +40,8 @@ class CompositeSettings(Settings):
     )
     lightness_sigma: float = setting(
         0.0,
-        "Photos are drawn by exp(-d^2 / (2 sigma^2)), d their foreground's mean L* minus their background's; 0 draws "
-        "all alike.",
+        "Photos are drawn with weight exp(-d^2 / (2 sigma^2)), where d is the foreground's mean L* minus the "
+        "background's; 0 draws all equally often.",
         ge=0,
     )
     borrowed_masks: float = setting(0.0, "Share of samples whose mask is another photo's, resized, 0 to 1.", ge=0, le=1)
@@ -49,7 +49,7 @@ class CompositeSettings(Settings):
     @model_validator(mode="after")
     def _some_method(self) -> Self:
         if not any((self.reinhard, self.xiao, self.fecker, self.pitie, self.lut, self.ycbcr, self.photometric)):
-            raise ValueError("all methods of composites have weight 0: give one of them, as photometric, a weight")
+            raise ValueError("all methods of composites have weight 0: give one of them a weight, such as photometric")
         return self
 
 
@@ -59,7 +59,7 @@ class ChainSettings(Settings):
     probability: float = setting(
         0.0, "Share of samples whose photo and composite go through a random chain of formats, 0 to 1.", ge=0, le=1
     )
-    resample: float = setting(0.5, "Share of chains that resize there and back by two filters, 0 to 1.", ge=0, le=1)
+    resample: float = setting(0.5, "Share of chains that resize and back with two filters, 0 to 1.", ge=0, le=1)
     min_scale: float = setting(0.5, "Smallest scale of the resizing.", gt=0)
     max_scale: float = setting(1.5, "Largest scale of the resizing.", gt=0)
     sharpen: float = setting(0.2, "Share of chains that sharpen, 0 to 1.", ge=0, le=1)

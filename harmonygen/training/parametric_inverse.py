@@ -34,13 +34,13 @@ class ParametricInverseTask:
         self.module: nn.Module = self.model
 
     def loss(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Losses]:
-        """Mean negative log-likelihood of a batch, in nats a change."""
+        """Mean negative log-likelihood of a batch, in nats per change."""
         mixture = module(batch["real"] / 2 + 0.5, batch["mask"])
         return -mixture.log_density(self.model.whitened(batch["change"])).mean(), {}
 
     @torch.no_grad()
     def validate(self, batches: list[Batch]) -> Losses:
-        """Held-out likelihoods in nats a change, and what one draw for each photo changes.
+        """Held-out likelihoods in nats per change, and what one draw for each photo changes.
 
         ``nll`` stands beside that of the prior, whatever the photo (``nll_prior``), and that with photos exchanged
         (``nll_exchanged``). ``fmse`` is the median foreground change of the draws, ``fmse_composite`` that of the

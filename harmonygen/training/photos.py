@@ -246,7 +246,7 @@ QUARANTINE = "quarantine"
 
 
 class BadSamples:
-    """One small file a bad input in ``folder``: loader workers, processes and resumed runs write each once.
+    """One small file per bad input in ``folder``: loader workers, processes and resumed runs write each once.
 
     Args:
         folder: made when the first input is bad.

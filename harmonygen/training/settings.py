@@ -48,7 +48,7 @@ class TrainSettings(ReadSettings):
     data: Annotated[str, HOW] = setting("sample", "Photos with masks in any input layout: a path, a URL or sample.")
     extra_data: Annotated[tuple[str, ...], HOW] = setting((), "More photos with masks, in any input layout.")
     borrowers: Annotated[str, HOW] = setting(
-        "", "Folder of photos without masks, which take those of others.", unset="none"
+        "", "Folder of photos without masks, which use masks of other photos.", unset="none"
     )
     source: Literal["on-the-fly", "stored"] = setting("on-the-fly", "Make composites, or use those of the data.")
     split_file: Annotated[SplitFile, HOW] = None
@@ -61,7 +61,7 @@ class TrainSettings(ReadSettings):
     resolution: CropSide = 128
     random_flip: bool = setting(True, "Flip photos left to right at random.")
     crop: Literal["random", "center", "square"] = setting("random", "Crop; square squeezes the whole photo.")
-    crop_scale: float = setting(1.2, "Short side of a photo before the crop, over --resolution.", ge=1)
+    crop_scale: float = setting(1.2, "Short side of a photo before the crop, relative to --resolution.", ge=1)
     enlarge: EnlargeChoice = "bicubic"
     photo_memory_gb: Annotated[float, HOW] = setting(
         4.0, "Memory for decoded photos, in GB; others are decoded at each use.", ge=0
@@ -80,7 +80,7 @@ class TrainSettings(ReadSettings):
         "constant_with_warmup", "Schedule of the learning rate."
     )
     lr_warmup_steps: int = setting(0, "Number of warm-up steps.", ge=0)
-    lr_warmup_ratio: float = setting(0.0, "Warm-up as a share of --max-train-steps instead, 0 to 1.", ge=0, lt=1)
+    lr_warmup_ratio: float = setting(0.0, "Warm-up given as a share of --max-train-steps, 0 to 1.", ge=0, lt=1)
     adam_beta1: float = setting(0.9, "AdamW beta 1.")
     adam_beta2: float = setting(0.999, "AdamW beta 2.")
     adam_weight_decay: WeightDecay = 1e-2
@@ -153,7 +153,7 @@ class HarmonyVaeTraining(TrainSettings):
     foreground_weight: float = setting(1.0, "Weight of a foreground pixel against a background pixel.", ge=1)
     posterior: Posterior = setting("mode", "Draw the condition's latent from its posterior, or take its mode.")
     train_decoder: bool = setting(True, "Train the decoder too, not the conditional encoder alone.")
-    skip_init: Literal["zero", "random"] = setting("zero", "What the convolutions of the skips start from.")
+    skip_init: Literal["zero", "random"] = setting("zero", "Initial values of the skips' convolutions.")
     resolution: CropSide = 256
     adam_weight_decay: WeightDecay = 0.0
 
@@ -185,7 +185,9 @@ class DenoiserTraining(TrainSettings):
     )
     model: dict[str, Any] = setting(dict, "Configuration of diffusers' UNet2DConditionModel.")
     target: Literal["latent", "residual"] = setting("latent", "Denoise latents, or their change from the input's.")
-    noise: Literal["white", "shared"] = setting("white", "White noise, or with a part that is one draw per channel.")
+    noise: Literal["white", "shared"] = setting(
+        "white", "Noise: white, or shared, which adds a part with one draw per channel."
+    )
     noise_share: float = setting(0.0, "Share of the noise variance in that one draw, 0 to 1.", ge=0, le=1)
     mask_pooling: Literal["nearest", "max"] = setting("nearest", "How the mask is shrunk to the latents.")
     sampler: Annotated[Sampler, HOW] = setting("euler-ancestral", "Sampler that the checkpoint states.")
@@ -193,10 +195,10 @@ class DenoiserTraining(TrainSettings):
         5, "Number of sampling steps that the checkpoint states; 1 is the mean prediction.", ge=1
     )
     draws: Annotated[int, HOW] = setting(
-        1, "Number of draws that the checkpoint states a harmonized picture is the mean of.", ge=1
+        1, "Number of draws, as the checkpoint states it, that are averaged for a harmonized picture.", ge=1
     )
     posterior: Annotated[Posterior, HOW] = setting(
-        "mode", "What the checkpoint states that it is given of its input's posterior; training always samples."
+        "mode", "Part of its input's posterior that the checkpoint states (sample or mode); training always samples."
     )
     detail_radius: Annotated[int, HOW] = setting(4, "Window of the detail transfer, in low-resolution pixels.", ge=1)
     detail_map: Annotated[DetailMap, HOW] = setting(
@@ -245,7 +247,9 @@ class DistillTraining(TrainSettings):
         2000, "Number of the teacher's results to keep and to train on; 0 draws new ones for each batch.", ge=0
     )
     init: str = setting("", "Checkpoint folder of a student to start from.", unset="the teacher")
-    also_at: tuple[CropSide, ...] = setting((), "Side to which crops are shrunk too; batches take turns.")
+    also_at: tuple[CropSide, ...] = setting(
+        (), "Further side to which crops are shrunk; batches alternate between sides."
+    )
     max_foreground_weight: float = setting(5.0, "Largest weight of a small foreground in the loss.", ge=1)
 
     @model_validator(mode="after")
@@ -271,7 +275,7 @@ class RefinementTraining(TrainSettings):
         8, "Channels of an attention head of the middle block; 0 is one head over all of them.", ge=0
     )
     downsample_padding: Literal[0, 1] = setting(
-        1, "Pixels of padding on every side where blocks shrink; 0 pads the right and the lower edge alone."
+        1, "Pixels of padding on every side where blocks shrink; 0 pads only the right and the lower edge."
     )
     norm_eps: float = setting(1e-5, "Epsilon of the group norms.", gt=0, le=1)
     init: str = setting(
@@ -315,7 +319,9 @@ class ParametricTraining(TrainSettings):
     init: str = setting("", "Folder of a parametric checkpoint to start from, or starter.", unset="new weights")
     imagenet: bool = setting(True, "Start from EfficientNet-lite0's ImageNet weights, of the package of [trunk].")
     frozen_blocks: int = setting(8, "Number of the trunk's first blocks that stay as they are; it has 16.", ge=0)
-    softness: float = setting(500.0, "Foreground MSE added where an error is compared with its change's.", gt=0)
+    softness: float = setting(
+        500.0, "Foreground MSE that is added to a pair's change before its error is divided by it.", gt=0
+    )
     strength: float = setting(1.0, "Share of the map's change that the checkpoint states, up to 1.", gt=0, le=1)
     crop: Literal["random", "center", "square"] = setting("square", "Crop; square squeezes the whole photo.")
 
@@ -358,7 +364,7 @@ class ClassifierTraining(TrainSettings):
     imagenet: bool = setting(
         False, "Start from ImageNet weights: torchvision's, which needs a network, or the package of [trunk]."
     )
-    linear_probe: bool = setting(False, "Train the head alone.")
+    linear_probe: bool = setting(False, "Train only the head.")
     label_smoothing: float = setting(0.0, "Label smoothing, 0 to 1.", ge=0, lt=1)
     calibrate: Annotated[bool, HOW] = setting(False, "Scale and shift the exported head to fit the held-out photos.")
 

@@ -41,7 +41,7 @@ Arrays = tuple[npt.NDArray[Any], ...]
 
 
 class _ArrayCache:
-    """Arrays by key, up to so many bytes in all; what came later is made again each time."""
+    """Arrays by key, up to this many bytes in all; what came later is made again each time."""
 
     def __init__(self, most_bytes: float) -> None:
         self._left = most_bytes
@@ -71,7 +71,7 @@ def known_by(item: Composite) -> str:
 class StoredComposites(Dataset[Batch]):
     """Endless samples ``real composite`` (3, R, R) in [-1, 1] and ``mask`` (1, R, R) of 0 and 1, decoded on demand.
 
-    A composite that cannot be read is recorded in ``bad``, and the next of the epoch stands in for it. Each loader
+    A composite that cannot be read is recorded in ``bad``, and the next of the epoch takes its place. Each loader
     worker keeps its part of ``photo_memory_gb``.
     """
 

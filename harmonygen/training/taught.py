@@ -107,7 +107,7 @@ class DrawStore:
         missing = [(side, shard) for side, shard in mine if not self._is_there(side, shard)]
         for done, (side, shard) in enumerate(missing):
             if done % _SAID_EVERY == 0:
-                say(f"teacher's draws: {len(missing) - done} files of up to {_PER_FILE} to make")
+                say(f"teacher's draws: {len(missing) - done} files of up to {_PER_FILE} draws are left")
             self._write(side, shard, self._drawn(teach, side, range(shard.start, shard.stop)))
 
     def read(self) -> TaughtSamples:

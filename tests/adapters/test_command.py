@@ -97,7 +97,7 @@ def test_scores_that_are_no_numbers_are_said(command, make_photo):
 
 def test_a_program_that_is_not_there_is_refused_before_anything_starts():
     for line in ("", "no-such-program-here --fast"):
-        with pytest.raises(UsageError, match="names no program"):
+        with pytest.raises(UsageError, match="a program that does not exist"):
             Tool(line, 1)
 
 

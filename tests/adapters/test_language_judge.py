@@ -71,7 +71,7 @@ def test_what_cannot_judge_is_refused(folder, tmp_path):
     with pytest.raises(CheckpointError, match="image-text-to-text"):
         make_language_judge(str(tmp_path), device=CPU)
     (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(UsageError, match="is no calibration"):
+    with pytest.raises(UsageError, match="is not a calibration"):
         make_language_judge(str(folder), calibration=tmp_path / "c.json", device=CPU)
     with pytest.raises(UsageError, match="two composites"):
         fit_calibration([1.0], [1.0, 2.0])

@@ -49,7 +49,7 @@ def test_a_denoiser_is_imported_and_used(capsys, unet, tiny_sd, photo_folder, ti
     result = json.loads(said.out)
     assert result["folder"] == str(out)
     assert result["direction"] == "inverse"
-    assert "direction inverse: as you state it" in said.err
+    assert "direction inverse: as you stated it" in said.err
     model = Denoiser.from_pretrained(out, "inverse")
     assert result["parameters"] == sum(parameter.numel() for parameter in model.unet.parameters())
     synthesize = [

@@ -95,7 +95,7 @@ def test_spellings_that_differ_are_refused_for_reading_and_united_for_guards(oth
     write(root / "IHD_test.txt", "f1", "f2")
     write(root / other, "f2", "f3", "f4")
     assert held_out(root).photos == {"HX/f1", "HX/f2", "HX/f3", "HX/f4"}
-    said = r"IHD_test.txt' and .* two spellings of one list .* \(1 in the first alone, 2 in the second alone\)"
+    said = r"IHD_test.txt' and .* two spellings of one list .* \(1 only in the first, 2 only in the second\)"
     with pytest.raises(UsageError, match=said):
         read_cases(root)
     assert len(read_cases(root, list_file="IHD_test.txt")) == 2

@@ -17,7 +17,7 @@ def test_a_list_of_one_id_that_is_no_header(tmp_path):
 
 def test_an_empty_missing_or_binary_list_is_refused(tmp_path):
     (tmp_path / "empty.txt").write_text("ImageId\n")
-    with pytest.raises(UsageError, match="is empty: write one photo id a line"):
+    with pytest.raises(UsageError, match="is empty: write one photo id per line"):
         read_ids(tmp_path / "empty.txt")
     with pytest.raises(UsageError, match="cannot read the list of ids"):
         read_ids(tmp_path / "none.txt")

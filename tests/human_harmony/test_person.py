@@ -173,7 +173,7 @@ def test_other_classes_are_refused_by_name(tmp_path):
 def test_no_file_a_missing_file_and_an_unknown_kind_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"segmenter maskrcnn needs the weights .* nothing is downloaded"):
         load_person_segmenter("maskrcnn", None)
-    with pytest.raises(CheckpointError, match="are no file"):
+    with pytest.raises(CheckpointError, match="are not a file"):
         load_person_segmenter("lraspp", tmp_path / "none.pth")
     with pytest.raises(UsageError, match="person model 'unet' is unknown: choose one of deeplabv3"):
         load_person_segmenter("unet", None)

@@ -125,7 +125,7 @@ def test_a_file_that_would_run_code_is_refused_unrun(tmp_path):
 def test_missing_files_and_unknown_names_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"the person detector needs the weights .* nothing is downloaded"):
         load_product_filter("person-detector")
-    with pytest.raises(UsageError, match="'yolo' is no detection model that is known"):
+    with pytest.raises(UsageError, match="'yolo' is not a known detection model"):
         load_product_filter("person-detector", weights=tmp_path / "x.pth", model="yolo")
     with pytest.raises(UsageError, match="needs a file of photo ids"):
         load_product_filter("list")

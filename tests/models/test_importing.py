@@ -578,7 +578,7 @@ def test_which_file_of_a_folder_is_read(tmp_path):
     save(resnet(), tmp_path / "model.safetensors")
     assert read_foreign(tmp_path, "classifier").path.name == "model.safetensors"
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(CheckpointError, match="is no weights file"):
+    with pytest.raises(CheckpointError, match="is not a weights file"):
         read_foreign(tmp_path / "notes.txt", "classifier")
 
 

@@ -139,6 +139,19 @@ def test_strips_give_the_same_composite_as_the_whole(photos, mask, monkeypatch):
     assert np.array_equal(DetailTransfer(low01(photo), photo, mask)(generated), whole)
 
 
+@pytest.mark.parametrize("how", [Transfer(), Transfer(16, cell=8), Transfer.affine(128), Transfer(32, 1e-3, 1e-4)])
+def test_what_is_left_out_around_the_foreground_changes_no_bit(photos, how, monkeypatch):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[120:160, 150:190] = True
+    mask[170, 240] = True  # alone: no low-resolution pixel lies wholly inside it
+    photo = photos[0]
+    generated = low01(photo)[..., ::-1] ** np.float32(1.1)
+    made = DetailTransfer(low01(photo), photo, mask, how)(generated)
+    whole = detail._window
+    monkeypatch.setattr(detail, "_window", lambda mask, blocks, margin: whole(mask, blocks, 1000))
+    assert np.array_equal(DetailTransfer(low01(photo), photo, mask, how)(generated), made)
+
+
 def test_a_wide_window_by_blocks_gives_what_the_definition_says(photos, mask):
     """One affine change of the whole foreground: its weighted least squares, pulled toward the identity."""
     photo, radius, epsilon = photos[0], 1024, 1e-3

@@ -10,6 +10,7 @@ from harmonygen.pictures.foreground_pixels import ForegroundPixels
 from harmonygen.recolor.cubic import apply_cubic, identity_cubic
 
 SIZE, LOW = (45, 70), (6, 9)
+WHOLE = (slice(0, 6), slice(0, 9))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_pixels_are_what_the_definition_says(photo, mask, cubic):
     enlarged = bilinear(field).reshape(3, 4, *SIZE)
     changed = base + np.einsum("csyx,yxs->yxc", enlarged[:, :3], real) + np.moveaxis(enlarged[:, 3], 0, 2)
     goal = np.clip(changed * 255, 0, 255)
-    found = ForegroundPixels(photo, mask, LOW, cubic).recoloured(field, bend)
+    found = ForegroundPixels(photo, mask, LOW, WHOLE, cubic).recoloured(field, bend)
     assert np.abs(found - goal)[mask].max() < 0.51
     assert np.array_equal(found[~mask], photo[~mask])
     assert (found[mask] != photo[mask]).mean() > 0.1
@@ -55,20 +56,30 @@ def test_pixels_are_what_the_definition_says(photo, mask, cubic):
 def test_strips_and_what_is_kept_do_not_matter(photo, mask, monkeypatch, strip, kept):
     rng = np.random.default_rng(2)
     field, bend = rng.normal(0, 0.2, (12, *LOW)).astype(np.float32), identity_cubic() * 0.9
-    usual = ForegroundPixels(photo, mask, LOW, True).recoloured(field, bend)
+    usual = ForegroundPixels(photo, mask, LOW, WHOLE, True).recoloured(field, bend)
     monkeypatch.setattr(foreground_pixels, "_STRIP_PIXELS", strip)
     monkeypatch.setattr(foreground_pixels, "_KEPT_PIXELS", kept)
-    pixels = ForegroundPixels(photo, mask, LOW, True)
+    pixels = ForegroundPixels(photo, mask, LOW, WHOLE, True)
     for _ in range(2):
         assert np.array_equal(pixels.recoloured(field, bend), usual)
 
 
 def test_a_field_of_nothing_changes_no_value():
     every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    pixels = ForegroundPixels(every_value, np.ones((16, 16), bool), (4, 4), False)
+    pixels = ForegroundPixels(every_value, np.ones((16, 16), bool), (4, 4), (slice(0, 4), slice(0, 4)), False)
     assert np.array_equal(pixels.recoloured(np.zeros((12, 4, 4), np.float32), None), every_value)
 
 
 def test_without_a_foreground_there_is_nothing_to_change(photo):
-    pixels = ForegroundPixels(photo, np.zeros(SIZE, bool), LOW, True)
+    pixels = ForegroundPixels(photo, np.zeros(SIZE, bool), LOW, WHOLE, True)
     assert np.array_equal(pixels.recoloured(np.ones((12, *LOW), np.float32), identity_cubic()), photo)
+
+
+def test_a_window_of_the_field_is_enough_that_reaches_a_pixel_beyond_the_foreground(photo):
+    mask = np.zeros(SIZE, bool)
+    mask[16:29, 20:44] = True  # rows 2 to 3 and columns 2 to 5 of the field
+    field = np.random.default_rng(3).normal(0, 0.2, (12, *LOW)).astype(np.float32)
+    whole = ForegroundPixels(photo, mask, LOW, WHOLE, False).recoloured(field, None)
+    window = (slice(1, 5), slice(1, 7))
+    part = ForegroundPixels(photo, mask, LOW, window, False).recoloured(field[:, 1:5, 1:7], None)
+    assert np.array_equal(part, whole)

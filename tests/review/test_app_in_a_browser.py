@@ -59,7 +59,7 @@ def test_each_judge_is_shown_and_thresholds_follow_how_they_are_combined(
         assert f"{red} · {green} ·" in text(browser, "facts")
         assert f"decided by {decided}" in text(browser, "facts")
         browser.value("document.querySelector('[name=tab][value=limits]').click(), 1")
-        titles = "[...document.querySelectorAll('.limit h3')].map(each => each.textContent).join()"
+        titles = "[...document.querySelectorAll('.limit h2')].map(each => each.textContent).join()"
         browser.until(f"{titles}.endsWith('Greatest drift,Least score of green')")
         browser.value(
             "(() => { const choice = document.querySelector('.combine select'); choice.value = 'all-above';"

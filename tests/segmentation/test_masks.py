@@ -163,7 +163,7 @@ def test_a_folder_in_which_nothing_is_found_says_why(photos, plugin, tmp_path):
 def test_a_plug_in_that_fails_quarantines_and_one_that_breaks_the_contract_ends_the_job(photos, plugin, tmp_path):
     with pytest.raises(TooManyBadInputsError, match=r"broken' failed on 'a photo' .*out of tune"):
         make_masks(settings_for(photos, tmp_path / "a", segmenter="my_segmenters:broken"))
-    with pytest.raises(PluginError, match=r"squares'.* came"):
+    with pytest.raises(PluginError, match=r"squares'.* the values go from"):
         make_masks(settings_for(photos, tmp_path / "b", segmenter="my_segmenters:squares"))
     with pytest.raises(UsageError, match=r"segmenter 'selfy' is not known.*selfie"):
         make_masks(settings_for(photos, tmp_path / "c", segmenter="selfy"))
@@ -306,5 +306,5 @@ def test_an_onnx_file_is_a_segmenter(photos, tmp_path):
     write(tmp_path / "grey.onnx", [1, 1, 64, 64])
     with pytest.raises(CheckpointError, match="one picture"):
         make_masks(settings.model_copy(update={"out": tmp_path / "c", "segmenter": str(tmp_path / "grey.onnx")}))
-    with pytest.raises(CheckpointError, match="cannot be opened"):
+    with pytest.raises(CheckpointError, match=r"no\.onnx. is not a file: check the path"):
         make_masks(settings.model_copy(update={"out": tmp_path / "d", "segmenter": str(tmp_path / "no.onnx")}))

@@ -153,14 +153,14 @@ def test_a_photo_is_fitted_into_the_square_without_being_squeezed():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros((2, 2, 2, 2)), r"array \(2, 2, 2, 2\)"),
-        (np.zeros(5), r"array \(5,\)"),
+        (np.zeros((2, 2, 2, 2)), r"array is \(2, 2, 2, 2\)"),
+        (np.zeros(5), r"array is \(5,\)"),
         ("a person", "needed"),
         (np.full((4, 4), 1.5), "from 1.5 to 1.5"),
-        (np.ones((4, 4), np.uint8), "uint8 values of 0 and 1"),
+        (np.ones((4, 4), np.uint8), "uint8 values are 0 and 1"),
         (Segmented(np.full((1, 4, 4), 255.0), True), "from 255 to 255"),
-        (Segmented(np.ones((4, 4)), False), r"layers \(4, 4\)"),
-        (np.zeros((4, 4), np.int64), "array of int64"),
+        (Segmented(np.ones((4, 4)), False), r"layers are \(4, 4\)"),
+        (np.zeros((4, 4), np.int64), "array is of int64"),
     ],
 )
 def test_what_is_no_probability_is_refused(value, message):

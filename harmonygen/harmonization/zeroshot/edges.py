@@ -78,7 +78,7 @@ def laplacian_pyramid(images01: Tensor, levels: int = LEVELS) -> Tensor:
         levels: how many bands; the smaller side must be 2^levels pixels or more.
 
     Raises:
-        UsageError: the pictures are too small for so many levels.
+        UsageError: the pictures are too small for this many levels.
     """
     light = luminance(images01)
     size = light.shape[-2:]

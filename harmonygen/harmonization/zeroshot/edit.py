@@ -68,7 +68,7 @@ class EditWalk:
 
         Args:
             texts: the text states of both prompts.
-            mapper: (T, T) how the edit's cross-attention is made of the source's.
+            mapper: (T, T) how the edit's cross-attention is made from the source's.
             null: (1, T, width) the unconditional embedding to start from.
             progress: told (levels done, levels).
         """

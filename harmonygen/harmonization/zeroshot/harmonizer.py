@@ -89,7 +89,7 @@ class ZeroShotHarmonizer:
 
         Raises:
             UsageError: ``starter``, or words, captions or a describer that cannot be used.
-            CheckpointError: a folder that is not there or of another kind.
+            CheckpointError: a folder that is missing or of another kind.
         """
         if str(name) == "starter":
             raise UsageError(

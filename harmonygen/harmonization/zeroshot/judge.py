@@ -1,7 +1,7 @@
 """Decide, from the scores of the edits so far, whether to edit on (REFERENCE section 8, step 7).
 
 Scores are harmony, 1 - P(composite). Edit 0 is the untouched composite. An edit falls if it does not score higher
-than the picture it was made of; an edit that scores the same changed nothing that counts, so it is a fall too. Two
+than the picture it was made from; an edit that scores the same changed nothing that counts, so it is a fall too. Two
 falls in a row: edit the picture before them again, with another description, once in a composite's life.
 """
 
@@ -62,7 +62,7 @@ def judge(history: Sequence[ScoredEdit], limit: int, another: bool) -> NextStep:
 
 
 def falls_in_a_row(history: Sequence[ScoredEdit]) -> int:
-    """Count the falls that end the history; an edit that went back to an earlier picture begins a new row."""
+    """Count the falls at the end of the history; an edit of an earlier picture starts the count again."""
     harmony = {step.number: step.harmony for step in history}
     falls = 0
     for step in reversed(history[1:]):
@@ -75,7 +75,7 @@ def falls_in_a_row(history: Sequence[ScoredEdit]) -> int:
 
 
 def went_back(step: ScoredEdit) -> bool:
-    """Tell whether an edit changed another picture than that of the edit before it."""
+    """Return whether an edit changed another picture than that of the edit before it."""
     return step.started_from < step.number - 1
 
 

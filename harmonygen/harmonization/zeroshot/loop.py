@@ -127,7 +127,7 @@ Watch = Callable[[Iteration], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long the loop goes on: ``iterations`` edits at most, ``alternatives`` descriptions asked for.
+    """How long the loop continues: ``iterations`` edits at most, ``alternatives`` descriptions asked for.
 
     With ``allow_unchanged`` the untouched composite may be the picture that is returned.
     """

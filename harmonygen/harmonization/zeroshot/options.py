@@ -91,7 +91,7 @@ def harmonize_told(harmonizer: ZeroShotHarmonizer, photo: Photo, seed: int, say:
 
 
 def edit_told(edit: Iteration) -> str:
-    """Say of an edit what it was and what was decided."""
+    """Say about an edit what it was and what was decided."""
     words = " -> ".join(edit.description.prompts)
     decided = edit.verdict
     again = f" from edit {decided.start_from}" if decided.decision == "regenerate" else ""

@@ -1,4 +1,4 @@
-"""The page of a zero-shot run: a row a composite, with each edit's picture, words, score and what was decided.
+"""The page of a zero-shot run: one row per composite, with each edit's picture, words, score and what was decided.
 
 It reads the traces and strips that lie beside the results; a run that was cut short is shown as far as it got.
 """
@@ -42,7 +42,7 @@ class Cell:
 
 
 def is_zero_shot(folder: Path) -> bool:
-    """Tell whether a folder is a run of `harmonize --method zero-shot`."""
+    """Return whether a folder is a run of `harmonize --method zero-shot`."""
     plan = read_json(folder / "plan.json")
     return plan.get("verb") == "harmonize" and plan.get("settings", {}).get("method") == "zero-shot"
 
@@ -69,7 +69,7 @@ def write_zero_shot_report(
         StorageError: a trace cannot be read or the page cannot be written.
     """
     if not is_zero_shot(run):
-        raise UsageError(f"'{run}' is no run of harmonize --method zero-shot: give the --out of one")
+        raise UsageError(f"'{run}' is not a run of harmonize --method zero-shot: give the --out of one")
     refuse_foreign_page(out)
     found = dict(traces(run))
     among = {path: trace for path, trace in found.items() if _fits(trace["pair_id"], pairs)}

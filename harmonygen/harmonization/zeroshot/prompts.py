@@ -61,7 +61,7 @@ def tokenize(tokenizer: Any, tokens: int, subject: str, words: Sequence[str]) ->
 
 
 def mapper(source: Prompt, edit: Prompt) -> Tensor:
-    """Return how the edit's cross-attention is made of the source's, (T, T); every row sums to 1: no mass is lost.
+    """Return how the edit's cross-attention is made from the source's, (T, T); every row sums to 1: no mass is lost.
 
     Subject goes to subject, word k to word k, whatever their numbers of tokens. Words that one prompt has more answer
     to all words of the other (to its subject if it has none); end and padding go to end and padding.

@@ -101,11 +101,11 @@ class TextToImage:
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
+        """The device of the UNet."""
         return torch.device(self.unet.device)
 
     def schedule(self, steps: int) -> Schedule:
-        """Return the folder's noise schedule at so many DDIM steps."""
+        """Return the folder's noise schedule at this many DDIM steps."""
         return Schedule(self.scheduler, steps, self.prediction)
 
     def encode(self, images01: Tensor) -> Tensor:

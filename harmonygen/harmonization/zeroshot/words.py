@@ -142,7 +142,7 @@ def _listed(side: str, text: str) -> tuple[str, ...]:
 
 
 def parse_replies(text: str) -> list[Description]:
-    """Read the alternatives of one reply, a line each, in their order; the same one twice is kept once.
+    """Read the alternatives of one reply, one line each, in their order; the same one twice is kept once.
 
     Raises:
         ReplyError: there is none, or a line is not of the form (see :func:`parse_reply`); the message says which.

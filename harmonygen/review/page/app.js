@@ -196,7 +196,7 @@ const takeFile = file => inTurn(async () => {
 const show = name => {
   tab = ["review", "limits", "map", "people"].includes(name) ? name : "review";
   for (const each of ["review", "limits", "map", "people"]) byId(each).hidden = each !== tab;
-  byId("filters").hidden = !["review", "map"].includes(tab);
+  byId("filters").hidden = button("fold").hidden = !["review", "map"].includes(tab);
   for (const each of document.querySelectorAll("[name=tab]")) each.setAttribute("aria-pressed", each.value === tab);
   remember();
   if (tab === "people") return inTurn(notes.showPeople);

@@ -109,7 +109,7 @@ const cardOf = limit => {
   card.number.addEventListener("change", () => set(card, +card.number.value));
   card.reset = make("button", { type: "button", onclick: () => set(card, limit.value) }, `In force: ${limit.value}`);
   const [low, high] = limit.extent || [0, 1];
-  card.node = make("section", { className: "limit" }, make("h3", {}, title), make("p", { className: "legend" }, limit.about),
+  card.node = make("section", { className: "limit" }, make("h2", {}, title), make("p", { className: "legend" }, limit.about),
     make("div", { className: "row" }, card.number, card.reset),
     make("div", { className: "plot" }, plot, card.slider, make("p", { className: "ends legend" }, make("span", {}, figure(low)), make("span", {}, "candidates that pass, all other limits held"), make("span", {}, figure(high)))),
     make("p", { className: "legend" }, "Just inside: these pass"), card.inside9, make("p", { className: "legend" }, "Just outside: these fail this gate alone"), card.outside9);

@@ -17,7 +17,7 @@ from harmonygen.synthesis.shard import ShardContext, Tick, no_tick
 def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path, tick: Tick = no_tick) -> Results:
     """Run shards by the engine that the settings name and yield each with its result as it is done.
 
-    ``tick`` is told of every pair that is done before its shard is; on Ray, where workers are on other machines, of
+    ``tick`` is called for every pair that is done before its shard is; on Ray, where workers are on other machines, of
     none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Run shards in this process, or in several that take the next shard when they are free, one a device."""
+"""Run shards in this process, or in several that take the next shard when they are free, one per device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _POLL_SECONDS = 1.0
 
 
 def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path, tick: Tick = no_tick) -> Results:
-    """Run shards and yield each with its result as it is done; ``tick`` is told of every pair before.
+    """Run shards and yield each with its result as it is done; ``tick`` is called for every pair before.
 
     Raises:
         HarmonygenError: a worker died; what it had committed stays: rerun the same command to resume.
@@ -96,7 +96,7 @@ def _next_result(
         dead = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
         if dead:
             raise HarmonygenError(
-                f"a worker died (exit code {dead[0]}): repeat the command to go on "
+                f"a worker died (exit code {dead[0]}): repeat the command to resume "
                 "(with fewer --workers if memory ran out)"
             )
 

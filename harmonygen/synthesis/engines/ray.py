@@ -1,8 +1,8 @@
-"""Run shards by Ray actors, one a GPU: on a Ray of the run's own, or on a cluster that is joined.
+"""Run shards by Ray actors, one per GPU: on a Ray of the run's own, or on a cluster that is joined.
 
 The pool follows our shards: each is one call of one actor, and a free actor gets the next. Ray restarts and retries
 nothing by itself. An actor that dies is replaced here and its shard run again, so that a shard that always ends its
-worker is found out and named.
+worker is detected and named.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run_shards(context: ShardContext, shards: Sequence[Shard], out: Path) -> Res
     """Run shards on Ray and yield each with its result as it is done.
 
     Raises:
-        UsageError: Ray is not installed, the cluster is not there or too small, or a worker does not see the run.
+        UsageError: Ray is not installed, the cluster is missing or too small, or a worker does not see the run.
         HarmonygenError: a shard ended its worker again and again; all others that were committed stay.
     """
     ray, settings = import_ray(), context.settings
@@ -145,7 +145,7 @@ class _OursAlone(io.TextIOBase):
         self._sink().flush()
 
     def isatty(self) -> bool:
-        """Tell whether a person reads what is written."""
+        """Return whether a person reads what is written."""
         return self._sink().isatty()
 
 

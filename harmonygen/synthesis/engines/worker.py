@@ -51,7 +51,7 @@ def build_context(job: ShardJob, device: str) -> ShardContext:
 
     Raises:
         CheckpointError: they are not those that the run was planned with.
-        UsageError: the device or the weights are not there, or the runtime is of another version.
+        UsageError: the device or the weights are missing, or the runtime is of another version.
     """
     from harmonygen.models.device import pick_device
     from harmonygen.synthesis.load import load_generator, load_scorer, sizing_of
@@ -94,7 +94,7 @@ def make_ready(out: Path, shards: Sequence[Shard]) -> None:
 
 
 def device_of(name: str, worker: int, gpus: int) -> str:
-    """Return the device of the ``worker``-th worker (0-based) on a machine with ``gpus`` GPUs: one a worker, in turn.
+    """Return the device of the ``worker``-th worker (0-based) on a machine with ``gpus`` GPUs: one per worker, in turn.
 
     >>> [device_of("auto", worker, 2) for worker in range(3)]
     ['cuda:0', 'cuda:1', 'cuda:0']
@@ -105,7 +105,7 @@ def device_of(name: str, worker: int, gpus: int) -> str:
 
 
 def worker_count(asked: int, device: str, gpus: int) -> int:
-    """Return how many workers to start: as many as asked for, else one a GPU, 1 without.
+    """Return how many workers to start: as many as asked for, else one per GPU, 1 without.
 
     >>> worker_count(0, "auto", 4), worker_count(0, "cpu", 4), worker_count(3, "auto", 4)
     (4, 1, 3)

@@ -27,7 +27,7 @@ class ColorTransferGenerator:
     """A method and a reference photo drawn for each candidate; no two of a pair draw the same, while any are left.
 
     Once a pair has used every (method, reference), further candidates blend a drawn one with the photo at a random
-    strength, so that a tiny data set still gives distinct candidates. References that cannot be read are passed over.
+    strength, so that a tiny data set still gives distinct candidates. References that cannot be read are skipped.
     """
 
     name = "color-transfer"
@@ -91,7 +91,7 @@ class ColorTransferGenerator:
         return self.methods[method], reference, strength
 
     def _is_readable(self, choice: int) -> bool:
-        """Tell whether a choice's reference can be used; asked of the file once."""
+        """Return whether a choice's reference can be used; asked of the file once."""
         index = choice // len(self.methods)
         if index not in self.readable:
             self.readable[index] = self._reference(index) is not None

@@ -12,7 +12,7 @@ import torch
 from harmonygen.models.agreement import run_denoiser
 from harmonygen.models.checkpoints import locate, weights_digest
 from harmonygen.models.denoiser import Denoiser
-from harmonygen.models.device import AS_STATED, Device, Sampling, keep_memory
+from harmonygen.models.device import AS_STATED, Device, Sampling, image_threads, keep_memory
 from harmonygen.models.draw import PictureSampler
 from harmonygen.pictures.detail import DetailTransfer
 from harmonygen.pictures.images import ImageU8, Picture01, paste, to_u8
@@ -20,8 +20,6 @@ from harmonygen.pictures.photo import Photo
 from harmonygen.records import Candidate
 from harmonygen.settings import Decoded, Detail
 from harmonygen.synthesis.settings import CandidateSettings
-
-_THREADS = 2
 
 
 class DiffusionGenerator:
@@ -68,7 +66,7 @@ class DiffusionGenerator:
     def __call__(self, photo: Photo, candidates: Sequence[Candidate]) -> Iterator[ImageU8]:
         """Yield one composite per candidate, at the photo's output size."""
         pictures = self.draw(photo.low_u8, photo.low_mask, [candidate.seed for candidate in candidates])
-        with ThreadPoolExecutor(_THREADS) as threads:
+        with ThreadPoolExecutor(image_threads()) as threads:
             yield from threads.map(self._full_size(photo), list(pictures))
 
     def _full_size(self, photo: Photo) -> Callable[[Picture01], ImageU8]:

@@ -1,4 +1,4 @@
-"""The training scripts of diffusers: an image folder of ``datasets``, its columns named as a script asks for.
+"""Writes for diffusers' training scripts: an image folder of ``datasets`` with the columns that a script expects.
 
 A row of ``train/metadata.jsonl`` names its pictures as ``<column>_file_name`` (the column ``image`` as ``file_name``);
 `datasets` makes each an image column.

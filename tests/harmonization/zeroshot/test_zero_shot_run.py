@@ -162,7 +162,7 @@ def test_other_formats_and_sizes(settings_of, image_format):
 def test_a_strip_that_has_the_name_of_a_result_is_refused(settings_of, photo_folder):
     for folder in ("images", "masks"):
         (photo_folder / folder / "coffee.png").rename(photo_folder / folder / "chelsea.strip.png")
-    with pytest.raises(UsageError, match=r"'chelsea.strip.jpg' and what lies beside 'chelsea.jpg' have one name"):
+    with pytest.raises(UsageError, match=r"'chelsea.strip.jpg' has the name of a file that belongs to 'chelsea.jpg'"):
         harmonize(settings_of(image_format="jpeg"))
     assert not settings_of().out.exists()
 

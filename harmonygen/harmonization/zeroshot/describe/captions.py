@@ -1,4 +1,4 @@
-"""A caption file: the words of a person for each photo of a folder, as CSV or JSON lines.
+"""A caption file: a person's words for each photo of a folder, as CSV or JSON lines.
 
 Columns (or keys): ``foreground``, ``background`` and what the photo is found by, ``name``, ``file_name`` or
 ``pair_id``. All three hold a pair id, a file name or a file name without its suffix; cells are compared, never opened.
@@ -180,7 +180,7 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where} is not JSON ({error}): write one object a line") from error
+            raise UsageError(f"{where} is not JSON ({error}): write one object per line") from error
         if not isinstance(row, dict):
             raise UsageError(f"{where} holds a {type(row).__name__}, an object is needed: {_NEEDS}")
         _check_columns(row, where)
