@@ -63,7 +63,8 @@ def _path(run: Run) -> Path:
 
 
 def _stamp(run: Run) -> str:
-    """Return a digest of what the run's files are: it changes when one of them does."""
+    """Return a digest of what the run's files are, and of what is kept of them: it changes when one of them does."""
     found = [path.stat() for path in run.parts]
     files = [[path.name, at.st_size, at.st_mtime_ns, at.st_ino] for path, at in zip(run.parts, found, strict=True)]
-    return digest_of([harmonygen.__version__, run.plan_digest, files])
+    names = [each.name for each in fields(Columns)]
+    return digest_of([harmonygen.__version__, names, run.plan_digest, files])
