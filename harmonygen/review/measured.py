@@ -10,7 +10,7 @@ import numpy as np
 from harmonygen.review.array_file import Arrays, read_arrays
 from harmonygen.review.columns import Columns
 from harmonygen.review.measure import COLOUR, FEATURES, Kind, Progress, candidates_digest, measure, measured_file
-from harmonygen.review.photo_copies import PhotoCopies
+from harmonygen.review.photo_copies import PhotoCopies, no_copies
 from harmonygen.review.within_pair import Floats
 from harmonygen.runs.read import Run
 
@@ -21,7 +21,7 @@ MEASURED_COLUMNS: dict[Kind, tuple[str, ...]] = {"colour": COLOUR, "judge": FEAT
 def with_measured(run: Run, columns: Columns) -> tuple[Columns, dict[Kind, dict[str, Any]]]:
     """Return the columns with all that was measured of the run, and the facts of each measurement that there is.
 
-    While parts of the run are still to be read, measured values are unknown (NaN).
+    While parts of the run are still to be read, measured values are unknown (NaN), and no photo is a copy.
     """
     of = candidates_digest(run, columns) if columns.whole else ""
     facts: dict[Kind, dict[str, Any]] = {}
@@ -37,8 +37,8 @@ def with_measured(run: Run, columns: Columns) -> tuple[Columns, dict[Kind, dict[
         facts[kind] = dict(found[0]["facts"])
         if kind != "copies":
             values |= {name: _column(found[1][name], columns) for name in MEASURED_COLUMNS[kind]}
-        elif columns.whole:
-            copies = _copies(found[1], facts[kind])
+        else:
+            copies = _copies(found[1], facts[kind]) if columns.whole else no_copies(columns.pairs)
     measured = tuple(values)
     kept = {name: held for name, held in columns.values.items() if name not in columns.measured}
     return replace(columns, values={**kept, **values}, measured=measured, copies=copies), facts

@@ -48,3 +48,9 @@ class PhotoCopies:
     def kind_of(self, pair: int) -> str:
         """Return in words how a pair's photo differs from that of the pair that it is like; "" if it is like none."""
         return self.kinds[int(self.kind[pair])] if self.group[pair] else ""
+
+
+def no_copies(pairs: int) -> PhotoCopies:
+    """Return what stands for copies of so many pairs while it is not known which there are."""
+    none = np.zeros(pairs, np.int32)
+    return PhotoCopies(none, none > 0, none - 1, none, ("",), 0, 0)

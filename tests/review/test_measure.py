@@ -23,6 +23,7 @@ from harmonygen.pictures.masks import to_mask
 from harmonygen.records import FileSource, Pair
 from harmonygen.review import measure as measure_module
 from harmonygen.review.columns import Columns, read_columns_of
+from harmonygen.review.ledger import Desk
 from harmonygen.review.measure import measured_file
 from harmonygen.review.measure_judge import principal_components
 from harmonygen.review.measured import measure_kind, with_measured
@@ -264,6 +265,20 @@ def test_planted_copies_are_found_and_no_other_photo_is(tmp_path: Path):
         order = copies.group[columns.pair[rows]].tolist()
         assert order == sorted(order)
     session.desk.close()
+
+
+def test_measured_columns_are_known_before_the_whole_run_is_read(run: Path):
+    found, columns = opened(run)
+    for kind in ("colour", "copies"):
+        measure_kind(found, columns, kind)
+    first, facts = with_measured(found, read_columns_of(found, 1))
+    assert list(facts) == ["colour", "copies"]
+    assert np.isnan(first.values["dl"]).all()
+    lasso = "dl,db,-90,-90,90,-90,90,90,-90,90"
+    desk = Desk(found, first)
+    for asked in ({"duplicates": "near"}, {"lasso": lasso}):
+        query = Query.parse({"scope": "all", **asked}, first.numbers)
+        assert not mask_of(query, first, desk, "ana").any()
 
 
 def test_copies_that_nobody_looked_for_are_not_filtered(looked_at):
