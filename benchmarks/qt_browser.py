@@ -94,6 +94,8 @@ _AWAITED = """window.__answer = undefined; window.__asked = true;
 (async () => (%s))().then(value => { window.__answer = [value === undefined ? null : value]; },
                           error => { window.__answer = [{ __error: String(error && error.stack || error) }]; }); 0"""
 
+_LONGEST = 240  # seconds until an expression is given up
+
 _ANSWER = "window.__answer ? JSON.stringify(window.__answer) : window.__asked ? '' : 'gone'"
 
 
@@ -111,65 +113,78 @@ def _next(lines: queue.Queue[str], wait: Callable[[int], None]) -> str:
     return lines.get()
 
 
-def _serve(width: int, height: int) -> None:
-    from PySide6.QtCore import QEventLoop, QTimer, QUrl
-    from PySide6.QtWebEngineWidgets import QWebEngineView
-    from PySide6.QtWidgets import QApplication
+class _Window:
+    """The browser's own end: one view, and events handled while it waits."""
 
-    app = QApplication(sys.argv[:1])
-    view = QWebEngineView()
-    view.resize(width, height)
-    view.show()
+    def __init__(self, width: int, height: int) -> None:
+        from PySide6.QtWebEngineWidgets import QWebEngineView
+        from PySide6.QtWidgets import QApplication
 
-    def run(script: str) -> Any:
+        self.app = QApplication(sys.argv[:1])
+        self.view = QWebEngineView()
+        self.view.resize(width, height)
+        self.view.show()
+
+    def wait(self, milliseconds: int) -> None:
+        """Handle events for a while."""
+        from PySide6.QtCore import QEventLoop, QTimer
+
+        loop = QEventLoop()
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec()
+
+    def run(self, script: str) -> Any:
         """Run a script; None if the page was left meanwhile, whose answer never comes."""
+        from PySide6.QtCore import QEventLoop, QTimer
+
         loop, found = QEventLoop(), []
-        view.page().runJavaScript(script, 0, lambda value: (found.append(value), loop.quit()))
+        self.view.page().runJavaScript(script, 0, lambda value: (found.append(value), loop.quit()))
         QTimer.singleShot(2000, loop.quit)
         if not found:
             loop.exec()
         return found[0] if found else None
 
-    def wait(milliseconds: int) -> None:
-        loop = QEventLoop()
-        QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec()
-
-    def value(expression: str) -> Any:
-        run(_AWAITED % expression)
-        end = time.monotonic() + 60
-        while not (answer := run(_ANSWER)) or answer == "gone":
+    def value(self, expression: str) -> Any:
+        """Return what an expression, or its promise, comes to."""
+        self.run(_AWAITED % expression)
+        end = time.monotonic() + _LONGEST
+        while not (answer := self.run(_ANSWER)) or answer == "gone":
             if time.monotonic() > end:
                 return {"__error": "no answer"}
             if answer == "gone":  # the page was left
-                run(_AWAITED % expression)
-            wait(2)
+                self.run(_AWAITED % expression)
+            self.wait(2)
         return json.loads(answer)[0]
 
-    def opened(address: str) -> None:
-        loop = QEventLoop()
-        view.loadFinished.connect(loop.quit)
-        view.load(QUrl(address))
-        loop.exec()
-        view.loadFinished.disconnect(loop.quit)
+    def open(self, address: str) -> None:
+        """Go to an address and wait for the load event."""
+        from PySide6.QtCore import QEventLoop, QUrl
 
+        loop = QEventLoop()
+        self.view.loadFinished.connect(loop.quit)
+        self.view.load(QUrl(address))
+        loop.exec()
+        self.view.loadFinished.disconnect(loop.quit)
+
+    def answer(self, command: dict[str, Any]) -> Any:
+        """Do what a command asks for, and return its answer."""
+        if "open" in command:
+            return self.open(command["open"])
+        if "js" in command:
+            return self.value(command["js"])
+        if "size" in command:
+            self.view.resize(*command["size"])
+            return self.wait(300)
+        self.wait(100)
+        return self.view.grab().save(command["shot"])
+
+
+def _serve(width: int, height: int) -> None:
+    window = _Window(width, height)
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    while line := _next(lines, wait):  # the page goes on while no command comes
-        command = json.loads(line)
-        answer: Any = None
-        if "open" in command:
-            opened(command["open"])
-        elif "js" in command:
-            answer = value(command["js"])
-        elif "size" in command:
-            view.resize(*command["size"])
-            wait(300)
-        elif "shot" in command:
-            wait(100)
-            answer = view.grab().save(command["shot"])
-        print(json.dumps({"value": answer}), flush=True)
-    del app
+    while line := _next(lines, window.wait):  # the page goes on while no command comes
+        print(json.dumps({"value": window.answer(json.loads(line))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from harmonygen.pictures.photo import Photo, Sizing, size_photo
 from harmonygen.records import FileSource, Pair
 from harmonygen.synthesis.settings import SynthesizeSettings
 from tests.fakes import small_own
+from tests.fakes.small_editors import small_sides
 from tests.fakes.small_stable_diffusion import narrow_stable_diffusion
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores
@@ -237,10 +238,5 @@ def tree() -> Callable[[Path], dict[str, tuple[int, bytes]]]:
 @pytest.fixture
 def small_megapixel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let QwenImageEdit work at the area of 192 x 192 pixels instead of a megapixel, which takes seconds."""
-    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
-
-    def sides(_: int, ratio: float) -> tuple[int, int]:
-        return round(192 * ratio**0.5 / 16) * 16, round(192 / ratio**0.5 / 16) * 16
-
-    monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *given: (*sides(*given), None))
-    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "calculate_dimensions", sides)
+    for module, sides in small_sides():
+        monkeypatch.setattr(module, "calculate_dimensions", sides)

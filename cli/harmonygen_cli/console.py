@@ -12,6 +12,9 @@ from typing import Any
 
 from harmonygen.errors import printable
 
+BYTES = "bytes"
+"""The unit of progress that is shown in MB."""
+
 
 class Reporter:
     """Lines, tables, progress and the result of one command.
@@ -62,6 +65,7 @@ class Reporter:
     def _bar(self, label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         from rich.progress import (
             BarColumn,
+            DownloadColumn,
             MofNCompleteColumn,
             Progress,
             TextColumn,
@@ -71,13 +75,14 @@ class Reporter:
 
         name, rate = (TextColumn(f"{{task.{what}}}", markup=False) for what in ("description", "fields[rate]"))
         left = TextColumn("left", markup=False)
-        columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rate, TimeRemainingColumn(), left)
+        done_of = DownloadColumn() if unit == BYTES else MofNCompleteColumn()
+        columns = (name, BarColumn(), done_of, TimeElapsedColumn(), rate, TimeRemainingColumn(), left)
         with Progress(*columns, console=self._console()) as bars:
             task = bars.add_task(label, total=None, rate="")
 
             def advance(done: int, total: int) -> None:
                 speed = bars.tasks[0].speed
-                bars.update(task, completed=done, total=total, rate=f"{pace(speed)} {unit}" if speed else "")
+                bars.update(task, completed=done, total=total, rate=rate_of(speed, unit) if speed else "")
 
             yield advance
 
@@ -123,7 +128,7 @@ class Lines:
     """Progress as plain lines on stderr: one at once, one within a second or two, then one every five seconds."""
 
     def __init__(self, label: str, unit: str) -> None:
-        self._label, self._unit = label, f" {unit}" if unit else ""
+        self._label, self._unit = label, unit
         self._began = self._due = time.monotonic()
         self._first: tuple[float, int] | None = None  # when work was first told of, and what was done by then
 
@@ -135,8 +140,11 @@ class Lines:
         self._due = now + (5.0 if self._first else 1.0)
         since, before = self._first = self._first or (now, done)
         speed = (done - before) / (now - since) if now > since else 0.0
-        left = f", {pace(speed)}, {clock((total - done) / speed)} left" if speed else ""
-        said = f"{self._label}: {done}/{total}{self._unit}, {clock(now - self._began)} elapsed{left}"
+        rate = rate_of(speed, self._unit if self._unit == BYTES else "")
+        left = f", {rate}, {clock((total - done) / speed)} left" if speed else ""
+        of = size(total) if self._unit == BYTES else f"{total} {self._unit}".rstrip()
+        said = f"{self._label}: {size(done) if self._unit == BYTES else done}/{of}, "
+        said += f"{clock(now - self._began)} elapsed{left}"
         print(said, file=sys.stderr, flush=True)
 
 
@@ -158,3 +166,21 @@ def pace(speed: float) -> str:
     ('12.3/s', '15.0/min')
     """
     return f"{speed:.3g}/s" if speed >= 1 else f"{60 * speed:.1f}/min"
+
+
+def rate_of(speed: float, unit: str) -> str:
+    """Return a rate per second with its unit; bytes are told in MB.
+
+    >>> rate_of(12.34, "pairs"), rate_of(5.92e7, BYTES), rate_of(0.25, "")
+    ('12.3/s pairs', '59.2 MB/s', '15.0/min')
+    """
+    return f"{size(speed)}/s" if unit == BYTES else f"{pace(speed)} {unit}".rstrip()
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in MB, small ones in kB.
+
+    >>> size(12_137_971), size(8_823), size(0)
+    ('12.1 MB', '8.8 kB', '0 kB')
+    """
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.2g} kB"

@@ -61,7 +61,7 @@ def fit_calibration(of_composites: Sequence[float], of_reals: Sequence[float]) -
 
 
 def calibrate(judge: LanguageJudge, data: str, limit: int | None = None) -> dict[str, float]:
-    """Ask the judge about composites and their photos, and fit; raises what reading the data raises."""
+    """Ask the judge about composites and their photos, and fit; may raise any error of reading the data."""
     composites, reals = [], []
     for each in read_composites(data, limit=limit):
         if each.real is None:

@@ -115,7 +115,7 @@ class Inside:
 
 
 class FolderWalk:
-    """The images below a folder, and what lies there beside them.
+    """The images below a folder, and the other files there.
 
     Links to files and folders are followed as ``inside`` allows; a linked folder that holds itself is not entered.
     ``passed`` fills while the walk continues: hidden files, links, pictures of kinds that are not read, other files.

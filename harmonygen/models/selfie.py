@@ -129,7 +129,7 @@ class SelfieNet(nn.Module):
 
 
 def load_selfie(device: str = "cpu") -> Segment:
-    """Return the shipped segmentation; a photo and its mirror image are averaged, which the weights gain by."""
+    """Return the shipped segmentation; a photo and its mirror image are averaged, which improves the result."""
     net = SelfieNet().eval().requires_grad_(False)
     net.load_state_dict({name: value.float() for name, value in load_weights(WEIGHTS / "selfie.safetensors").items()})
     net.to(device)

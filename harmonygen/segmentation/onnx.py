@@ -28,9 +28,7 @@ Side = Annotated[int | None, setting(..., "Side of the square that it sees.", un
 Colours = tuple[float, float, float]
 Mean = Annotated[Colours, setting(..., "Mean of red, green and blue that is subtracted, 0 to 1.")]
 Std = Annotated[Colours, setting(..., "Deviation by which red, green and blue are divided after that.")]
-Scaling = Annotated[
-    Scale, setting(..., "How the output becomes a probability; auto uses a sigmoid for values outside 0 to 1.")
-]
+Scaling = Annotated[Scale, setting(..., "How the output becomes a probability; auto: by a sigmoid outside 0 to 1.")]
 _SIDE = 1024  # of a file that states none
 
 

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 class SynthesizeResult:
     """The result of a run. ``summary`` is ``summary.json``, or empty while other parts are still running.
 
-    Of a run at a URL, ``out`` is the folder it is staged in. ``inputs`` is what a dry run found of them.
+    For a run at a URL, ``out`` is the folder in which it is staged. ``inputs`` is what a dry run found of them.
     """
 
     out: Path

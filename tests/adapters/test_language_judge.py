@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import pytest
 pytest.importorskip("transformers")
 
 from harmonygen.adapters.calibrate import calibrate, fit_calibration
-from harmonygen.adapters.language_judge import make_language_judge
+from harmonygen.adapters.language_judge import LanguageJudge, make_language_judge
 from harmonygen.errors import CheckpointError, UsageError
 from harmonygen.models.device import Device
+from harmonygen.models.picture_chat import PictureChat
 from harmonygen.synthesis.synthesize import synthesize
 from tests.fakes.small_adapters import write_judge
 
@@ -33,6 +35,19 @@ def test_scores_are_of_each_picture_alone(folder, make_photo):
     assert len(set(scores)) == 3
     assert judge(composites[::-1], photo.mask) == scores[::-1]
     assert judge(composites[:1], ~photo.mask) != scores[:1]
+
+
+def test_a_token_that_begins_both_answers_counts_for_neither():
+    """Tokenizers of bytes begin " yes" and " no" with the space alone."""
+
+    class Bytes:
+        unk_token_id = None
+
+        def encode(self, text, add_special_tokens):
+            return list(text.encode())
+
+    judge = LanguageJudge(PictureChat(SimpleNamespace(tokenizer=Bytes()), None, "digest"), "", (1, 0))
+    assert (judge._yes, judge._no) == (sorted(b"yY"), sorted(b"nN"))
 
 
 def test_a_calibration_moves_the_probabilities_and_not_their_order(folder, make_photo, tmp_path):

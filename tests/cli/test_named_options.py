@@ -25,6 +25,7 @@ ROOMS = {
     "human_harmony": ("build-human-harmony",),
     "publishing": ("publish",),
     "report": ("report",),
+    "segmentation": ("masks",),
     "synthesis": ("synthesize", "select", "score", "build-human-harmony"),
     "training": ("train",),
 }

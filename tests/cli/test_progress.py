@@ -10,7 +10,7 @@ import pytest
 
 from harmonygen import __version__
 from harmonygen_cli import console
-from harmonygen_cli.console import Lines, Reporter, clock
+from harmonygen_cli.console import BYTES, Lines, Reporter, clock
 from harmonygen_cli.main import COMPLETING, run
 
 
@@ -77,6 +77,18 @@ def test_synthesize_tells_of_every_pair(photo_folder, tiny_classifier, tmp_path)
     assert {done for done, _ in steps} >= {0, 1, 3}
     assert told[0].startswith("folders: 3 pairs; masks two-valued")
     assert "1 input cannot be used" in told[0]
+
+
+def test_bytes_are_told_in_megabytes(at, capsys):
+    advance = Lines("send", BYTES)
+    at(0)
+    advance(8_823, 12_137_971)
+    at(2)
+    advance(12_137_971, 12_137_971)
+    assert capsys.readouterr().err.splitlines() == [
+        "send: 8.8 kB/12.1 MB, 0:00 elapsed",
+        "send: 12.1 MB/12.1 MB, 0:02 elapsed, 6.1 MB/s, 0:00 left",
+    ]
 
 
 def test_version_alone(capsys):

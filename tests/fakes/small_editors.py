@@ -7,7 +7,7 @@ number of their channels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,19 @@ EDITORS = {
     "Flux2Klein": flux2_klein,
 }
 """What writes a small pipeline, by the name of its class without ``Pipeline``."""
+
+
+def small_sides() -> list[tuple[Any, Callable[..., Any]]]:
+    """Return the modules of QwenImageEdit and, for each, a ``calculate_dimensions`` that stays small.
+
+    The real one brings every picture to a megapixel, which takes seconds.
+    """
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
+
+    def sides(_: int, ratio: float) -> tuple[int, int]:
+        return round(192 * ratio**0.5 / 16) * 16, round(192 / ratio**0.5 / 16) * 16
+
+    return [(pipeline_qwenimage_edit, lambda *given: (*sides(*given), None)), (pipeline_qwenimage_edit_plus, sides)]
 
 
 def _flux2_parts(latents: int, guidance_embeds: bool) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_judges_have_names_of_their_own():
             {"judge": ("starter",), "judge_settings": {"x": {}}},
             "judge_settings are for 'x', but the judges are starter",
         ),
-        ({"judge": ("starter",), "judge_settings": {"starter": 3}}, "judge_settings.starter is no table"),
+        ({"judge": ("starter",), "judge_settings": {"starter": 3}}, "judge_settings.starter is not a table"),
         (
             {"judge": ("starter",), "judge_settings": {"starter": {"y": 3}}},
             "'classifier:starter': unknown key 'y'",

@@ -232,7 +232,7 @@ def test_a_checkpoint_of_the_first_format_is_read(toy, tmp_path):
 
 def test_a_new_run_does_not_write_among_the_checkpoints_of_another(toy, tmp_path):
     first = toy(max_train_steps=8)
-    with pytest.raises(UsageError, match="has checkpoints up to step 8: go on with --resume-from-checkpoint latest"):
+    with pytest.raises(UsageError, match="has checkpoints up to step 8: resume with --resume-from-checkpoint latest"):
         toy()
     again = toy(max_train_steps=4, overwrite=True)
     assert names(tmp_path / "toy") == ["checkpoint-0000003", "checkpoint-0000004"]
