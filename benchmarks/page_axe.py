@@ -119,7 +119,7 @@ def views(browser: QtBrowser, pages: list[str], link: str) -> Iterator[tuple[str
             for part, script in PARTS.items():
                 browser.resize(width, HEIGHT)
                 browser.open(link.partition("?")[0])
-                browser.until("document.documentElement.dataset.ready")
+                browser.until("document.documentElement?.dataset.ready")
                 browser.value(script)
                 time.sleep(1.5)
                 yield f"app-{part}", width
