@@ -59,6 +59,12 @@ ORDER = f"""(() => {{
   return odd;
 }})()"""
 """The controls that Tab reaches although they stand left of and above the one before."""
+FIRST = f"""(() => {{
+  const now = document.activeElement, first = {STOPS}.filter(each => !each.closest("dialog"))[0];
+  if (!first || now === first || (now.name && now.name === first.name)) return [];  // radio buttons are one stop
+  return ["Tab begins at " + now.outerHTML.slice(0, 90)];
+}})()"""
+"""Where Tab begins, if not at the first control of the page."""
 
 
 def axe_source(python: str) -> str:
@@ -119,7 +125,7 @@ def views(browser: QtBrowser, pages: list[str], link: str) -> Iterator[tuple[str
             for part, script in PARTS.items():
                 browser.resize(width, HEIGHT)
                 browser.open(link.partition("?")[0])
-                browser.until("document.documentElement.dataset.ready")
+                browser.until("document.documentElement?.dataset.ready")
                 browser.value(script)
                 time.sleep(1.5)
                 yield f"app-{part}", width
@@ -128,7 +134,9 @@ def views(browser: QtBrowser, pages: list[str], link: str) -> Iterator[tuple[str
 def looked_at(browser: QtBrowser, axe: str, picture: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what axe finds on the page that is up, and which controls Tab reaches out of order; save its picture."""
     browser.screenshot(picture)
-    return browser.value(RUN % axe), browser.value(ORDER)
+    found, odd = browser.value(RUN % axe), browser.value(ORDER)
+    browser.tab()
+    return found, [*odd, *browser.value(FIRST)]
 
 
 def named(found: list[dict[str, Any]]) -> str:

@@ -84,6 +84,10 @@ class QtBrowser:
         """Give the window a size."""
         self._ask({"size": [width, height]})
 
+    def tab(self) -> None:
+        """Press the Tab key."""
+        self._ask({"tab": 1})
+
     def screenshot(self, path: Path) -> Path:
         """Save the window as a PNG."""
         self._ask({"shot": str(path)})
@@ -166,6 +170,18 @@ class _Window:
         loop.exec()
         self.view.loadFinished.disconnect(loop.quit)
 
+    def tab(self) -> None:
+        """Press the Tab key, as a keyboard does."""
+        from PySide6.QtCore import QEvent, Qt
+        from PySide6.QtGui import QKeyEvent
+
+        self.view.activateWindow()
+        self.view.setFocus()
+        for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
+            key = QKeyEvent(kind, Qt.Key.Key_Tab, Qt.KeyboardModifier.NoModifier, "\t")
+            self.app.sendEvent(self.view.focusProxy(), key)
+        self.wait(150)
+
     def answer(self, command: dict[str, Any]) -> Any:
         """Do what a command asks for, and return its answer."""
         if "open" in command:
@@ -175,6 +191,8 @@ class _Window:
         if "size" in command:
             self.view.resize(*command["size"])
             return self.wait(300)
+        if "tab" in command:
+            return self.tab()
         self.wait(100)
         return self.view.grab().save(command["shot"])
 

@@ -35,13 +35,13 @@ def text(browser: QtBrowser, place: str) -> str:
 def test_the_goal_is_a_number_of_pairs_that_stays(run: Path, browser: QtBrowser, serving):
     with serving(run) as (_client, _session, door):
         browser.open(door.link)
-        browser.until("document.documentElement.dataset.ready")
+        browser.until("document.documentElement?.dataset.ready")
         seen = [text(browser, "tally")]
         for key in "raa":
             press(browser, key)
             seen.append(text(browser, "tally"))
         browser.open(f"http://127.0.0.1:{door.port}/?reviewer=reviewer")
-        browser.until("document.documentElement.dataset.ready")
+        browser.until("document.documentElement?.dataset.ready")
         assert text(browser, "tally") == seen[-1]
     assert [each.partition(" pairs settled")[0] for each in seen] == ["0 of 40", "0 of 40", "1 of 40", "2 of 40"]
 
@@ -52,7 +52,7 @@ def test_each_judge_is_shown_and_thresholds_follow_how_they_are_combined(
     judge_by_channels(run, monkeypatch, ("red", "green"), combine="veto", min_score=0.3)
     with serving(run) as (_client, session, door):
         browser.open(door.link)
-        browser.until("document.documentElement.dataset.ready")
+        browser.until("document.documentElement?.dataset.ready")
         row = next(row for row in range(240) if session.columns.selected[row])
         red, green = (f"{name} {session.columns.values[f'p_{name}'][row]:.3f}" for name in ("red", "green"))
         decided = session.columns.deciders[session.columns.decider[row]]

@@ -45,8 +45,8 @@ const stage = (() => {
       tile.addEventListener("click", () => go(other));
       return tile;
     }));
-    const here = byId("strip").querySelector(".current");
-    if (here) here.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const tiles = byId("strip"), here = tiles.querySelector(".current");  // scrollIntoView would begin Tab's round here
+    if (here) tiles.scrollLeft = Math.max(0, here.offsetLeft - tiles.clientWidth / 2);
   };
   const facts = () => {
     const { pair } = made;
