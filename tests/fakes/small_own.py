@@ -9,6 +9,7 @@ from typing import Any
 
 TOY = Path(__file__).resolve().parents[1] / "assets" / "toy-sd"
 WORDS = {"foreground": "object, bright", "background": "dark, night"}
+ZERO_SHOT = "the toy Stable Diffusion of the tests, one photo"  # seconds a picture
 SHORT = {"iterations": 1, "inversion_steps": 2, "refine_inner": 0, "null_inner": 1}
 
 
@@ -113,6 +114,7 @@ class SmallOwn:
     plugin: str
     write: Callable[[Path], Path] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    told: str = "random weights"
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.plugin}"
@@ -133,5 +135,5 @@ OWN = (
     SmallOwn("harmonizer", "direct", direct),
     SmallOwn("harmonizer", "diffharmony", forward),
     SmallOwn("harmonizer", "diffharmony++", harmony_forward),
-    SmallOwn("harmonizer", "zero-shot", lambda _: TOY, {"settings": WORDS | SHORT, "photos": 1}),  # seconds a picture
+    SmallOwn("harmonizer", "zero-shot", lambda _: TOY, {"settings": WORDS | SHORT, "photos": 1}, ZERO_SHOT),
 )
