@@ -40,8 +40,7 @@ def rows(place: Path) -> list[Row]:
     """Write the small models below ``place`` and return what is checked."""
     starter = [Row(kind, name, "the starter", {}) for kind, name in STARTER]
     own = [
-        Row(each.kind, each.plugin, "random weights" if each.write else "", each.checked(place / str(each)))
-        for each in OWN
+        Row(each.kind, each.plugin, each.told if each.write else "", each.checked(place / str(each))) for each in OWN
     ]
     adapters = [
         Row(each.kind, each.plugin, each.model, {"settings": each.write(place / str(each)), "k": 2})

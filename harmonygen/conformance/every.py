@@ -80,6 +80,6 @@ def _checked(place: Place, settings: CheckPluginSettings) -> CheckedDoor:
         raise
     except (UsageError, PluginError) as error:
         if place.is_own and isinstance(error, UsageError):
-            needs = "--model" if isinstance(error, CheckpointError) else "settings"
-            return CheckedDoor(*named, left_out=f"needs {needs}: {error}")
+            unshipped = isinstance(error, CheckpointError)
+            return CheckedDoor(*named, left_out="needs --model" if unshipped else str(error).partition(": ")[0])
         return CheckedDoor(*named, (PluginCheck(kind, "it can be built", "failed", str(error)),))

@@ -9,6 +9,7 @@ from typing import Any
 
 TOY = Path(__file__).resolve().parents[1] / "assets" / "toy-sd"
 WORDS = {"foreground": "object, bright", "background": "dark, night"}
+ZERO_SHOT = "the toy Stable Diffusion of the tests, one photo"  # seconds a picture
 SHORT = {"iterations": 1, "inversion_steps": 2, "refine_inner": 0, "null_inner": 1}
 
 
@@ -144,6 +145,7 @@ class SmallOwn:
     plugin: str
     write: Callable[[Path], Path] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    told: str = "random weights"
     weights: str = ""
     """The plug-in's own setting that names the file; empty where it is the check's ``model``."""
 
@@ -169,8 +171,8 @@ OWN = (
     SmallOwn("harmonizer", "direct", direct),
     SmallOwn("harmonizer", "diffharmony", forward),
     SmallOwn("harmonizer", "diffharmony++", harmony_forward),
-    SmallOwn("harmonizer", "zero-shot", lambda _: TOY, {"settings": WORDS | SHORT, "photos": 1}),  # seconds a picture
-    SmallOwn("segmenter", "selfie"),
+    SmallOwn("harmonizer", "zero-shot", lambda _: TOY, {"settings": WORDS | SHORT, "photos": 1}, ZERO_SHOT),
+    SmallOwn("segmenter", "selfie", told="the shipped weights"),
     SmallOwn("segmenter", "lraspp", lraspp, weights="weights"),
-    SmallOwn("segmenter", "onnx", onnx_map, weights="file"),
+    SmallOwn("segmenter", "onnx", onnx_map, told="a small network in an ONNX file", weights="file"),
 )
