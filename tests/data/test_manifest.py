@@ -48,7 +48,7 @@ def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(StorageError, match="No such file"):
         entry(tmp_path, tmp_path / "missing.txt")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no end")
-    with pytest.raises(UsageError, match="no whole Parquet"):
+    with pytest.raises(UsageError, match="not a complete Parquet"):
         entry(tmp_path, tmp_path / "cut.parquet")
     with pytest.raises(UsageError, match="is not in"):
         entry(tmp_path / "data", tmp_path / "cut.parquet")

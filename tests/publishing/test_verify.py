@@ -74,7 +74,7 @@ def test_each_kind_of_fault_is_found_and_says_what_to_do(folder):
 
     first, count = dict(row(0)), itertools.count()
     other = pa.schema([field if field.name != "p_composite" else field.with_type(pa.string()) for field in SCHEMA])
-    check("no whole Parquet file", lambda at: _sealed_cut(at))
+    check("not a complete Parquet file", lambda at: _sealed_cut(at))
     check("has 4 rows, the manifest says 9", _relist, rows=9)
     check("bytes, the manifest says", lambda at: pq.write_table(pq.read_table(at / TRAIN)[:3], at / TRAIN))
     check("SHA-256 differs", lambda at: _flip(at / TRAIN))
@@ -99,7 +99,7 @@ def test_each_kind_of_fault_is_found_and_says_what_to_do(folder):
     check("unfinished part", lambda at: (at / "data" / ".train-00002.parquet.tmp").touch())
     check("the card says default/train, the manifest says default/test", _relist, split="test")
     check("hidden or temporary", _relist, path="data/.train-0.parquet")
-    check("no plain path inside the folder", _relist, path="../train.parquet")
+    check("not a plain path inside the folder", _relist, path="../train.parquet")
     check("a link to a file outside the folder", _link_out)
     check("the Hub takes 50 GB", _relist, bytes=60_000_000_000)
 

@@ -166,7 +166,7 @@ def test_names_that_could_leave_the_folder_are_refused(name: str):
     if name == "a\n":
         assert reviewer_name(name) == "a"
         return
-    with pytest.raises(UsageError, match="no reviewer's name"):
+    with pytest.raises(UsageError, match="not a reviewer's name"):
         reviewer_name(name)
 
 
