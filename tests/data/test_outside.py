@@ -147,7 +147,7 @@ def test_what_is_no_plain_file_is_refused_without_being_opened(tmp_path, kind, m
         with pytest.raises(InputError, match="no picture file"):
             read()
     if kind != "folder":
-        with pytest.raises(UsageError, match="no plain file"):
+        with pytest.raises(UsageError, match="not a plain file"):
             read_text(path)
 
 
