@@ -41,7 +41,8 @@ class Audit:
 
     ``checked`` are the pairs that were read, in their order: ``sampled`` ones that were chosen evenly and those whose
     headers looked wrong; ``unread`` counts more pairs of the second kind, of which only the headers were read.
-    ``looked_at`` counts the pairs whose headers were read. ``same_photos``, ``same_masks`` and ``look_alikes`` are groups of ids.
+    ``looked_at`` counts the pairs whose headers were read. ``same_photos``, ``same_masks`` and
+    ``look_alikes`` are groups of ids.
     """
 
     found: PairSet

@@ -435,7 +435,7 @@ def test_the_labels_are_what_the_user_says(tmp_path):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"classes": 1000}, r"is \(1000, 512\), an output for each of 1000 classes"),
+        ({"classes": 1000}, r"is \(1000, 512\), with an output for each of 1000 classes"),
         ({"channels": 6}, "takes 6 channels, 3 .image. or 4"),
     ],
 )

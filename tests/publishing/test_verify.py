@@ -182,7 +182,7 @@ def test_patterns_stay_in_their_folder():
 
 
 def test_what_is_no_built_dataset_is_refused(tmp_path):
-    for told, folder in (("is no folder", tmp_path / "none"), ("has no README.md", tmp_path)):
+    for told, folder in (("is not a folder", tmp_path / "none"), ("has no README.md", tmp_path)):
         with pytest.raises(UsageError, match=told):
             published_entries(folder)
     (tmp_path / "README.md").write_text("# nothing")
