@@ -1,4 +1,4 @@
-"""The conformance table of docs/plugins/README.md: every generator, judge and harmonizer that comes with harmonygen.
+"""The conformance table of docs/plugins/README.md: every generator, judge, harmonizer and segmenter that comes with harmonygen.
 
     python benchmarks/conformance.py            # a few minutes on one core
 
@@ -40,14 +40,20 @@ def rows(place: Path) -> list[Row]:
     """Write the small models below ``place`` and return what is checked."""
     starter = [Row(kind, name, "the starter", {}) for kind, name in STARTER]
     own = [
-        Row(each.kind, each.plugin, each.told if each.write else "", each.checked(place / str(each))) for each in OWN
+        Row(
+            each.kind,
+            each.plugin,
+            each.told if each.write or each.told != "random weights" else "",
+            each.checked(place / str(each)),
+        )
+        for each in OWN
     ]
     adapters = [
         Row(each.kind, each.plugin, each.model, {"settings": each.write(place / str(each)), "k": 2})
         for each in small_adapters()
     ]
     every = [*starter, *own, *adapters]
-    return sorted(every, key=lambda row: ("generator", "judge", "harmonizer").index(row.kind))
+    return sorted(every, key=lambda row: ("generator", "judge", "harmonizer", "segmenter").index(row.kind))
 
 
 def line(row: Row) -> str:

@@ -121,7 +121,7 @@ def make_bridge(
     if unet.config.in_channels not in known or unet.config.out_channels != latents:
         raise CheckpointError(
             f"the UNet of '{model}' has {unet.config.in_channels} channels in and {unet.config.out_channels} out: "
-            f"{', '.join(map(str, known))} in and {latents} out are known"
+            f"{', '.join(map(str, known))} in and {latents} out are supported"
         )
     if getattr(unet.config, "addition_embed_type", None):
         raise CheckpointError(

@@ -114,7 +114,7 @@ def _read_test(root: Path, to_read: Sequence[lists.ListFile]) -> PairSet:
     if to_read and not names:
         raise UsageError(
             f"no composite is named in {shown(str(listed.path) for listed in to_read)}: name the test composites, one "
-            "a line, or remove the list"
+            "per line, or remove the list"
         )
     return test
 

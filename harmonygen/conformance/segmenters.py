@@ -135,8 +135,7 @@ class SegmenterSuite:
 
 def _mask(found: Segmented, image_u8: ImageU8) -> Mask:
     """Return all that was found in a photo as one mask (H, W): no rule of `masks` hides a difference."""
-    mask: Mask = np.any(found.masks(image_u8.shape[0], image_u8.shape[1]), axis=0)
-    return mask
+    return np.asarray(found.masks(image_u8.shape[0], image_u8.shape[1]).any(axis=0))
 
 
 def _fault(found: Segmented) -> str:

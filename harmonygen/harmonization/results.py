@@ -75,7 +75,7 @@ def files(picture: Path, settings: HarmonizeSettings) -> list[Path]:
 
 
 def refuse_clashes(pictures: Sequence[Path], settings: HarmonizeSettings) -> None:
-    """Raise UsageError if what lies beside one picture has the name of another picture."""
+    """Raise UsageError if a file that belongs to one picture has the name of another picture."""
     names = set(pictures)
     for picture in pictures:
         for path in files(picture, settings)[:-1]:

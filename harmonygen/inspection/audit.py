@@ -40,8 +40,9 @@ class Audit:
     """What was found of a set of pairs.
 
     ``checked`` are the pairs that were read, in their order: ``sampled`` ones that were chosen evenly and those whose
-    headers looked wrong; ``unread`` are more of the latter, known by their headers alone. ``looked_at`` counts the
-    pairs whose headers were read. ``same_photos``, ``same_masks`` and ``look_alikes`` are groups of ids.
+    headers looked wrong; ``unread`` counts more pairs of the second kind, of which only the headers were read.
+    ``looked_at`` counts the pairs whose headers were read. ``same_photos``, ``same_masks`` and
+    ``look_alikes`` are groups of ids.
     """
 
     found: PairSet

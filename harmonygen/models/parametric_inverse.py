@@ -142,7 +142,7 @@ class ParametricInverseNet(nn.Module):
     def sampler(self, photo_u8: ImageU8, mask: Mask) -> MapSampler:
         """Return what draws maps for the foreground of a photo (H, W, 3) and its mask (H, W) bool, not empty.
 
-        A photo is looked at alone, in full precision: what is drawn for it depends on nothing else.
+        Each photo is processed by itself, in full precision: its draws depend on nothing else.
         """
         side, device = self.spec.resolution, self.mean.device
         small, small_mask = resize(photo_u8, side, side), shrink_mask(mask, side, side)

@@ -79,7 +79,7 @@ def footer_fault(folder: Path, entry: PublishedFile) -> Fault | None:
     try:
         rows = pq.read_metadata(folder / entry.path).num_rows
     except (OSError, pa.ArrowException) as error:
-        return Fault(entry.path, f"not a complete Parquet file ({_short(error)})", _AGAIN)
+        return Fault(entry.path, f"is not a complete Parquet file ({_short(error)})", _AGAIN)
     if rows != entry.rows:
         return Fault(entry.path, f"has {rows} rows, the manifest says {entry.rows}", _AGAIN)
     return None

@@ -1,4 +1,4 @@
-"""Thresholds that can be seen: what each limit lets through, what lies beside it, and what would be selected.
+"""Thresholds on the page: what each limit passes, the candidates next to it, and what would be selected.
 
 The rule itself is :func:`harmonygen.synthesis.gates.gate_checks`, here on whole columns. How many would be selected
 does not depend on the selection's rule: of each pair as many as its count, of those that passed the gates or were

@@ -24,7 +24,9 @@ from harmonygen.settings import MAX_SIDE, setting
 Scale = Literal["auto", "sigmoid", "stretch", "none"]
 
 File = Annotated[Path, setting(..., "File of the network (.onnx).")]
-Side = Annotated[int | None, setting(..., "Side of the square that it sees.", unset="the file's", ge=16, le=MAX_SIDE)]
+Side = Annotated[
+    int | None, setting(..., "Side of the square that the network sees.", unset="the file's", ge=16, le=MAX_SIDE)
+]
 Colours = tuple[float, float, float]
 Mean = Annotated[Colours, setting(..., "Mean of red, green and blue that is subtracted, 0 to 1.")]
 Std = Annotated[Colours, setting(..., "Deviation by which red, green and blue are divided after that.")]

@@ -157,7 +157,7 @@ def _without(items: Sequence[OfPhotoT], exclude: Collection[str]) -> list[OfPhot
     if unknown:
         hint = nearest(unknown[0], names)
         raise UsageError(
-            f"exclude names {len(unknown)} photos that are not in the data or its split, as '{unknown[0]}'{hint}: "
+            f"exclude names {len(unknown)} photos that are not in the data or its split, such as '{unknown[0]}'{hint}: "
             "correct or drop them"
         )
     return [item for item in items if not {item.real_id, _short(item.real_id)} & set(exclude)]

@@ -84,7 +84,7 @@ def _full(value: Tensor) -> Tensor:
 
 
 class DrawStore:
-    """The kept draws of a run: which there are to be, made where they are missing, and read."""
+    """The kept draws of a run: lists those that are needed, makes the missing ones, and reads them."""
 
     def __init__(self, settings: DistillTraining, samples: Samples, about: Iterable[str]) -> None:
         """Plan the draws of ``samples``; ``about`` says what else decides them, as the teacher's digest."""

@@ -74,7 +74,7 @@ def test_each_kind_of_fault_is_found_and_says_what_to_do(folder):
 
     first, count = dict(row(0)), itertools.count()
     other = pa.schema([field if field.name != "p_composite" else field.with_type(pa.string()) for field in SCHEMA])
-    check("not a complete Parquet file", lambda at: _sealed_cut(at))
+    check("is not a complete Parquet file", lambda at: _sealed_cut(at))
     check("has 4 rows, the manifest says 9", _relist, rows=9)
     check("bytes, the manifest says", lambda at: pq.write_table(pq.read_table(at / TRAIN)[:3], at / TRAIN))
     check("SHA-256 differs", lambda at: _flip(at / TRAIN))

@@ -1,7 +1,8 @@
 """SimpleTuner: an image set with a reference set and a mask set of the same file names; also its masked Flow-DPO.
 
-Flow-DPO prefers the photo to the composite, inside the mask: it has configs where the target is the photo. Of an
-export of preferences, the target is the preferred composite, the reference the rejected one, and Flow-DPO is all.
+Flow-DPO prefers the photo to the composite, inside the mask: it has configs where the target is the photo. In an
+export of preferences, the target is the preferred composite and the reference the rejected one, and only Flow-DPO's
+files are written.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def test_the_page_states_the_lists_and_thresholds_as_they_are():
         assert f"| {name} | {''.join(parts)} | {scale.place:g}" in page
     assert f"less than {rules.SAME} of a place" in page
     low, high = rules.HAZE_CONTRAST
-    assert f"contrast of {low} to {high} stops is `hazy` if its veil is at least {rules.HAZY}" in page
+    assert f"a contrast of {low} to {high} stops is `hazy` if its veil is at least {rules.HAZY}" in page
     assert f"`foggy` if it is at least {rules.FOGGY}, unless more than {rules.PLAIN} of it is flat" in page
     assert f"the same word if its veil is at least {rules.ALSO_HAZY}" in page
     assert f"darker than {rules.NIGHT} with lights of more than {rules.LIGHTS:g} stops" in page
