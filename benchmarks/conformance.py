@@ -1,4 +1,4 @@
-"""The conformance table of docs/plugins/README.md: every generator, judge, harmonizer and segmenter that comes with harmonygen.
+"""The conformance table of docs/plugins/README.md: everything that comes with harmonygen at the four doors of plug-ins.
 
     python benchmarks/conformance.py            # a few minutes on one core
 
