@@ -67,7 +67,7 @@ def line(row: Row) -> str:
 
 def _told(verdicts: list[PluginCheck]) -> str:
     failed = [f"{each.check}: {each.found}" for each in verdicts if each.state == "failed"]
-    apart = [f"{each.check}: {each.found}" for each in verdicts if each.state == "ok" and "apart" in each.found]
+    apart = [f"{each.check}: {each.found}" for each in verdicts if each.state == "ok" and "are allowed" in each.found]
     return "; ".join(failed or apart)
 
 
