@@ -301,7 +301,7 @@ def test_an_onnx_file_is_a_segmenter(photos, tmp_path):
     for row in read_rows(tmp_path / "out"):
         if row["mask"]:
             assert 0.1 < row["fg_ratio"] < 0.2  # 40 x 20 of 60 x 90 pixels
-    with pytest.raises(CheckpointError, match="works at 64x64 alone"):
+    with pytest.raises(CheckpointError, match="works only at 64x64"):
         make_masks(settings.model_copy(update={"out": tmp_path / "b", "segmenter_settings": {**given, "side": 32}}))
     write(tmp_path / "grey.onnx", [1, 1, 64, 64])
     with pytest.raises(CheckpointError, match="one picture"):
