@@ -18,7 +18,7 @@ from harmonygen.errors import CheckpointError, InputError, UsageError
 from harmonygen.harmonization.zeroshot.describe import load_describer
 from harmonygen.harmonization.zeroshot.describe.vision_language import question
 from harmonygen.harmonization.zeroshot.words import LISTS
-from harmonygen.models.picture_chat import greyed, chat_picture
+from harmonygen.models.picture_chat import chat_picture, greyed
 from harmonygen.pictures.images import resize
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
