@@ -64,7 +64,7 @@ class PictureChat:
     def inputs(self, composite_u8: ImageU8, mask: Mask, question: str) -> Any:
         """Return both pictures of a composite (H, W, 3) uint8 and a question, tokenised and on the model's device."""
         plain = np.array(composite_u8)
-        pictures = [small_picture(plain), small_picture(greyed(plain, np.array(mask)))]
+        pictures = [chat_picture(plain), chat_picture(greyed(plain, np.array(mask)))]
         content: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
         content.append({"type": "text", "text": question})
         inputs = self.processor.apply_chat_template(
@@ -85,7 +85,7 @@ def greyed(image_u8: ImageU8, mask: Mask) -> ImageU8:
     return marked
 
 
-def small_picture(image_u8: ImageU8) -> Image.Image:
+def chat_picture(image_u8: ImageU8) -> Image.Image:
     """Return a picture at most :data:`MAX_SIDE` pixels wide and high."""
     picture = Image.fromarray(image_u8)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -18,7 +18,7 @@ from harmonygen.errors import CheckpointError, InputError, UsageError
 from harmonygen.harmonization.zeroshot.describe import load_describer
 from harmonygen.harmonization.zeroshot.describe.vision_language import question
 from harmonygen.harmonization.zeroshot.words import LISTS
-from harmonygen.models.picture_chat import greyed, small_picture
+from harmonygen.models.picture_chat import chat_picture, greyed
 from harmonygen.pictures.images import resize
 from harmonygen.pictures.photo import Photo
 from harmonygen.records import FileSource, Pair
@@ -153,7 +153,7 @@ def test_greying_keeps_the_foreground_and_takes_the_backgrounds_colour(photo):
     outside = marked[~photo.mask]
     assert np.ptp(outside, axis=1).max() == 0
     assert outside.min() >= 165
-    assert small_picture(np.zeros((1000, 2000, 3), np.uint8)).size == (768, 384)
+    assert chat_picture(np.zeros((1000, 2000, 3), np.uint8)).size == (768, 384)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
