@@ -72,7 +72,7 @@ class SettingOption:
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         metavar = f"[{'|'.join(map(str, choices))}]" if choices else _PLAIN[kind]
         read: Any = str if choices or kind is Path or self.commas else kind
-        read = list[read] if self.many() else read
+        read = list[read] if self.many() or self.commas else read
         option = typer.Option(*self.spellings, help=self.help(), metavar=f"{metavar},..." if self.commas else metavar)
         return _parameter(self.name, Annotated[read | None, option], None)
 
@@ -87,8 +87,10 @@ class SettingOption:
         return get_origin(self.about.annotation) is tuple and not self.commas
 
     def value(self, typed: Any) -> Any:
-        """Return what was typed as the field takes it; ``none`` is an empty list."""
-        return [part for part in typed.split(",") if part not in ("", "none")] if self.commas else typed
+        """Return what was typed as the field takes it; ``none`` is an empty list, and a repeated list goes on."""
+        return (
+            [part for each in typed for part in each.split(",") if part not in ("", "none")] if self.commas else typed
+        )
 
 
 class Command(Generic[SettingsT]):

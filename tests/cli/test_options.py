@@ -147,6 +147,19 @@ def understand(monkeypatch):
     return run
 
 
+@pytest.mark.parametrize(
+    "words", [["--gamma", "0.5", "--gamma", "1,2"], ["--gamma", "0.5,1,2"], ["--gamma", "none", "--gamma", "0.5,1,2"]]
+)
+def test_a_list_that_is_repeated_goes_on(monkeypatch, words):
+    found = {}
+    monkeypatch.setattr(
+        harmonygen_cli.from_settings, "resolve", lambda kind, recipe, options, overrides: found.update(options) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        MADE["gain"](**parse(["gain", *words]))
+    assert found["gammas"] == ["0.5", "1", "2"]
+
+
 SHOWN = shown_commands()
 
 
