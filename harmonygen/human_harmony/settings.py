@@ -102,7 +102,7 @@ class HumanHarmonySettings(CandidateSettings, ReadSettings):
 
 
 class InnerSettings(SynthesizeSettings):
-    """Settings of the run inside a build: where its prepared photos lie decides nothing, their names and masks do.
+    """Settings of the run inside a build: they are known by the photos' names and masks, not by their folder.
 
     ``inside`` tells such a run from one that an older version began, whose digest has the path of its photos in it.
     """

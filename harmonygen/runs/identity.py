@@ -197,7 +197,8 @@ def refuse_changed(noted: Collection[Noted], sources: Mapping[str, Sources], whe
     known = [row for row in noted if row.pair_id in sources]
     if unknown := unchecked(known):
         logging.getLogger("harmonygen").warning(
-            "%d pairs of %s were made before photos and masks were noted: whether these changed cannot be checked",
+            "%d pairs of %s were made by an older version, which did not record photos and masks: "
+            "whether these changed cannot be checked",
             unknown,
             where,
         )

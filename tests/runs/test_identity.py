@@ -132,7 +132,8 @@ def test_pairs_of_an_older_run_are_accepted_with_one_line(pairs, caplog):
     with caplog.at_level(logging.WARNING, logger="harmonygen"):
         refuse_changed(rows, of_pairs(pairs), "'run'")
     assert [record.getMessage() for record in caplog.records] == [
-        "3 pairs of 'run' were made before photos and masks were noted: whether these changed cannot be checked"
+        "3 pairs of 'run' were made by an older version, which did not record photos and masks: "
+        "whether these changed cannot be checked"
     ]
 
 

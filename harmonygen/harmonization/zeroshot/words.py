@@ -118,10 +118,10 @@ def parse_reply(text: str) -> Description:
     """
     found = _LINE.fullmatch(tidy(text))
     if not found:
-        raise ReplyError(f"found {shortened(text)}, needed is '{_FORM}'")
+        raise ReplyError(f"found {shortened(text)}: write '{_FORM}'")
     subject = tidy(found["subject"])
     if not subject or "," in subject or len(subject.split()) > MAX_SUBJECT:
-        raise ReplyError(f"found the object {shortened(subject)}, needed is a name of 1 to {MAX_SUBJECT} words")
+        raise ReplyError(f"found the object {shortened(subject)}: a name has 1 to {MAX_SUBJECT} words")
     sides = [_listed(side, found[side]) for side in ("foreground", "background")]
     return Description(subject, *sides)
 
@@ -130,14 +130,14 @@ def _listed(side: str, text: str) -> tuple[str, ...]:
     """Return the words of one side of a reply, which all have to be in the lists, at most one of each."""
     words = tuple(text.casefold().replace(",", " ").split())
     if not words:
-        raise ReplyError(f"the {side} has no word, needed is at least one of the lists")
+        raise ReplyError(f"the {side} has no word: it needs at least one of the lists")
     unknown = [word for word in words if word not in LIST_OF]
     if unknown:
         raise ReplyError(f"the {side} has {shortened(' '.join(unknown))}, needed are words of the lists alone")
     for name in LISTS:
         same = [word for word in words if LIST_OF[word] == name]
         if len(same) > 1:
-            raise ReplyError(f"the {side} has {_quoted(same)} of the list {name}, needed is at most one")
+            raise ReplyError(f"the {side} has {_quoted(same)} of the list {name}: it may have one at most")
     return words
 
 
@@ -150,7 +150,7 @@ def parse_replies(text: str) -> list[Description]:
     found: list[Description] = []
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise ReplyError(f"found an empty reply, needed is '{_FORM}'")
+        raise ReplyError(f"found an empty reply: write '{_FORM}'")
     for number, line in lines:
         try:
             found.append(parse_reply(line))
