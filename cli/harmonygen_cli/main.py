@@ -16,6 +16,7 @@ import typer
 
 from harmonygen.errors import HarmonygenError, StorageError
 from harmonygen_cli.console import Reporter, warnings_as_lines
+from harmonygen_cli.once import OnceCommand
 
 EXIT_BUG, EXIT_USAGE, EXIT_STORAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 4, 130, 143
 _AGAIN = 0.01  # seconds until a signal that was lost is sent once more
@@ -84,7 +85,7 @@ def door(arguments: Sequence[str]) -> typer.Typer:
     elif hasattr(module := verb_module(asked), "app"):
         app.add_typer(module.app, name=asked)
     else:
-        app.command(asked, epilog=_below_help(arguments))(getattr(module, asked.replace("-", "_")))
+        app.command(asked, cls=OnceCommand, epilog=_below_help(arguments))(getattr(module, asked.replace("-", "_")))
     return app
 
 
